@@ -39,8 +39,10 @@ struct val builder_finish(struct builder *b, size_t base)
 const struct field *field_find(const struct type *t, const struct name *name, uint32_t *order,
                                const struct field **in)
 {
+    const struct field *all = type_fields(t);
     for (uint16_t i = 0; i < t->nfields; i++) {
-        const struct field *f = &t->fields[i];
+        const struct field *f = &all[i];
+
         if (f->flags & FIELD_INLINE) {
             uint32_t inner;
             const struct field *deeper, *found = field_find(f->type, name, &inner, &deeper);

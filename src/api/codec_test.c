@@ -141,8 +141,7 @@ static void type_sample(struct strbuf *b, const struct type *t, int depth, unsig
     switch ((enum type_kind)t->kind) {
     case TYPE_STRUCT: {
         strbuf_addc(b, '{');
-        for (uint16_t i = 0; i < t->nfields; i++) {
-            const struct field *f = &t->fields[i];
+        type_fields_each (f, t) {
             bool deeper = f->type->kind == TYPE_STRUCT || f->type->kind == TYPE_LIST || f->type->kind == TYPE_MAP;
             /* apiVersion and kind travel in the envelope */
             if (f->flags & FIELD_NOJSON || !f->number || (deeper && depth > 9 && !(f->flags & FIELD_INLINE)))

@@ -17,8 +17,7 @@ static void default_value(struct arena *a, const struct type *t, struct val *v)
 
 static void default_fields(struct arena *a, const struct type *t, struct val *map)
 {
-    for (uint16_t i = 0; i < t->nfields; i++) {
-        const struct field *f = &t->fields[i];
+    type_fields_each (f, t) {
         if (f->flags & FIELD_INLINE) {
             default_fields(a, f->type, map);
             continue;

@@ -28,8 +28,7 @@ static void declared_walk(struct arena *a, const struct type *t, struct val *v)
                 m->v = val_str(a, quantity_round_milli(a, val_text(&m->v)));
         }
     } else if (t->kind == TYPE_STRUCT && val_is(v, VAL_MAP)) {
-        for (uint16_t i = 0; i < t->nfields; i++) {
-            const struct field *f = &t->fields[i];
+        type_fields_each (f, t) {
             if (f->flags & FIELD_INLINE) {
                 declared_walk(a, f->type, v);
                 continue;

@@ -91,8 +91,7 @@ static void encode_fields(struct encoder *e, const struct type *t, const struct 
 {
     struct strbuf *b = e->b;
     uint32_t next = 0; /* members mostly stand in the order of the fields */
-    for (uint16_t i = 0; i < t->nfields; i++) {
-        const struct field *f = &t->fields[i];
+    type_fields_each (f, t) {
         if (f->flags & FIELD_INLINE) {
             encode_fields(e, f->type, v);
             continue;

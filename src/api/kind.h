@@ -70,5 +70,6 @@ const struct type *root_type_find(struct str api_version, struct str kind); /* N
  */
 #define K(name) (&kind_##name)
 #include "api/kinds_gen.h"
+extern const struct type types_builtin[TYPES_COUNT];
 /* Types that are no resource but travel: Status, DeleteOptions, Table, Scale ... by C name, T(meta_v1_Status). */
 #define T(name) (&type_##name)

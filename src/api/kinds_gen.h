@@ -69,1066 +69,2133 @@ extern const struct kind kind_ResourceClaimTemplate;
 extern const struct kind kind_ResourceSlice;
 extern const struct kind kind_FlowSchema;
 extern const struct kind kind_PriorityLevelConfiguration;
-extern const struct type type_core_v1_Volume;
-extern const struct type type_core_v1_VolumeSource;
-extern const struct type type_core_v1_PersistentVolumeClaimVolumeSource;
-extern const struct type type_core_v1_PersistentVolumeSource;
-extern const struct type type_core_v1_PersistentVolume;
-extern const struct type type_core_v1_PersistentVolumeSpec;
-extern const struct type type_core_v1_VolumeNodeAffinity;
-extern const struct type type_core_v1_PersistentVolumeStatus;
-extern const struct type type_core_v1_PersistentVolumeList;
-extern const struct type type_core_v1_PersistentVolumeClaim;
-extern const struct type type_core_v1_PersistentVolumeClaimList;
-extern const struct type type_core_v1_PersistentVolumeClaimSpec;
-extern const struct type type_core_v1_TypedObjectReference;
-extern const struct type type_core_v1_ModifyVolumeStatus;
-extern const struct type type_core_v1_PersistentVolumeClaimCondition;
-extern const struct type type_core_v1_PersistentVolumeClaimStatus;
-extern const struct type type_core_v1_HostPathVolumeSource;
-extern const struct type type_core_v1_EmptyDirVolumeSource;
-extern const struct type type_core_v1_GlusterfsVolumeSource;
-extern const struct type type_core_v1_GlusterfsPersistentVolumeSource;
-extern const struct type type_core_v1_RBDVolumeSource;
-extern const struct type type_core_v1_RBDPersistentVolumeSource;
-extern const struct type type_core_v1_CinderVolumeSource;
-extern const struct type type_core_v1_CinderPersistentVolumeSource;
-extern const struct type type_core_v1_CephFSVolumeSource;
-extern const struct type type_core_v1_SecretReference;
-extern const struct type type_core_v1_CephFSPersistentVolumeSource;
-extern const struct type type_core_v1_FlockerVolumeSource;
-extern const struct type type_core_v1_GCEPersistentDiskVolumeSource;
-extern const struct type type_core_v1_QuobyteVolumeSource;
-extern const struct type type_core_v1_FlexPersistentVolumeSource;
-extern const struct type type_core_v1_FlexVolumeSource;
-extern const struct type type_core_v1_AWSElasticBlockStoreVolumeSource;
-extern const struct type type_core_v1_GitRepoVolumeSource;
-extern const struct type type_core_v1_SecretVolumeSource;
-extern const struct type type_core_v1_SecretProjection;
-extern const struct type type_core_v1_NFSVolumeSource;
-extern const struct type type_core_v1_ISCSIVolumeSource;
-extern const struct type type_core_v1_ISCSIPersistentVolumeSource;
-extern const struct type type_core_v1_FCVolumeSource;
-extern const struct type type_core_v1_AzureFileVolumeSource;
-extern const struct type type_core_v1_AzureFilePersistentVolumeSource;
-extern const struct type type_core_v1_VsphereVirtualDiskVolumeSource;
-extern const struct type type_core_v1_PhotonPersistentDiskVolumeSource;
-extern const struct type type_core_v1_AzureDiskVolumeSource;
-extern const struct type type_core_v1_PortworxVolumeSource;
-extern const struct type type_core_v1_ScaleIOVolumeSource;
-extern const struct type type_core_v1_ScaleIOPersistentVolumeSource;
-extern const struct type type_core_v1_StorageOSVolumeSource;
-extern const struct type type_core_v1_StorageOSPersistentVolumeSource;
-extern const struct type type_core_v1_ConfigMapVolumeSource;
-extern const struct type type_core_v1_ConfigMapProjection;
-extern const struct type type_core_v1_ServiceAccountTokenProjection;
-extern const struct type type_core_v1_ClusterTrustBundleProjection;
-extern const struct type type_core_v1_PodCertificateProjection;
-extern const struct type type_core_v1_ProjectedVolumeSource;
-extern const struct type type_core_v1_VolumeProjection;
-extern const struct type type_core_v1_KeyToPath;
-extern const struct type type_core_v1_LocalVolumeSource;
-extern const struct type type_core_v1_CSIPersistentVolumeSource;
-extern const struct type type_core_v1_CSIVolumeSource;
-extern const struct type type_core_v1_EphemeralVolumeSource;
-extern const struct type type_core_v1_PersistentVolumeClaimTemplate;
-extern const struct type type_core_v1_ContainerPort;
-extern const struct type type_core_v1_VolumeMount;
-extern const struct type type_core_v1_VolumeDevice;
-extern const struct type type_core_v1_EnvVar;
-extern const struct type type_core_v1_EnvVarSource;
-extern const struct type type_core_v1_FileKeySelector;
-extern const struct type type_core_v1_ObjectFieldSelector;
-extern const struct type type_core_v1_ResourceFieldSelector;
-extern const struct type type_core_v1_ConfigMapKeySelector;
-extern const struct type type_core_v1_SecretKeySelector;
-extern const struct type type_core_v1_EnvFromSource;
-extern const struct type type_core_v1_ConfigMapEnvSource;
-extern const struct type type_core_v1_SecretEnvSource;
-extern const struct type type_core_v1_HTTPHeader;
-extern const struct type type_core_v1_HTTPGetAction;
-extern const struct type type_core_v1_TCPSocketAction;
-extern const struct type type_core_v1_GRPCAction;
-extern const struct type type_core_v1_ExecAction;
-extern const struct type type_core_v1_SleepAction;
-extern const struct type type_core_v1_Probe;
-extern const struct type type_core_v1_ContainerResizePolicy;
-extern const struct type type_core_v1_Capabilities;
-extern const struct type type_core_v1_ResourceRequirements;
-extern const struct type type_core_v1_VolumeResourceRequirements;
-extern const struct type type_core_v1_ResourceClaim;
-extern const struct type type_core_v1_Container;
-extern const struct type type_core_v1_ProbeHandler;
-extern const struct type type_core_v1_LifecycleHandler;
-extern const struct type type_core_v1_Lifecycle;
-extern const struct type type_core_v1_ContainerStateWaiting;
-extern const struct type type_core_v1_ContainerStateRunning;
-extern const struct type type_core_v1_ContainerStateTerminated;
-extern const struct type type_core_v1_ContainerState;
-extern const struct type type_core_v1_ContainerStatus;
-extern const struct type type_core_v1_ResourceStatus;
-extern const struct type type_core_v1_ResourceHealth;
-extern const struct type type_core_v1_ContainerUser;
-extern const struct type type_core_v1_LinuxContainerUser;
-extern const struct type type_core_v1_PodCondition;
-extern const struct type type_core_v1_VolumeMountStatus;
-extern const struct type type_core_v1_VolumeStatus;
-extern const struct type type_core_v1_ImageVolumeStatus;
-extern const struct type type_core_v1_ContainerRestartRule;
-extern const struct type type_core_v1_ContainerRestartRuleOnExitCodes;
-extern const struct type type_core_v1_NodeSelector;
-extern const struct type type_core_v1_NodeSelectorTerm;
-extern const struct type type_core_v1_NodeSelectorRequirement;
-extern const struct type type_core_v1_TopologySelectorTerm;
-extern const struct type type_core_v1_TopologySelectorLabelRequirement;
-extern const struct type type_core_v1_Affinity;
-extern const struct type type_core_v1_PodAffinity;
-extern const struct type type_core_v1_PodAntiAffinity;
-extern const struct type type_core_v1_WeightedPodAffinityTerm;
-extern const struct type type_core_v1_PodAffinityTerm;
-extern const struct type type_core_v1_NodeAffinity;
-extern const struct type type_core_v1_PreferredSchedulingTerm;
-extern const struct type type_core_v1_Taint;
-extern const struct type type_core_v1_Toleration;
-extern const struct type type_core_v1_PodReadinessGate;
-extern const struct type type_core_v1_PodSpec;
-extern const struct type type_core_v1_PodResourceClaim;
-extern const struct type type_core_v1_PodResourceClaimStatus;
-extern const struct type type_core_v1_PodExtendedResourceClaimStatus;
-extern const struct type type_core_v1_ContainerExtendedResourceRequest;
-extern const struct type type_core_v1_PodOS;
-extern const struct type type_core_v1_PodSchedulingGate;
-extern const struct type type_core_v1_PodSchedulingGroup;
-extern const struct type type_core_v1_TopologySpreadConstraint;
-extern const struct type type_core_v1_HostAlias;
-extern const struct type type_core_v1_PodSecurityContext;
-extern const struct type type_core_v1_SeccompProfile;
-extern const struct type type_core_v1_AppArmorProfile;
-extern const struct type type_core_v1_PodDNSConfig;
-extern const struct type type_core_v1_PodDNSConfigOption;
-extern const struct type type_core_v1_PodIP;
-extern const struct type type_core_v1_HostIP;
-extern const struct type type_core_v1_EphemeralContainerCommon;
-extern const struct type type_core_v1_EphemeralContainer;
-extern const struct type type_core_v1_PodStatus;
-extern const struct type type_core_v1_PodStatusResult;
-extern const struct type type_core_v1_Pod;
-extern const struct type type_core_v1_PodList;
-extern const struct type type_core_v1_PodTemplateSpec;
-extern const struct type type_core_v1_PodTemplate;
-extern const struct type type_core_v1_PodTemplateList;
-extern const struct type type_core_v1_ReplicationControllerSpec;
-extern const struct type type_core_v1_ReplicationControllerStatus;
-extern const struct type type_core_v1_ReplicationControllerCondition;
-extern const struct type type_core_v1_ReplicationController;
-extern const struct type type_core_v1_ReplicationControllerList;
-extern const struct type type_core_v1_SessionAffinityConfig;
-extern const struct type type_core_v1_ClientIPConfig;
-extern const struct type type_core_v1_ServiceStatus;
-extern const struct type type_core_v1_LoadBalancerStatus;
-extern const struct type type_core_v1_LoadBalancerIngress;
-extern const struct type type_core_v1_ServiceSpec;
-extern const struct type type_core_v1_ServicePort;
-extern const struct type type_core_v1_Service;
-extern const struct type type_core_v1_ServiceList;
-extern const struct type type_core_v1_ServiceAccount;
-extern const struct type type_core_v1_ServiceAccountList;
-extern const struct type type_core_v1_Endpoints;
-extern const struct type type_core_v1_EndpointSubset;
-extern const struct type type_core_v1_EndpointAddress;
-extern const struct type type_core_v1_EndpointPort;
-extern const struct type type_core_v1_EndpointsList;
-extern const struct type type_core_v1_NodeSpec;
-extern const struct type type_core_v1_NodeConfigSource;
-extern const struct type type_core_v1_ConfigMapNodeConfigSource;
-extern const struct type type_core_v1_DaemonEndpoint;
-extern const struct type type_core_v1_NodeDaemonEndpoints;
-extern const struct type type_core_v1_NodeRuntimeHandlerFeatures;
-extern const struct type type_core_v1_NodeRuntimeHandler;
-extern const struct type type_core_v1_NodeFeatures;
-extern const struct type type_core_v1_NodeSystemInfo;
-extern const struct type type_core_v1_NodeSwapStatus;
-extern const struct type type_core_v1_NodeConfigStatus;
-extern const struct type type_core_v1_NodeStatus;
-extern const struct type type_core_v1_AttachedVolume;
-extern const struct type type_core_v1_AvoidPods;
-extern const struct type type_core_v1_PreferAvoidPodsEntry;
-extern const struct type type_core_v1_PodSignature;
-extern const struct type type_core_v1_ContainerImage;
-extern const struct type type_core_v1_NodeCondition;
-extern const struct type type_core_v1_NodeAddress;
-extern const struct type type_core_v1_Node;
-extern const struct type type_core_v1_NodeList;
-extern const struct type type_core_v1_NamespaceSpec;
-extern const struct type type_core_v1_NamespaceStatus;
-extern const struct type type_core_v1_NamespaceCondition;
-extern const struct type type_core_v1_Namespace;
-extern const struct type type_core_v1_NamespaceList;
-extern const struct type type_core_v1_Binding;
-extern const struct type type_core_v1_Preconditions;
-extern const struct type type_core_v1_PodLogOptions;
-extern const struct type type_core_v1_PodAttachOptions;
-extern const struct type type_core_v1_PodExecOptions;
-extern const struct type type_core_v1_PodPortForwardOptions;
-extern const struct type type_core_v1_PodProxyOptions;
-extern const struct type type_core_v1_NodeProxyOptions;
-extern const struct type type_core_v1_ServiceProxyOptions;
-extern const struct type type_core_v1_ObjectReference;
-extern const struct type type_core_v1_LocalObjectReference;
-extern const struct type type_core_v1_TypedLocalObjectReference;
-extern const struct type type_core_v1_SerializedReference;
-extern const struct type type_core_v1_EventSource;
-extern const struct type type_core_v1_Event;
-extern const struct type type_core_v1_EventSeries;
-extern const struct type type_core_v1_EventList;
-extern const struct type type_core_v1_LimitRangeItem;
-extern const struct type type_core_v1_LimitRangeSpec;
-extern const struct type type_core_v1_LimitRange;
-extern const struct type type_core_v1_LimitRangeList;
-extern const struct type type_core_v1_ResourceQuotaSpec;
-extern const struct type type_core_v1_ScopeSelector;
-extern const struct type type_core_v1_ScopedResourceSelectorRequirement;
-extern const struct type type_core_v1_ResourceQuotaStatus;
-extern const struct type type_core_v1_ResourceQuota;
-extern const struct type type_core_v1_ResourceQuotaList;
-extern const struct type type_core_v1_Secret;
-extern const struct type type_core_v1_SecretList;
-extern const struct type type_core_v1_ConfigMap;
-extern const struct type type_core_v1_ConfigMapList;
-extern const struct type type_core_v1_ComponentCondition;
-extern const struct type type_core_v1_ComponentStatus;
-extern const struct type type_core_v1_ComponentStatusList;
-extern const struct type type_core_v1_DownwardAPIVolumeSource;
-extern const struct type type_core_v1_DownwardAPIVolumeFile;
-extern const struct type type_core_v1_DownwardAPIProjection;
-extern const struct type type_core_v1_SecurityContext;
-extern const struct type type_core_v1_SELinuxOptions;
-extern const struct type type_core_v1_WindowsSecurityContextOptions;
-extern const struct type type_core_v1_RangeAllocation;
-extern const struct type type_core_v1_Sysctl;
-extern const struct type type_core_v1_PortStatus;
-extern const struct type type_core_v1_ImageVolumeSource;
-extern const struct type type_core_v1_NodeAllocatableResourceClaimStatus;
-extern const struct type type_apiregistration_v1_APIServiceList;
-extern const struct type type_apiregistration_v1_ServiceReference;
-extern const struct type type_apiregistration_v1_APIServiceSpec;
-extern const struct type type_apiregistration_v1_APIServiceCondition;
-extern const struct type type_apiregistration_v1_APIServiceStatus;
-extern const struct type type_apiregistration_v1_APIService;
-extern const struct type type_apps_v1_StatefulSet;
-extern const struct type type_apps_v1_StatefulSetUpdateStrategy;
-extern const struct type type_apps_v1_RollingUpdateStatefulSetStrategy;
-extern const struct type type_apps_v1_StatefulSetPersistentVolumeClaimRetentionPolicy;
-extern const struct type type_apps_v1_StatefulSetOrdinals;
-extern const struct type type_apps_v1_StatefulSetSpec;
-extern const struct type type_apps_v1_StatefulSetStatus;
-extern const struct type type_apps_v1_StatefulSetCondition;
-extern const struct type type_apps_v1_StatefulSetList;
-extern const struct type type_apps_v1_Deployment;
-extern const struct type type_apps_v1_DeploymentSpec;
-extern const struct type type_apps_v1_DeploymentStrategy;
-extern const struct type type_apps_v1_RollingUpdateDeployment;
-extern const struct type type_apps_v1_DeploymentStatus;
-extern const struct type type_apps_v1_DeploymentCondition;
-extern const struct type type_apps_v1_DeploymentList;
-extern const struct type type_apps_v1_DaemonSetUpdateStrategy;
-extern const struct type type_apps_v1_RollingUpdateDaemonSet;
-extern const struct type type_apps_v1_DaemonSetSpec;
-extern const struct type type_apps_v1_DaemonSetStatus;
-extern const struct type type_apps_v1_DaemonSetCondition;
-extern const struct type type_apps_v1_DaemonSet;
-extern const struct type type_apps_v1_DaemonSetList;
-extern const struct type type_apps_v1_ReplicaSet;
-extern const struct type type_apps_v1_ReplicaSetList;
-extern const struct type type_apps_v1_ReplicaSetSpec;
-extern const struct type type_apps_v1_ReplicaSetStatus;
-extern const struct type type_apps_v1_ReplicaSetCondition;
-extern const struct type type_apps_v1_ControllerRevision;
-extern const struct type type_apps_v1_ControllerRevisionList;
-extern const struct type type_events_v1_Event;
-extern const struct type type_events_v1_EventSeries;
-extern const struct type type_events_v1_EventList;
-extern const struct type type_authentication_v1_ExtraValue;
-extern const struct type type_authentication_v1_TokenReview;
-extern const struct type type_authentication_v1_TokenReviewSpec;
-extern const struct type type_authentication_v1_TokenReviewStatus;
-extern const struct type type_authentication_v1_UserInfo;
-extern const struct type type_authentication_v1_TokenRequest;
-extern const struct type type_authentication_v1_TokenRequestSpec;
-extern const struct type type_authentication_v1_TokenRequestStatus;
-extern const struct type type_authentication_v1_BoundObjectReference;
-extern const struct type type_authentication_v1_SelfSubjectReview;
-extern const struct type type_authentication_v1_SelfSubjectReviewStatus;
-extern const struct type type_authorization_v1_ExtraValue;
-extern const struct type type_authorization_v1_SubjectAccessReview;
-extern const struct type type_authorization_v1_SelfSubjectAccessReview;
-extern const struct type type_authorization_v1_LocalSubjectAccessReview;
-extern const struct type type_authorization_v1_ResourceAttributes;
-extern const struct type type_authorization_v1_LabelSelectorAttributes;
-extern const struct type type_authorization_v1_FieldSelectorAttributes;
-extern const struct type type_authorization_v1_NonResourceAttributes;
-extern const struct type type_authorization_v1_SubjectAccessReviewSpec;
-extern const struct type type_authorization_v1_SelfSubjectAccessReviewSpec;
-extern const struct type type_authorization_v1_SubjectAccessReviewStatus;
-extern const struct type type_authorization_v1_SelfSubjectRulesReview;
-extern const struct type type_authorization_v1_SelfSubjectRulesReviewSpec;
-extern const struct type type_authorization_v1_SubjectRulesReviewStatus;
-extern const struct type type_authorization_v1_ResourceRule;
-extern const struct type type_authorization_v1_NonResourceRule;
-extern const struct type type_autoscaling_v2_HorizontalPodAutoscaler;
-extern const struct type type_autoscaling_v2_HorizontalPodAutoscalerSpec;
-extern const struct type type_autoscaling_v2_CrossVersionObjectReference;
-extern const struct type type_autoscaling_v2_MetricSpec;
-extern const struct type type_autoscaling_v2_HorizontalPodAutoscalerBehavior;
-extern const struct type type_autoscaling_v2_HPAScalingRules;
-extern const struct type type_autoscaling_v2_HPAScalingPolicy;
-extern const struct type type_autoscaling_v2_ObjectMetricSource;
-extern const struct type type_autoscaling_v2_PodsMetricSource;
-extern const struct type type_autoscaling_v2_ResourceMetricSource;
-extern const struct type type_autoscaling_v2_ContainerResourceMetricSource;
-extern const struct type type_autoscaling_v2_ExternalMetricSource;
-extern const struct type type_autoscaling_v2_MetricIdentifier;
-extern const struct type type_autoscaling_v2_MetricTarget;
-extern const struct type type_autoscaling_v2_HorizontalPodAutoscalerStatus;
-extern const struct type type_autoscaling_v2_HorizontalPodAutoscalerCondition;
-extern const struct type type_autoscaling_v2_MetricStatus;
-extern const struct type type_autoscaling_v2_ObjectMetricStatus;
-extern const struct type type_autoscaling_v2_PodsMetricStatus;
-extern const struct type type_autoscaling_v2_ResourceMetricStatus;
-extern const struct type type_autoscaling_v2_ContainerResourceMetricStatus;
-extern const struct type type_autoscaling_v2_ExternalMetricStatus;
-extern const struct type type_autoscaling_v2_MetricValueStatus;
-extern const struct type type_autoscaling_v2_HorizontalPodAutoscalerList;
-extern const struct type type_autoscaling_v1_CrossVersionObjectReference;
-extern const struct type type_autoscaling_v1_HorizontalPodAutoscalerSpec;
-extern const struct type type_autoscaling_v1_HorizontalPodAutoscalerStatus;
-extern const struct type type_autoscaling_v1_HorizontalPodAutoscaler;
-extern const struct type type_autoscaling_v1_HorizontalPodAutoscalerList;
-extern const struct type type_autoscaling_v1_Scale;
-extern const struct type type_autoscaling_v1_ScaleSpec;
-extern const struct type type_autoscaling_v1_ScaleStatus;
-extern const struct type type_autoscaling_v1_MetricSpec;
-extern const struct type type_autoscaling_v1_ObjectMetricSource;
-extern const struct type type_autoscaling_v1_PodsMetricSource;
-extern const struct type type_autoscaling_v1_ResourceMetricSource;
-extern const struct type type_autoscaling_v1_ContainerResourceMetricSource;
-extern const struct type type_autoscaling_v1_ExternalMetricSource;
-extern const struct type type_autoscaling_v1_MetricStatus;
-extern const struct type type_autoscaling_v1_HorizontalPodAutoscalerCondition;
-extern const struct type type_autoscaling_v1_ObjectMetricStatus;
-extern const struct type type_autoscaling_v1_PodsMetricStatus;
-extern const struct type type_autoscaling_v1_ResourceMetricStatus;
-extern const struct type type_autoscaling_v1_ContainerResourceMetricStatus;
-extern const struct type type_autoscaling_v1_ExternalMetricStatus;
-extern const struct type type_batch_v1_Job;
-extern const struct type type_batch_v1_JobList;
-extern const struct type type_batch_v1_PodFailurePolicyOnExitCodesRequirement;
-extern const struct type type_batch_v1_PodFailurePolicyOnPodConditionsPattern;
-extern const struct type type_batch_v1_PodFailurePolicyRule;
-extern const struct type type_batch_v1_PodFailurePolicy;
-extern const struct type type_batch_v1_SuccessPolicy;
-extern const struct type type_batch_v1_SuccessPolicyRule;
-extern const struct type type_batch_v1_JobSpec;
-extern const struct type type_batch_v1_JobStatus;
-extern const struct type type_batch_v1_UncountedTerminatedPods;
-extern const struct type type_batch_v1_JobCondition;
-extern const struct type type_batch_v1_JobTemplateSpec;
-extern const struct type type_batch_v1_CronJob;
-extern const struct type type_batch_v1_CronJobList;
-extern const struct type type_batch_v1_CronJobSpec;
-extern const struct type type_batch_v1_CronJobStatus;
-extern const struct type type_certificates_v1_ExtraValue;
-extern const struct type type_certificates_v1_CertificateSigningRequest;
-extern const struct type type_certificates_v1_CertificateSigningRequestSpec;
-extern const struct type type_certificates_v1_CertificateSigningRequestStatus;
-extern const struct type type_certificates_v1_CertificateSigningRequestCondition;
-extern const struct type type_certificates_v1_CertificateSigningRequestList;
-extern const struct type type_networking_v1_NetworkPolicy;
-extern const struct type type_networking_v1_NetworkPolicySpec;
-extern const struct type type_networking_v1_NetworkPolicyIngressRule;
-extern const struct type type_networking_v1_NetworkPolicyEgressRule;
-extern const struct type type_networking_v1_NetworkPolicyPort;
-extern const struct type type_networking_v1_IPBlock;
-extern const struct type type_networking_v1_NetworkPolicyPeer;
-extern const struct type type_networking_v1_NetworkPolicyList;
-extern const struct type type_networking_v1_Ingress;
-extern const struct type type_networking_v1_IngressList;
-extern const struct type type_networking_v1_IngressSpec;
-extern const struct type type_networking_v1_IngressTLS;
-extern const struct type type_networking_v1_IngressStatus;
-extern const struct type type_networking_v1_IngressLoadBalancerStatus;
-extern const struct type type_networking_v1_IngressLoadBalancerIngress;
-extern const struct type type_networking_v1_IngressPortStatus;
-extern const struct type type_networking_v1_IngressRule;
-extern const struct type type_networking_v1_IngressRuleValue;
-extern const struct type type_networking_v1_HTTPIngressRuleValue;
-extern const struct type type_networking_v1_HTTPIngressPath;
-extern const struct type type_networking_v1_IngressBackend;
-extern const struct type type_networking_v1_IngressServiceBackend;
-extern const struct type type_networking_v1_ServiceBackendPort;
-extern const struct type type_networking_v1_IngressClass;
-extern const struct type type_networking_v1_IngressClassSpec;
-extern const struct type type_networking_v1_IngressClassParametersReference;
-extern const struct type type_networking_v1_IngressClassList;
-extern const struct type type_networking_v1_IPAddress;
-extern const struct type type_networking_v1_IPAddressSpec;
-extern const struct type type_networking_v1_ParentReference;
-extern const struct type type_networking_v1_IPAddressList;
-extern const struct type type_networking_v1_ServiceCIDR;
-extern const struct type type_networking_v1_ServiceCIDRSpec;
-extern const struct type type_networking_v1_ServiceCIDRStatus;
-extern const struct type type_networking_v1_ServiceCIDRList;
-extern const struct type type_policy_v1_PodDisruptionBudgetSpec;
-extern const struct type type_policy_v1_PodDisruptionBudgetStatus;
-extern const struct type type_policy_v1_PodDisruptionBudget;
-extern const struct type type_policy_v1_PodDisruptionBudgetList;
-extern const struct type type_policy_v1_Eviction;
-extern const struct type type_rbac_v1_PolicyRule;
-extern const struct type type_rbac_v1_Subject;
-extern const struct type type_rbac_v1_RoleRef;
-extern const struct type type_rbac_v1_Role;
-extern const struct type type_rbac_v1_RoleBinding;
-extern const struct type type_rbac_v1_RoleBindingList;
-extern const struct type type_rbac_v1_RoleList;
-extern const struct type type_rbac_v1_ClusterRole;
-extern const struct type type_rbac_v1_AggregationRule;
-extern const struct type type_rbac_v1_ClusterRoleBinding;
-extern const struct type type_rbac_v1_ClusterRoleBindingList;
-extern const struct type type_rbac_v1_ClusterRoleList;
-extern const struct type type_storage_v1_StorageClass;
-extern const struct type type_storage_v1_StorageClassList;
-extern const struct type type_storage_v1_VolumeAttachment;
-extern const struct type type_storage_v1_VolumeAttachmentList;
-extern const struct type type_storage_v1_VolumeAttachmentSpec;
-extern const struct type type_storage_v1_VolumeAttachmentSource;
-extern const struct type type_storage_v1_VolumeAttachmentStatus;
-extern const struct type type_storage_v1_VolumeError;
-extern const struct type type_storage_v1_CSIDriver;
-extern const struct type type_storage_v1_CSIDriverList;
-extern const struct type type_storage_v1_CSIDriverSpec;
-extern const struct type type_storage_v1_TokenRequest;
-extern const struct type type_storage_v1_CSINode;
-extern const struct type type_storage_v1_CSINodeSpec;
-extern const struct type type_storage_v1_CSINodeDriver;
-extern const struct type type_storage_v1_VolumeNodeResources;
-extern const struct type type_storage_v1_CSINodeList;
-extern const struct type type_storage_v1_CSIStorageCapacity;
-extern const struct type type_storage_v1_CSIStorageCapacityList;
-extern const struct type type_storage_v1_VolumeAttributesClass;
-extern const struct type type_storage_v1_VolumeAttributesClassList;
-extern const struct type type_admissionregistration_v1_Rule;
-extern const struct type type_admissionregistration_v1_ValidatingAdmissionPolicy;
-extern const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyStatus;
-extern const struct type type_admissionregistration_v1_TypeChecking;
-extern const struct type type_admissionregistration_v1_ExpressionWarning;
-extern const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyList;
-extern const struct type type_admissionregistration_v1_ValidatingAdmissionPolicySpec;
-extern const struct type type_admissionregistration_v1_ParamKind;
-extern const struct type type_admissionregistration_v1_Validation;
-extern const struct type type_admissionregistration_v1_Variable;
-extern const struct type type_admissionregistration_v1_AuditAnnotation;
-extern const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyBinding;
-extern const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyBindingList;
-extern const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyBindingSpec;
-extern const struct type type_admissionregistration_v1_ParamRef;
-extern const struct type type_admissionregistration_v1_MatchResources;
-extern const struct type type_admissionregistration_v1_NamedRuleWithOperations;
-extern const struct type type_admissionregistration_v1_ValidatingWebhookConfiguration;
-extern const struct type type_admissionregistration_v1_ValidatingWebhookConfigurationList;
-extern const struct type type_admissionregistration_v1_MutatingWebhookConfiguration;
-extern const struct type type_admissionregistration_v1_MutatingWebhookConfigurationList;
-extern const struct type type_admissionregistration_v1_ValidatingWebhook;
-extern const struct type type_admissionregistration_v1_MutatingWebhook;
-extern const struct type type_admissionregistration_v1_MutatingAdmissionPolicy;
-extern const struct type type_admissionregistration_v1_MutatingAdmissionPolicyList;
-extern const struct type type_admissionregistration_v1_MutatingAdmissionPolicySpec;
-extern const struct type type_admissionregistration_v1_Mutation;
-extern const struct type type_admissionregistration_v1_ApplyConfiguration;
-extern const struct type type_admissionregistration_v1_JSONPatch;
-extern const struct type type_admissionregistration_v1_MutatingAdmissionPolicyBinding;
-extern const struct type type_admissionregistration_v1_MutatingAdmissionPolicyBindingList;
-extern const struct type type_admissionregistration_v1_MutatingAdmissionPolicyBindingSpec;
-extern const struct type type_admissionregistration_v1_RuleWithOperations;
-extern const struct type type_admissionregistration_v1_WebhookClientConfig;
-extern const struct type type_admissionregistration_v1_ServiceReference;
-extern const struct type type_admissionregistration_v1_MatchCondition;
-extern const struct type type_apiextensions_v1_CustomResourceDefinitionSpec;
-extern const struct type type_apiextensions_v1_CustomResourceConversion;
-extern const struct type type_apiextensions_v1_WebhookConversion;
-extern const struct type type_apiextensions_v1_WebhookClientConfig;
-extern const struct type type_apiextensions_v1_ServiceReference;
-extern const struct type type_apiextensions_v1_CustomResourceDefinitionVersion;
-extern const struct type type_apiextensions_v1_SelectableField;
-extern const struct type type_apiextensions_v1_CustomResourceColumnDefinition;
-extern const struct type type_apiextensions_v1_CustomResourceDefinitionNames;
-extern const struct type type_apiextensions_v1_CustomResourceDefinitionCondition;
-extern const struct type type_apiextensions_v1_CustomResourceDefinitionStatus;
-extern const struct type type_apiextensions_v1_CustomResourceDefinition;
-extern const struct type type_apiextensions_v1_CustomResourceDefinitionList;
-extern const struct type type_apiextensions_v1_CustomResourceValidation;
-extern const struct type type_apiextensions_v1_CustomResourceSubresources;
-extern const struct type type_apiextensions_v1_CustomResourceSubresourceStatus;
-extern const struct type type_apiextensions_v1_CustomResourceSubresourceScale;
-extern const struct type type_apiextensions_v1_ConversionReview;
-extern const struct type type_apiextensions_v1_ConversionRequest;
-extern const struct type type_apiextensions_v1_ConversionResponse;
-extern const struct type type_apiextensions_v1_JSONSchemaProps;
-extern const struct type type_apiextensions_v1_ValidationRule;
-extern const struct type type_apiextensions_v1_JSON;
-extern const struct type type_apiextensions_v1_JSONSchemaPropsOrArray;
-extern const struct type type_apiextensions_v1_JSONSchemaPropsOrBool;
-extern const struct type type_apiextensions_v1_JSONSchemaPropsOrStringArray;
-extern const struct type type_apiextensions_v1_ExternalDocumentation;
-extern const struct type type_scheduling_v1_PriorityClass;
-extern const struct type type_scheduling_v1_PriorityClassList;
-extern const struct type type_coordination_v1_Lease;
-extern const struct type type_coordination_v1_LeaseSpec;
-extern const struct type type_coordination_v1_LeaseList;
-extern const struct type type_node_v1_RuntimeClass;
-extern const struct type type_node_v1_Overhead;
-extern const struct type type_node_v1_Scheduling;
-extern const struct type type_node_v1_RuntimeClassList;
-extern const struct type type_discovery_v1_EndpointSlice;
-extern const struct type type_discovery_v1_Endpoint;
-extern const struct type type_discovery_v1_EndpointConditions;
-extern const struct type type_discovery_v1_EndpointHints;
-extern const struct type type_discovery_v1_ForZone;
-extern const struct type type_discovery_v1_ForNode;
-extern const struct type type_discovery_v1_EndpointPort;
-extern const struct type type_discovery_v1_EndpointSliceList;
-extern const struct type type_resource_v1_ResourceSlice;
-extern const struct type type_resource_v1_ResourceSliceSpec;
-extern const struct type type_resource_v1_CounterSet;
-extern const struct type type_resource_v1_ResourcePool;
-extern const struct type type_resource_v1_Device;
-extern const struct type type_resource_v1_NodeAllocatableResourceMapping;
-extern const struct type type_resource_v1_DeviceCounterConsumption;
-extern const struct type type_resource_v1_DeviceCapacity;
-extern const struct type type_resource_v1_Counter;
-extern const struct type type_resource_v1_CapacityRequestPolicy;
-extern const struct type type_resource_v1_CapacityRequestPolicyRange;
-extern const struct type type_resource_v1_DeviceAttribute;
-extern const struct type type_resource_v1_DeviceTaint;
-extern const struct type type_resource_v1_ResourceSliceList;
-extern const struct type type_resource_v1_ResourceClaim;
-extern const struct type type_resource_v1_ResourceClaimSpec;
-extern const struct type type_resource_v1_DeviceClaim;
-extern const struct type type_resource_v1_DeviceRequest;
-extern const struct type type_resource_v1_ExactDeviceRequest;
-extern const struct type type_resource_v1_DeviceSubRequest;
-extern const struct type type_resource_v1_CapacityRequirements;
-extern const struct type type_resource_v1_DeviceSelector;
-extern const struct type type_resource_v1_CELDeviceSelector;
-extern const struct type type_resource_v1_DeviceConstraint;
-extern const struct type type_resource_v1_DeviceClaimConfiguration;
-extern const struct type type_resource_v1_DeviceConfiguration;
-extern const struct type type_resource_v1_OpaqueDeviceConfiguration;
-extern const struct type type_resource_v1_DeviceToleration;
-extern const struct type type_resource_v1_ResourceClaimStatus;
-extern const struct type type_resource_v1_ResourceClaimConsumerReference;
-extern const struct type type_resource_v1_AllocationResult;
-extern const struct type type_resource_v1_DeviceAllocationResult;
-extern const struct type type_resource_v1_DeviceRequestAllocationResult;
-extern const struct type type_resource_v1_DeviceAllocationConfiguration;
-extern const struct type type_resource_v1_ResourceClaimList;
-extern const struct type type_resource_v1_DeviceClass;
-extern const struct type type_resource_v1_DeviceClassSpec;
-extern const struct type type_resource_v1_DeviceClassConfiguration;
-extern const struct type type_resource_v1_DeviceClassList;
-extern const struct type type_resource_v1_ResourceClaimTemplate;
-extern const struct type type_resource_v1_ResourceClaimTemplateSpec;
-extern const struct type type_resource_v1_ResourceClaimTemplateList;
-extern const struct type type_resource_v1_AllocatedDeviceStatus;
-extern const struct type type_resource_v1_NetworkDeviceData;
-extern const struct type type_flowcontrol_v1_FlowSchema;
-extern const struct type type_flowcontrol_v1_FlowSchemaList;
-extern const struct type type_flowcontrol_v1_FlowSchemaSpec;
-extern const struct type type_flowcontrol_v1_FlowDistinguisherMethod;
-extern const struct type type_flowcontrol_v1_PriorityLevelConfigurationReference;
-extern const struct type type_flowcontrol_v1_PolicyRulesWithSubjects;
-extern const struct type type_flowcontrol_v1_Subject;
-extern const struct type type_flowcontrol_v1_UserSubject;
-extern const struct type type_flowcontrol_v1_GroupSubject;
-extern const struct type type_flowcontrol_v1_ServiceAccountSubject;
-extern const struct type type_flowcontrol_v1_ResourcePolicyRule;
-extern const struct type type_flowcontrol_v1_NonResourcePolicyRule;
-extern const struct type type_flowcontrol_v1_FlowSchemaStatus;
-extern const struct type type_flowcontrol_v1_FlowSchemaCondition;
-extern const struct type type_flowcontrol_v1_PriorityLevelConfiguration;
-extern const struct type type_flowcontrol_v1_PriorityLevelConfigurationList;
-extern const struct type type_flowcontrol_v1_PriorityLevelConfigurationSpec;
-extern const struct type type_flowcontrol_v1_LimitedPriorityLevelConfiguration;
-extern const struct type type_flowcontrol_v1_ExemptPriorityLevelConfiguration;
-extern const struct type type_flowcontrol_v1_LimitResponse;
-extern const struct type type_flowcontrol_v1_QueuingConfiguration;
-extern const struct type type_flowcontrol_v1_PriorityLevelConfigurationStatus;
-extern const struct type type_flowcontrol_v1_PriorityLevelConfigurationCondition;
-extern const struct type type_admission_v1_AdmissionReview;
-extern const struct type type_admission_v1_AdmissionRequest;
-extern const struct type type_admission_v1_AdmissionResponse;
-extern const struct type type_apidiscovery_v2_APIGroupDiscoveryList;
-extern const struct type type_apidiscovery_v2_APIGroupDiscovery;
-extern const struct type type_apidiscovery_v2_APIVersionDiscovery;
-extern const struct type type_apidiscovery_v2_APIResourceDiscovery;
-extern const struct type type_apidiscovery_v2_APISubresourceDiscovery;
-extern const struct type type_meta_v1_Verbs;
-extern const struct type type_meta_v1_TypeMeta;
-extern const struct type type_meta_v1_ListMeta;
-extern const struct type type_meta_v1_ShardInfo;
-extern const struct type type_meta_v1_ObjectMeta;
-extern const struct type type_meta_v1_OwnerReference;
-extern const struct type type_meta_v1_ListOptions;
-extern const struct type type_meta_v1_GetOptions;
-extern const struct type type_meta_v1_DeleteOptions;
-extern const struct type type_meta_v1_CreateOptions;
-extern const struct type type_meta_v1_PatchOptions;
-extern const struct type type_meta_v1_ApplyOptions;
-extern const struct type type_meta_v1_UpdateOptions;
-extern const struct type type_meta_v1_Preconditions;
-extern const struct type type_meta_v1_Status;
-extern const struct type type_meta_v1_StatusDetails;
-extern const struct type type_meta_v1_StatusCause;
-extern const struct type type_meta_v1_List;
-extern const struct type type_meta_v1_APIVersions;
-extern const struct type type_meta_v1_APIGroupList;
-extern const struct type type_meta_v1_APIGroup;
-extern const struct type type_meta_v1_ServerAddressByClientCIDR;
-extern const struct type type_meta_v1_GroupVersionForDiscovery;
-extern const struct type type_meta_v1_APIResource;
-extern const struct type type_meta_v1_APIResourceList;
-extern const struct type type_meta_v1_RootPaths;
-extern const struct type type_meta_v1_Patch;
-extern const struct type type_meta_v1_LabelSelector;
-extern const struct type type_meta_v1_LabelSelectorRequirement;
-extern const struct type type_meta_v1_FieldSelectorRequirement;
-extern const struct type type_meta_v1_ManagedFieldsEntry;
-extern const struct type type_meta_v1_Table;
-extern const struct type type_meta_v1_TableColumnDefinition;
-extern const struct type type_meta_v1_TableRow;
-extern const struct type type_meta_v1_TableRowCondition;
-extern const struct type type_meta_v1_TableOptions;
-extern const struct type type_meta_v1_PartialObjectMetadata;
-extern const struct type type_meta_v1_PartialObjectMetadataList;
-extern const struct type type_meta_v1_Condition;
-extern const struct type type_meta_v1_WatchEvent;
-extern const struct type type_meta_v1_Timestamp;
-extern const struct type type_meta_v1_GroupResource;
-extern const struct type type_meta_v1_GroupVersionResource;
-extern const struct type type_meta_v1_GroupKind;
-extern const struct type type_meta_v1_GroupVersionKind;
-extern const struct type type_meta_v1_GroupVersion;
-extern const struct type type_metrics_v1beta1_NodeMetrics;
-extern const struct type type_metrics_v1beta1_NodeMetricsList;
-extern const struct type type_metrics_v1beta1_PodMetrics;
-extern const struct type type_metrics_v1beta1_PodMetricsList;
-extern const struct type type_metrics_v1beta1_ContainerMetrics;
-extern const struct type type_runtime_TypeMeta;
-extern const struct type type_runtime_Unknown;
-extern const struct type type_version_Info;
-extern const struct type type_admission_v1_Operation;
-extern const struct type type_admission_v1_PatchType;
-extern const struct type type_admissionregistration_v1_FailurePolicyType;
-extern const struct type type_admissionregistration_v1_MatchPolicyType;
-extern const struct type type_admissionregistration_v1_OperationType;
-extern const struct type type_admissionregistration_v1_ParameterNotFoundActionType;
-extern const struct type type_admissionregistration_v1_PatchType;
-extern const struct type type_admissionregistration_v1_ReinvocationPolicyType;
-extern const struct type type_admissionregistration_v1_ScopeType;
-extern const struct type type_admissionregistration_v1_SideEffectClass;
-extern const struct type type_admissionregistration_v1_ValidationAction;
-extern const struct type type_apidiscovery_v2_DiscoveryFreshness;
-extern const struct type type_apidiscovery_v2_ResourceScope;
-extern const struct type type_apiextensions_v1_ConditionStatus;
-extern const struct type type_apiextensions_v1_ConversionStrategyType;
-extern const struct type type_apiextensions_v1_CustomResourceDefinitionConditionType;
-extern const struct type type_apiextensions_v1_FieldValueErrorReason;
-extern const struct type type_apiextensions_v1_JSONSchemaURL;
-extern const struct type type_apiextensions_v1_ResourceScope;
-extern const struct type type_apiregistration_v1_APIServiceConditionType;
-extern const struct type type_apiregistration_v1_ConditionStatus;
-extern const struct type type_apps_v1_DaemonSetConditionType;
-extern const struct type type_apps_v1_DaemonSetUpdateStrategyType;
-extern const struct type type_apps_v1_DeploymentConditionType;
-extern const struct type type_apps_v1_DeploymentStrategyType;
-extern const struct type type_apps_v1_PersistentVolumeClaimRetentionPolicyType;
-extern const struct type type_apps_v1_PodManagementPolicyType;
-extern const struct type type_apps_v1_ReplicaSetConditionType;
-extern const struct type type_apps_v1_StatefulSetConditionType;
-extern const struct type type_apps_v1_StatefulSetUpdateStrategyType;
-extern const struct type type_autoscaling_v1_HorizontalPodAutoscalerConditionType;
-extern const struct type type_autoscaling_v1_MetricSourceType;
-extern const struct type type_autoscaling_v2_HPAScalingPolicyType;
-extern const struct type type_autoscaling_v2_HorizontalPodAutoscalerConditionType;
-extern const struct type type_autoscaling_v2_MetricSourceType;
-extern const struct type type_autoscaling_v2_MetricTargetType;
-extern const struct type type_autoscaling_v2_ScalingPolicySelect;
-extern const struct type type_batch_v1_CompletionMode;
-extern const struct type type_batch_v1_ConcurrencyPolicy;
-extern const struct type type_batch_v1_JobConditionType;
-extern const struct type type_batch_v1_PodFailurePolicyAction;
-extern const struct type type_batch_v1_PodFailurePolicyOnExitCodesOperator;
-extern const struct type type_batch_v1_PodReplacementPolicy;
-extern const struct type type_certificates_v1_KeyUsage;
-extern const struct type type_certificates_v1_RequestConditionType;
-extern const struct type type_coordination_v1_CoordinatedLeaseStrategy;
-extern const struct type type_core_v1_AppArmorProfileType;
-extern const struct type type_core_v1_AzureDataDiskCachingMode;
-extern const struct type type_core_v1_AzureDataDiskKind;
-extern const struct type type_core_v1_Capability;
-extern const struct type type_core_v1_ClaimResourceStatus;
-extern const struct type type_core_v1_ComponentConditionType;
-extern const struct type type_core_v1_ConditionStatus;
-extern const struct type type_core_v1_ContainerRestartPolicy;
-extern const struct type type_core_v1_ContainerRestartRuleAction;
-extern const struct type type_core_v1_ContainerRestartRuleOnExitCodesOperator;
-extern const struct type type_core_v1_DNSPolicy;
-extern const struct type type_core_v1_FinalizerName;
-extern const struct type type_core_v1_HostPathType;
-extern const struct type type_core_v1_IPFamily;
-extern const struct type type_core_v1_IPFamilyPolicy;
-extern const struct type type_core_v1_LimitType;
-extern const struct type type_core_v1_LoadBalancerIPMode;
-extern const struct type type_core_v1_MountPropagationMode;
-extern const struct type type_core_v1_NamespaceConditionType;
-extern const struct type type_core_v1_NamespacePhase;
-extern const struct type type_core_v1_NodeAddressType;
-extern const struct type type_core_v1_NodeConditionType;
-extern const struct type type_core_v1_NodeInclusionPolicy;
-extern const struct type type_core_v1_NodePhase;
-extern const struct type type_core_v1_NodeSelectorOperator;
-extern const struct type type_core_v1_OSName;
-extern const struct type type_core_v1_PersistentVolumeAccessMode;
-extern const struct type type_core_v1_PersistentVolumeClaimConditionType;
-extern const struct type type_core_v1_PersistentVolumeClaimModifyVolumeStatus;
-extern const struct type type_core_v1_PersistentVolumeClaimPhase;
-extern const struct type type_core_v1_PersistentVolumeMode;
-extern const struct type type_core_v1_PersistentVolumePhase;
-extern const struct type type_core_v1_PersistentVolumeReclaimPolicy;
-extern const struct type type_core_v1_PodConditionType;
-extern const struct type type_core_v1_PodFSGroupChangePolicy;
-extern const struct type type_core_v1_PodPhase;
-extern const struct type type_core_v1_PodQOSClass;
-extern const struct type type_core_v1_PodResizeStatus;
-extern const struct type type_core_v1_PodSELinuxChangePolicy;
-extern const struct type type_core_v1_PreemptionPolicy;
-extern const struct type type_core_v1_ProcMountType;
-extern const struct type type_core_v1_Protocol;
-extern const struct type type_core_v1_PullPolicy;
-extern const struct type type_core_v1_RecursiveReadOnlyMode;
-extern const struct type type_core_v1_ReplicationControllerConditionType;
-extern const struct type type_core_v1_ResourceHealthStatus;
-extern const struct type type_core_v1_ResourceID;
-extern const struct type type_core_v1_ResourceName;
-extern const struct type type_core_v1_ResourceQuotaScope;
-extern const struct type type_core_v1_ResourceResizeRestartPolicy;
-extern const struct type type_core_v1_RestartPolicy;
-extern const struct type type_core_v1_ScopeSelectorOperator;
-extern const struct type type_core_v1_SeccompProfileType;
-extern const struct type type_core_v1_SecretType;
-extern const struct type type_core_v1_ServiceAffinity;
-extern const struct type type_core_v1_ServiceExternalTrafficPolicy;
-extern const struct type type_core_v1_ServiceInternalTrafficPolicy;
-extern const struct type type_core_v1_ServiceType;
-extern const struct type type_core_v1_Signal;
-extern const struct type type_core_v1_StorageMedium;
-extern const struct type type_core_v1_SupplementalGroupsPolicy;
-extern const struct type type_core_v1_TaintEffect;
-extern const struct type type_core_v1_TerminationMessagePolicy;
-extern const struct type type_core_v1_TolerationOperator;
-extern const struct type type_core_v1_URIScheme;
-extern const struct type type_core_v1_UniqueVolumeName;
-extern const struct type type_core_v1_UnsatisfiableConstraintAction;
-extern const struct type type_discovery_v1_AddressType;
-extern const struct type type_flowcontrol_v1_ConditionStatus;
-extern const struct type type_flowcontrol_v1_FlowDistinguisherMethodType;
-extern const struct type type_flowcontrol_v1_FlowSchemaConditionType;
-extern const struct type type_flowcontrol_v1_LimitResponseType;
-extern const struct type type_flowcontrol_v1_PriorityLevelConfigurationConditionType;
-extern const struct type type_flowcontrol_v1_PriorityLevelEnablement;
-extern const struct type type_flowcontrol_v1_SubjectKind;
-extern const struct type type_meta_v1_CauseType;
-extern const struct type type_meta_v1_ConditionStatus;
-extern const struct type type_meta_v1_DeletionPropagation;
-extern const struct type type_meta_v1_FieldSelectorOperator;
-extern const struct type type_meta_v1_IncludeObjectPolicy;
-extern const struct type type_meta_v1_LabelSelectorOperator;
-extern const struct type type_meta_v1_ManagedFieldsOperationType;
-extern const struct type type_meta_v1_ResourceVersionMatch;
-extern const struct type type_meta_v1_RowConditionType;
-extern const struct type type_meta_v1_StatusReason;
-extern const struct type type_meta_v1_UID;
-extern const struct type type_networking_v1_PathType;
-extern const struct type type_networking_v1_PolicyType;
-extern const struct type type_policy_v1_UnhealthyPodEvictionPolicyType;
-extern const struct type type_resource_v1_AllocationConfigSource;
-extern const struct type type_resource_v1_DeviceAllocationMode;
-extern const struct type type_resource_v1_DeviceTaintEffect;
-extern const struct type type_resource_v1_DeviceTolerationOperator;
-extern const struct type type_resource_v1_FullyQualifiedName;
-extern const struct type type_resource_v1_QualifiedName;
-extern const struct type type_storage_v1_FSGroupPolicy;
-extern const struct type type_storage_v1_VolumeBindingMode;
-extern const struct type type_storage_v1_VolumeLifecycleMode;
-extern const struct type type_string;
-extern const struct type type_bool;
-extern const struct type type_int32;
-extern const struct type type_int64;
-extern const struct type type_double;
-extern const struct type type_bytes;
-extern const struct type type_Time;
-extern const struct type type_MicroTime;
-extern const struct type type_Duration;
-extern const struct type type_Quantity;
-extern const struct type type_IntOrString;
-extern const struct type type_RawExtension;
-extern const struct type type_FieldsV1;
-extern const struct type type_any;
-extern const struct type type_map_Quantity;
-extern const struct type type_list_core_v1_PersistentVolumeAccessMode;
-extern const struct type type_list_string;
-extern const struct type type_list_core_v1_PersistentVolume;
-extern const struct type type_list_core_v1_PersistentVolumeClaim;
-extern const struct type type_list_core_v1_PersistentVolumeClaimCondition;
-extern const struct type type_map_core_v1_ClaimResourceStatus;
-extern const struct type type_map_string;
-extern const struct type type_list_core_v1_KeyToPath;
-extern const struct type type_list_core_v1_VolumeProjection;
-extern const struct type type_list_core_v1_HTTPHeader;
-extern const struct type type_list_core_v1_Capability;
-extern const struct type type_list_core_v1_ResourceClaim;
-extern const struct type type_list_core_v1_ContainerPort;
-extern const struct type type_list_core_v1_EnvFromSource;
-extern const struct type type_list_core_v1_EnvVar;
-extern const struct type type_list_core_v1_ContainerResizePolicy;
-extern const struct type type_list_core_v1_ContainerRestartRule;
-extern const struct type type_list_core_v1_VolumeMount;
-extern const struct type type_list_core_v1_VolumeDevice;
-extern const struct type type_list_core_v1_VolumeMountStatus;
-extern const struct type type_list_core_v1_ResourceStatus;
-extern const struct type type_list_core_v1_ResourceHealth;
-extern const struct type type_list_int64;
-extern const struct type type_list_int32;
-extern const struct type type_list_core_v1_NodeSelectorTerm;
-extern const struct type type_list_core_v1_NodeSelectorRequirement;
-extern const struct type type_list_core_v1_TopologySelectorLabelRequirement;
-extern const struct type type_list_core_v1_PodAffinityTerm;
-extern const struct type type_list_core_v1_WeightedPodAffinityTerm;
-extern const struct type type_list_core_v1_PreferredSchedulingTerm;
-extern const struct type type_list_core_v1_Volume;
-extern const struct type type_list_core_v1_Container;
-extern const struct type type_list_core_v1_EphemeralContainer;
-extern const struct type type_list_core_v1_LocalObjectReference;
-extern const struct type type_list_core_v1_Toleration;
-extern const struct type type_list_core_v1_HostAlias;
-extern const struct type type_list_core_v1_PodReadinessGate;
-extern const struct type type_list_core_v1_TopologySpreadConstraint;
-extern const struct type type_list_core_v1_PodSchedulingGate;
-extern const struct type type_list_core_v1_PodResourceClaim;
-extern const struct type type_list_core_v1_ContainerExtendedResourceRequest;
-extern const struct type type_list_core_v1_Sysctl;
-extern const struct type type_list_core_v1_PodDNSConfigOption;
-extern const struct type type_list_core_v1_PodCondition;
-extern const struct type type_list_core_v1_HostIP;
-extern const struct type type_list_core_v1_PodIP;
-extern const struct type type_list_core_v1_ContainerStatus;
-extern const struct type type_list_core_v1_PodResourceClaimStatus;
-extern const struct type type_list_core_v1_NodeAllocatableResourceClaimStatus;
-extern const struct type type_list_core_v1_Pod;
-extern const struct type type_list_core_v1_PodTemplate;
-extern const struct type type_list_core_v1_ReplicationControllerCondition;
-extern const struct type type_list_core_v1_ReplicationController;
-extern const struct type type_list_meta_v1_Condition;
-extern const struct type type_list_core_v1_LoadBalancerIngress;
-extern const struct type type_list_core_v1_PortStatus;
-extern const struct type type_list_core_v1_ServicePort;
-extern const struct type type_list_core_v1_IPFamily;
-extern const struct type type_list_core_v1_Service;
-extern const struct type type_list_core_v1_ObjectReference;
-extern const struct type type_list_core_v1_ServiceAccount;
-extern const struct type type_list_core_v1_EndpointSubset;
-extern const struct type type_list_core_v1_EndpointAddress;
-extern const struct type type_list_core_v1_EndpointPort;
-extern const struct type type_list_core_v1_Endpoints;
-extern const struct type type_list_core_v1_Taint;
-extern const struct type type_list_core_v1_NodeCondition;
-extern const struct type type_list_core_v1_NodeAddress;
-extern const struct type type_list_core_v1_ContainerImage;
-extern const struct type type_list_core_v1_UniqueVolumeName;
-extern const struct type type_list_core_v1_AttachedVolume;
-extern const struct type type_list_core_v1_NodeRuntimeHandler;
-extern const struct type type_list_core_v1_PreferAvoidPodsEntry;
-extern const struct type type_list_core_v1_Node;
-extern const struct type type_list_core_v1_FinalizerName;
-extern const struct type type_list_core_v1_NamespaceCondition;
-extern const struct type type_list_core_v1_Namespace;
-extern const struct type type_list_core_v1_Event;
-extern const struct type type_list_core_v1_LimitRangeItem;
-extern const struct type type_list_core_v1_LimitRange;
-extern const struct type type_list_core_v1_ResourceQuotaScope;
-extern const struct type type_list_core_v1_ScopedResourceSelectorRequirement;
-extern const struct type type_list_core_v1_ResourceQuota;
-extern const struct type type_map_bytes;
-extern const struct type type_list_core_v1_Secret;
-extern const struct type type_list_core_v1_ConfigMap;
-extern const struct type type_list_core_v1_ComponentCondition;
-extern const struct type type_list_core_v1_ComponentStatus;
-extern const struct type type_list_core_v1_DownwardAPIVolumeFile;
-extern const struct type type_list_apiregistration_v1_APIService;
-extern const struct type type_list_apiregistration_v1_APIServiceCondition;
-extern const struct type type_list_apps_v1_StatefulSetCondition;
-extern const struct type type_list_apps_v1_StatefulSet;
-extern const struct type type_list_apps_v1_DeploymentCondition;
-extern const struct type type_list_apps_v1_Deployment;
-extern const struct type type_list_apps_v1_DaemonSetCondition;
-extern const struct type type_list_apps_v1_DaemonSet;
-extern const struct type type_list_apps_v1_ReplicaSet;
-extern const struct type type_list_apps_v1_ReplicaSetCondition;
-extern const struct type type_list_apps_v1_ControllerRevision;
-extern const struct type type_list_events_v1_Event;
-extern const struct type type_map_authentication_v1_ExtraValue;
-extern const struct type type_list_meta_v1_LabelSelectorRequirement;
-extern const struct type type_list_meta_v1_FieldSelectorRequirement;
-extern const struct type type_map_authorization_v1_ExtraValue;
-extern const struct type type_list_authorization_v1_ResourceRule;
-extern const struct type type_list_authorization_v1_NonResourceRule;
-extern const struct type type_list_autoscaling_v2_MetricSpec;
-extern const struct type type_list_autoscaling_v2_HPAScalingPolicy;
-extern const struct type type_list_autoscaling_v2_MetricStatus;
-extern const struct type type_list_autoscaling_v2_HorizontalPodAutoscalerCondition;
-extern const struct type type_list_autoscaling_v2_HorizontalPodAutoscaler;
-extern const struct type type_list_autoscaling_v1_HorizontalPodAutoscaler;
-extern const struct type type_list_batch_v1_Job;
-extern const struct type type_list_batch_v1_PodFailurePolicyOnPodConditionsPattern;
-extern const struct type type_list_batch_v1_PodFailurePolicyRule;
-extern const struct type type_list_batch_v1_SuccessPolicyRule;
-extern const struct type type_list_batch_v1_JobCondition;
-extern const struct type type_list_meta_v1_UID;
-extern const struct type type_list_batch_v1_CronJob;
-extern const struct type type_list_certificates_v1_KeyUsage;
-extern const struct type type_map_certificates_v1_ExtraValue;
-extern const struct type type_list_certificates_v1_CertificateSigningRequestCondition;
-extern const struct type type_list_certificates_v1_CertificateSigningRequest;
-extern const struct type type_list_networking_v1_NetworkPolicyIngressRule;
-extern const struct type type_list_networking_v1_NetworkPolicyEgressRule;
-extern const struct type type_list_networking_v1_PolicyType;
-extern const struct type type_list_networking_v1_NetworkPolicyPort;
-extern const struct type type_list_networking_v1_NetworkPolicyPeer;
-extern const struct type type_list_networking_v1_NetworkPolicy;
-extern const struct type type_list_networking_v1_Ingress;
-extern const struct type type_list_networking_v1_IngressTLS;
-extern const struct type type_list_networking_v1_IngressRule;
-extern const struct type type_list_networking_v1_IngressLoadBalancerIngress;
-extern const struct type type_list_networking_v1_IngressPortStatus;
-extern const struct type type_list_networking_v1_HTTPIngressPath;
-extern const struct type type_list_networking_v1_IngressClass;
-extern const struct type type_list_networking_v1_IPAddress;
-extern const struct type type_list_networking_v1_ServiceCIDR;
-extern const struct type type_map_Time;
-extern const struct type type_list_policy_v1_PodDisruptionBudget;
-extern const struct type type_list_rbac_v1_PolicyRule;
-extern const struct type type_list_rbac_v1_Subject;
-extern const struct type type_list_rbac_v1_RoleBinding;
-extern const struct type type_list_rbac_v1_Role;
-extern const struct type type_list_meta_v1_LabelSelector;
-extern const struct type type_list_rbac_v1_ClusterRoleBinding;
-extern const struct type type_list_rbac_v1_ClusterRole;
-extern const struct type type_list_core_v1_TopologySelectorTerm;
-extern const struct type type_list_storage_v1_StorageClass;
-extern const struct type type_list_storage_v1_VolumeAttachment;
-extern const struct type type_list_storage_v1_CSIDriver;
-extern const struct type type_list_storage_v1_VolumeLifecycleMode;
-extern const struct type type_list_storage_v1_TokenRequest;
-extern const struct type type_list_storage_v1_CSINodeDriver;
-extern const struct type type_list_storage_v1_CSINode;
-extern const struct type type_list_storage_v1_CSIStorageCapacity;
-extern const struct type type_list_storage_v1_VolumeAttributesClass;
-extern const struct type type_list_admissionregistration_v1_ExpressionWarning;
-extern const struct type type_list_admissionregistration_v1_ValidatingAdmissionPolicy;
-extern const struct type type_list_admissionregistration_v1_Validation;
-extern const struct type type_list_admissionregistration_v1_AuditAnnotation;
-extern const struct type type_list_admissionregistration_v1_MatchCondition;
-extern const struct type type_list_admissionregistration_v1_Variable;
-extern const struct type type_list_admissionregistration_v1_ValidatingAdmissionPolicyBinding;
-extern const struct type type_list_admissionregistration_v1_ValidationAction;
-extern const struct type type_list_admissionregistration_v1_NamedRuleWithOperations;
-extern const struct type type_list_admissionregistration_v1_ValidatingWebhook;
-extern const struct type type_list_admissionregistration_v1_ValidatingWebhookConfiguration;
-extern const struct type type_list_admissionregistration_v1_MutatingWebhook;
-extern const struct type type_list_admissionregistration_v1_MutatingWebhookConfiguration;
-extern const struct type type_list_admissionregistration_v1_RuleWithOperations;
-extern const struct type type_list_admissionregistration_v1_MutatingAdmissionPolicy;
-extern const struct type type_list_admissionregistration_v1_Mutation;
-extern const struct type type_list_admissionregistration_v1_MutatingAdmissionPolicyBinding;
-extern const struct type type_list_admissionregistration_v1_OperationType;
-extern const struct type type_list_apiextensions_v1_CustomResourceDefinitionVersion;
-extern const struct type type_list_apiextensions_v1_CustomResourceColumnDefinition;
-extern const struct type type_list_apiextensions_v1_SelectableField;
-extern const struct type type_list_apiextensions_v1_CustomResourceDefinitionCondition;
-extern const struct type type_list_apiextensions_v1_CustomResourceDefinition;
-extern const struct type type_list_RawExtension;
-extern const struct type type_list_apiextensions_v1_JSON;
-extern const struct type type_list_apiextensions_v1_JSONSchemaProps;
-extern const struct type type_map_apiextensions_v1_JSONSchemaProps;
-extern const struct type type_map_apiextensions_v1_JSONSchemaPropsOrStringArray;
-extern const struct type type_list_apiextensions_v1_ValidationRule;
-extern const struct type type_list_scheduling_v1_PriorityClass;
-extern const struct type type_list_coordination_v1_Lease;
-extern const struct type type_list_node_v1_RuntimeClass;
-extern const struct type type_list_discovery_v1_Endpoint;
-extern const struct type type_list_discovery_v1_EndpointPort;
-extern const struct type type_list_discovery_v1_ForZone;
-extern const struct type type_list_discovery_v1_ForNode;
-extern const struct type type_list_discovery_v1_EndpointSlice;
-extern const struct type type_list_resource_v1_Device;
-extern const struct type type_list_resource_v1_CounterSet;
-extern const struct type type_map_resource_v1_Counter;
-extern const struct type type_map_resource_v1_DeviceAttribute;
-extern const struct type type_map_resource_v1_DeviceCapacity;
-extern const struct type type_list_resource_v1_DeviceCounterConsumption;
-extern const struct type type_list_resource_v1_DeviceTaint;
-extern const struct type type_map_resource_v1_NodeAllocatableResourceMapping;
-extern const struct type type_list_Quantity;
-extern const struct type type_list_bool;
-extern const struct type type_list_resource_v1_ResourceSlice;
-extern const struct type type_list_resource_v1_DeviceRequest;
-extern const struct type type_list_resource_v1_DeviceConstraint;
-extern const struct type type_list_resource_v1_DeviceClaimConfiguration;
-extern const struct type type_list_resource_v1_DeviceSubRequest;
-extern const struct type type_list_resource_v1_DeviceSelector;
-extern const struct type type_list_resource_v1_DeviceToleration;
-extern const struct type type_list_resource_v1_ResourceClaimConsumerReference;
-extern const struct type type_list_resource_v1_AllocatedDeviceStatus;
-extern const struct type type_list_resource_v1_DeviceRequestAllocationResult;
-extern const struct type type_list_resource_v1_DeviceAllocationConfiguration;
-extern const struct type type_list_resource_v1_ResourceClaim;
-extern const struct type type_list_resource_v1_DeviceClassConfiguration;
-extern const struct type type_list_resource_v1_DeviceClass;
-extern const struct type type_list_resource_v1_ResourceClaimTemplate;
-extern const struct type type_list_flowcontrol_v1_FlowSchema;
-extern const struct type type_list_flowcontrol_v1_PolicyRulesWithSubjects;
-extern const struct type type_list_flowcontrol_v1_Subject;
-extern const struct type type_list_flowcontrol_v1_ResourcePolicyRule;
-extern const struct type type_list_flowcontrol_v1_NonResourcePolicyRule;
-extern const struct type type_list_flowcontrol_v1_FlowSchemaCondition;
-extern const struct type type_list_flowcontrol_v1_PriorityLevelConfiguration;
-extern const struct type type_list_flowcontrol_v1_PriorityLevelConfigurationCondition;
-extern const struct type type_list_apidiscovery_v2_APIGroupDiscovery;
-extern const struct type type_list_apidiscovery_v2_APIVersionDiscovery;
-extern const struct type type_list_apidiscovery_v2_APIResourceDiscovery;
-extern const struct type type_list_apidiscovery_v2_APISubresourceDiscovery;
-extern const struct type type_list_meta_v1_GroupVersionKind;
-extern const struct type type_list_meta_v1_OwnerReference;
-extern const struct type type_list_meta_v1_ManagedFieldsEntry;
-extern const struct type type_list_meta_v1_StatusCause;
-extern const struct type type_list_meta_v1_ServerAddressByClientCIDR;
-extern const struct type type_list_meta_v1_APIGroup;
-extern const struct type type_list_meta_v1_GroupVersionForDiscovery;
-extern const struct type type_list_meta_v1_APIResource;
-extern const struct type type_list_meta_v1_TableColumnDefinition;
-extern const struct type type_list_meta_v1_TableRow;
-extern const struct type type_list_any;
-extern const struct type type_list_meta_v1_TableRowCondition;
-extern const struct type type_list_meta_v1_PartialObjectMetadata;
-extern const struct type type_list_metrics_v1beta1_NodeMetrics;
-extern const struct type type_list_metrics_v1beta1_ContainerMetrics;
-extern const struct type type_list_metrics_v1beta1_PodMetrics;
+enum {
+    TYPE_NO_core_v1_Volume,
+    TYPE_NO_core_v1_VolumeSource,
+    TYPE_NO_core_v1_PersistentVolumeClaimVolumeSource,
+    TYPE_NO_core_v1_PersistentVolumeSource,
+    TYPE_NO_core_v1_PersistentVolume,
+    TYPE_NO_core_v1_PersistentVolumeSpec,
+    TYPE_NO_core_v1_VolumeNodeAffinity,
+    TYPE_NO_core_v1_PersistentVolumeStatus,
+    TYPE_NO_core_v1_PersistentVolumeList,
+    TYPE_NO_core_v1_PersistentVolumeClaim,
+    TYPE_NO_core_v1_PersistentVolumeClaimList,
+    TYPE_NO_core_v1_PersistentVolumeClaimSpec,
+    TYPE_NO_core_v1_TypedObjectReference,
+    TYPE_NO_core_v1_ModifyVolumeStatus,
+    TYPE_NO_core_v1_PersistentVolumeClaimCondition,
+    TYPE_NO_core_v1_PersistentVolumeClaimStatus,
+    TYPE_NO_core_v1_HostPathVolumeSource,
+    TYPE_NO_core_v1_EmptyDirVolumeSource,
+    TYPE_NO_core_v1_GlusterfsVolumeSource,
+    TYPE_NO_core_v1_GlusterfsPersistentVolumeSource,
+    TYPE_NO_core_v1_RBDVolumeSource,
+    TYPE_NO_core_v1_RBDPersistentVolumeSource,
+    TYPE_NO_core_v1_CinderVolumeSource,
+    TYPE_NO_core_v1_CinderPersistentVolumeSource,
+    TYPE_NO_core_v1_CephFSVolumeSource,
+    TYPE_NO_core_v1_SecretReference,
+    TYPE_NO_core_v1_CephFSPersistentVolumeSource,
+    TYPE_NO_core_v1_FlockerVolumeSource,
+    TYPE_NO_core_v1_GCEPersistentDiskVolumeSource,
+    TYPE_NO_core_v1_QuobyteVolumeSource,
+    TYPE_NO_core_v1_FlexPersistentVolumeSource,
+    TYPE_NO_core_v1_FlexVolumeSource,
+    TYPE_NO_core_v1_AWSElasticBlockStoreVolumeSource,
+    TYPE_NO_core_v1_GitRepoVolumeSource,
+    TYPE_NO_core_v1_SecretVolumeSource,
+    TYPE_NO_core_v1_SecretProjection,
+    TYPE_NO_core_v1_NFSVolumeSource,
+    TYPE_NO_core_v1_ISCSIVolumeSource,
+    TYPE_NO_core_v1_ISCSIPersistentVolumeSource,
+    TYPE_NO_core_v1_FCVolumeSource,
+    TYPE_NO_core_v1_AzureFileVolumeSource,
+    TYPE_NO_core_v1_AzureFilePersistentVolumeSource,
+    TYPE_NO_core_v1_VsphereVirtualDiskVolumeSource,
+    TYPE_NO_core_v1_PhotonPersistentDiskVolumeSource,
+    TYPE_NO_core_v1_AzureDiskVolumeSource,
+    TYPE_NO_core_v1_PortworxVolumeSource,
+    TYPE_NO_core_v1_ScaleIOVolumeSource,
+    TYPE_NO_core_v1_ScaleIOPersistentVolumeSource,
+    TYPE_NO_core_v1_StorageOSVolumeSource,
+    TYPE_NO_core_v1_StorageOSPersistentVolumeSource,
+    TYPE_NO_core_v1_ConfigMapVolumeSource,
+    TYPE_NO_core_v1_ConfigMapProjection,
+    TYPE_NO_core_v1_ServiceAccountTokenProjection,
+    TYPE_NO_core_v1_ClusterTrustBundleProjection,
+    TYPE_NO_core_v1_PodCertificateProjection,
+    TYPE_NO_core_v1_ProjectedVolumeSource,
+    TYPE_NO_core_v1_VolumeProjection,
+    TYPE_NO_core_v1_KeyToPath,
+    TYPE_NO_core_v1_LocalVolumeSource,
+    TYPE_NO_core_v1_CSIPersistentVolumeSource,
+    TYPE_NO_core_v1_CSIVolumeSource,
+    TYPE_NO_core_v1_EphemeralVolumeSource,
+    TYPE_NO_core_v1_PersistentVolumeClaimTemplate,
+    TYPE_NO_core_v1_ContainerPort,
+    TYPE_NO_core_v1_VolumeMount,
+    TYPE_NO_core_v1_VolumeDevice,
+    TYPE_NO_core_v1_EnvVar,
+    TYPE_NO_core_v1_EnvVarSource,
+    TYPE_NO_core_v1_FileKeySelector,
+    TYPE_NO_core_v1_ObjectFieldSelector,
+    TYPE_NO_core_v1_ResourceFieldSelector,
+    TYPE_NO_core_v1_ConfigMapKeySelector,
+    TYPE_NO_core_v1_SecretKeySelector,
+    TYPE_NO_core_v1_EnvFromSource,
+    TYPE_NO_core_v1_ConfigMapEnvSource,
+    TYPE_NO_core_v1_SecretEnvSource,
+    TYPE_NO_core_v1_HTTPHeader,
+    TYPE_NO_core_v1_HTTPGetAction,
+    TYPE_NO_core_v1_TCPSocketAction,
+    TYPE_NO_core_v1_GRPCAction,
+    TYPE_NO_core_v1_ExecAction,
+    TYPE_NO_core_v1_SleepAction,
+    TYPE_NO_core_v1_Probe,
+    TYPE_NO_core_v1_ContainerResizePolicy,
+    TYPE_NO_core_v1_Capabilities,
+    TYPE_NO_core_v1_ResourceRequirements,
+    TYPE_NO_core_v1_VolumeResourceRequirements,
+    TYPE_NO_core_v1_ResourceClaim,
+    TYPE_NO_core_v1_Container,
+    TYPE_NO_core_v1_ProbeHandler,
+    TYPE_NO_core_v1_LifecycleHandler,
+    TYPE_NO_core_v1_Lifecycle,
+    TYPE_NO_core_v1_ContainerStateWaiting,
+    TYPE_NO_core_v1_ContainerStateRunning,
+    TYPE_NO_core_v1_ContainerStateTerminated,
+    TYPE_NO_core_v1_ContainerState,
+    TYPE_NO_core_v1_ContainerStatus,
+    TYPE_NO_core_v1_ResourceStatus,
+    TYPE_NO_core_v1_ResourceHealth,
+    TYPE_NO_core_v1_ContainerUser,
+    TYPE_NO_core_v1_LinuxContainerUser,
+    TYPE_NO_core_v1_PodCondition,
+    TYPE_NO_core_v1_VolumeMountStatus,
+    TYPE_NO_core_v1_VolumeStatus,
+    TYPE_NO_core_v1_ImageVolumeStatus,
+    TYPE_NO_core_v1_ContainerRestartRule,
+    TYPE_NO_core_v1_ContainerRestartRuleOnExitCodes,
+    TYPE_NO_core_v1_NodeSelector,
+    TYPE_NO_core_v1_NodeSelectorTerm,
+    TYPE_NO_core_v1_NodeSelectorRequirement,
+    TYPE_NO_core_v1_TopologySelectorTerm,
+    TYPE_NO_core_v1_TopologySelectorLabelRequirement,
+    TYPE_NO_core_v1_Affinity,
+    TYPE_NO_core_v1_PodAffinity,
+    TYPE_NO_core_v1_PodAntiAffinity,
+    TYPE_NO_core_v1_WeightedPodAffinityTerm,
+    TYPE_NO_core_v1_PodAffinityTerm,
+    TYPE_NO_core_v1_NodeAffinity,
+    TYPE_NO_core_v1_PreferredSchedulingTerm,
+    TYPE_NO_core_v1_Taint,
+    TYPE_NO_core_v1_Toleration,
+    TYPE_NO_core_v1_PodReadinessGate,
+    TYPE_NO_core_v1_PodSpec,
+    TYPE_NO_core_v1_PodResourceClaim,
+    TYPE_NO_core_v1_PodResourceClaimStatus,
+    TYPE_NO_core_v1_PodExtendedResourceClaimStatus,
+    TYPE_NO_core_v1_ContainerExtendedResourceRequest,
+    TYPE_NO_core_v1_PodOS,
+    TYPE_NO_core_v1_PodSchedulingGate,
+    TYPE_NO_core_v1_PodSchedulingGroup,
+    TYPE_NO_core_v1_TopologySpreadConstraint,
+    TYPE_NO_core_v1_HostAlias,
+    TYPE_NO_core_v1_PodSecurityContext,
+    TYPE_NO_core_v1_SeccompProfile,
+    TYPE_NO_core_v1_AppArmorProfile,
+    TYPE_NO_core_v1_PodDNSConfig,
+    TYPE_NO_core_v1_PodDNSConfigOption,
+    TYPE_NO_core_v1_PodIP,
+    TYPE_NO_core_v1_HostIP,
+    TYPE_NO_core_v1_EphemeralContainerCommon,
+    TYPE_NO_core_v1_EphemeralContainer,
+    TYPE_NO_core_v1_PodStatus,
+    TYPE_NO_core_v1_PodStatusResult,
+    TYPE_NO_core_v1_Pod,
+    TYPE_NO_core_v1_PodList,
+    TYPE_NO_core_v1_PodTemplateSpec,
+    TYPE_NO_core_v1_PodTemplate,
+    TYPE_NO_core_v1_PodTemplateList,
+    TYPE_NO_core_v1_ReplicationControllerSpec,
+    TYPE_NO_core_v1_ReplicationControllerStatus,
+    TYPE_NO_core_v1_ReplicationControllerCondition,
+    TYPE_NO_core_v1_ReplicationController,
+    TYPE_NO_core_v1_ReplicationControllerList,
+    TYPE_NO_core_v1_SessionAffinityConfig,
+    TYPE_NO_core_v1_ClientIPConfig,
+    TYPE_NO_core_v1_ServiceStatus,
+    TYPE_NO_core_v1_LoadBalancerStatus,
+    TYPE_NO_core_v1_LoadBalancerIngress,
+    TYPE_NO_core_v1_ServiceSpec,
+    TYPE_NO_core_v1_ServicePort,
+    TYPE_NO_core_v1_Service,
+    TYPE_NO_core_v1_ServiceList,
+    TYPE_NO_core_v1_ServiceAccount,
+    TYPE_NO_core_v1_ServiceAccountList,
+    TYPE_NO_core_v1_Endpoints,
+    TYPE_NO_core_v1_EndpointSubset,
+    TYPE_NO_core_v1_EndpointAddress,
+    TYPE_NO_core_v1_EndpointPort,
+    TYPE_NO_core_v1_EndpointsList,
+    TYPE_NO_core_v1_NodeSpec,
+    TYPE_NO_core_v1_NodeConfigSource,
+    TYPE_NO_core_v1_ConfigMapNodeConfigSource,
+    TYPE_NO_core_v1_DaemonEndpoint,
+    TYPE_NO_core_v1_NodeDaemonEndpoints,
+    TYPE_NO_core_v1_NodeRuntimeHandlerFeatures,
+    TYPE_NO_core_v1_NodeRuntimeHandler,
+    TYPE_NO_core_v1_NodeFeatures,
+    TYPE_NO_core_v1_NodeSystemInfo,
+    TYPE_NO_core_v1_NodeSwapStatus,
+    TYPE_NO_core_v1_NodeConfigStatus,
+    TYPE_NO_core_v1_NodeStatus,
+    TYPE_NO_core_v1_AttachedVolume,
+    TYPE_NO_core_v1_AvoidPods,
+    TYPE_NO_core_v1_PreferAvoidPodsEntry,
+    TYPE_NO_core_v1_PodSignature,
+    TYPE_NO_core_v1_ContainerImage,
+    TYPE_NO_core_v1_NodeCondition,
+    TYPE_NO_core_v1_NodeAddress,
+    TYPE_NO_core_v1_Node,
+    TYPE_NO_core_v1_NodeList,
+    TYPE_NO_core_v1_NamespaceSpec,
+    TYPE_NO_core_v1_NamespaceStatus,
+    TYPE_NO_core_v1_NamespaceCondition,
+    TYPE_NO_core_v1_Namespace,
+    TYPE_NO_core_v1_NamespaceList,
+    TYPE_NO_core_v1_Binding,
+    TYPE_NO_core_v1_Preconditions,
+    TYPE_NO_core_v1_PodLogOptions,
+    TYPE_NO_core_v1_PodAttachOptions,
+    TYPE_NO_core_v1_PodExecOptions,
+    TYPE_NO_core_v1_PodPortForwardOptions,
+    TYPE_NO_core_v1_PodProxyOptions,
+    TYPE_NO_core_v1_NodeProxyOptions,
+    TYPE_NO_core_v1_ServiceProxyOptions,
+    TYPE_NO_core_v1_ObjectReference,
+    TYPE_NO_core_v1_LocalObjectReference,
+    TYPE_NO_core_v1_TypedLocalObjectReference,
+    TYPE_NO_core_v1_SerializedReference,
+    TYPE_NO_core_v1_EventSource,
+    TYPE_NO_core_v1_Event,
+    TYPE_NO_core_v1_EventSeries,
+    TYPE_NO_core_v1_EventList,
+    TYPE_NO_core_v1_LimitRangeItem,
+    TYPE_NO_core_v1_LimitRangeSpec,
+    TYPE_NO_core_v1_LimitRange,
+    TYPE_NO_core_v1_LimitRangeList,
+    TYPE_NO_core_v1_ResourceQuotaSpec,
+    TYPE_NO_core_v1_ScopeSelector,
+    TYPE_NO_core_v1_ScopedResourceSelectorRequirement,
+    TYPE_NO_core_v1_ResourceQuotaStatus,
+    TYPE_NO_core_v1_ResourceQuota,
+    TYPE_NO_core_v1_ResourceQuotaList,
+    TYPE_NO_core_v1_Secret,
+    TYPE_NO_core_v1_SecretList,
+    TYPE_NO_core_v1_ConfigMap,
+    TYPE_NO_core_v1_ConfigMapList,
+    TYPE_NO_core_v1_ComponentCondition,
+    TYPE_NO_core_v1_ComponentStatus,
+    TYPE_NO_core_v1_ComponentStatusList,
+    TYPE_NO_core_v1_DownwardAPIVolumeSource,
+    TYPE_NO_core_v1_DownwardAPIVolumeFile,
+    TYPE_NO_core_v1_DownwardAPIProjection,
+    TYPE_NO_core_v1_SecurityContext,
+    TYPE_NO_core_v1_SELinuxOptions,
+    TYPE_NO_core_v1_WindowsSecurityContextOptions,
+    TYPE_NO_core_v1_RangeAllocation,
+    TYPE_NO_core_v1_Sysctl,
+    TYPE_NO_core_v1_PortStatus,
+    TYPE_NO_core_v1_ImageVolumeSource,
+    TYPE_NO_core_v1_NodeAllocatableResourceClaimStatus,
+    TYPE_NO_apiregistration_v1_APIServiceList,
+    TYPE_NO_apiregistration_v1_ServiceReference,
+    TYPE_NO_apiregistration_v1_APIServiceSpec,
+    TYPE_NO_apiregistration_v1_APIServiceCondition,
+    TYPE_NO_apiregistration_v1_APIServiceStatus,
+    TYPE_NO_apiregistration_v1_APIService,
+    TYPE_NO_apps_v1_StatefulSet,
+    TYPE_NO_apps_v1_StatefulSetUpdateStrategy,
+    TYPE_NO_apps_v1_RollingUpdateStatefulSetStrategy,
+    TYPE_NO_apps_v1_StatefulSetPersistentVolumeClaimRetentionPolicy,
+    TYPE_NO_apps_v1_StatefulSetOrdinals,
+    TYPE_NO_apps_v1_StatefulSetSpec,
+    TYPE_NO_apps_v1_StatefulSetStatus,
+    TYPE_NO_apps_v1_StatefulSetCondition,
+    TYPE_NO_apps_v1_StatefulSetList,
+    TYPE_NO_apps_v1_Deployment,
+    TYPE_NO_apps_v1_DeploymentSpec,
+    TYPE_NO_apps_v1_DeploymentStrategy,
+    TYPE_NO_apps_v1_RollingUpdateDeployment,
+    TYPE_NO_apps_v1_DeploymentStatus,
+    TYPE_NO_apps_v1_DeploymentCondition,
+    TYPE_NO_apps_v1_DeploymentList,
+    TYPE_NO_apps_v1_DaemonSetUpdateStrategy,
+    TYPE_NO_apps_v1_RollingUpdateDaemonSet,
+    TYPE_NO_apps_v1_DaemonSetSpec,
+    TYPE_NO_apps_v1_DaemonSetStatus,
+    TYPE_NO_apps_v1_DaemonSetCondition,
+    TYPE_NO_apps_v1_DaemonSet,
+    TYPE_NO_apps_v1_DaemonSetList,
+    TYPE_NO_apps_v1_ReplicaSet,
+    TYPE_NO_apps_v1_ReplicaSetList,
+    TYPE_NO_apps_v1_ReplicaSetSpec,
+    TYPE_NO_apps_v1_ReplicaSetStatus,
+    TYPE_NO_apps_v1_ReplicaSetCondition,
+    TYPE_NO_apps_v1_ControllerRevision,
+    TYPE_NO_apps_v1_ControllerRevisionList,
+    TYPE_NO_events_v1_Event,
+    TYPE_NO_events_v1_EventSeries,
+    TYPE_NO_events_v1_EventList,
+    TYPE_NO_authentication_v1_ExtraValue,
+    TYPE_NO_authentication_v1_TokenReview,
+    TYPE_NO_authentication_v1_TokenReviewSpec,
+    TYPE_NO_authentication_v1_TokenReviewStatus,
+    TYPE_NO_authentication_v1_UserInfo,
+    TYPE_NO_authentication_v1_TokenRequest,
+    TYPE_NO_authentication_v1_TokenRequestSpec,
+    TYPE_NO_authentication_v1_TokenRequestStatus,
+    TYPE_NO_authentication_v1_BoundObjectReference,
+    TYPE_NO_authentication_v1_SelfSubjectReview,
+    TYPE_NO_authentication_v1_SelfSubjectReviewStatus,
+    TYPE_NO_authorization_v1_ExtraValue,
+    TYPE_NO_authorization_v1_SubjectAccessReview,
+    TYPE_NO_authorization_v1_SelfSubjectAccessReview,
+    TYPE_NO_authorization_v1_LocalSubjectAccessReview,
+    TYPE_NO_authorization_v1_ResourceAttributes,
+    TYPE_NO_authorization_v1_LabelSelectorAttributes,
+    TYPE_NO_authorization_v1_FieldSelectorAttributes,
+    TYPE_NO_authorization_v1_NonResourceAttributes,
+    TYPE_NO_authorization_v1_SubjectAccessReviewSpec,
+    TYPE_NO_authorization_v1_SelfSubjectAccessReviewSpec,
+    TYPE_NO_authorization_v1_SubjectAccessReviewStatus,
+    TYPE_NO_authorization_v1_SelfSubjectRulesReview,
+    TYPE_NO_authorization_v1_SelfSubjectRulesReviewSpec,
+    TYPE_NO_authorization_v1_SubjectRulesReviewStatus,
+    TYPE_NO_authorization_v1_ResourceRule,
+    TYPE_NO_authorization_v1_NonResourceRule,
+    TYPE_NO_autoscaling_v2_HorizontalPodAutoscaler,
+    TYPE_NO_autoscaling_v2_HorizontalPodAutoscalerSpec,
+    TYPE_NO_autoscaling_v2_CrossVersionObjectReference,
+    TYPE_NO_autoscaling_v2_MetricSpec,
+    TYPE_NO_autoscaling_v2_HorizontalPodAutoscalerBehavior,
+    TYPE_NO_autoscaling_v2_HPAScalingRules,
+    TYPE_NO_autoscaling_v2_HPAScalingPolicy,
+    TYPE_NO_autoscaling_v2_ObjectMetricSource,
+    TYPE_NO_autoscaling_v2_PodsMetricSource,
+    TYPE_NO_autoscaling_v2_ResourceMetricSource,
+    TYPE_NO_autoscaling_v2_ContainerResourceMetricSource,
+    TYPE_NO_autoscaling_v2_ExternalMetricSource,
+    TYPE_NO_autoscaling_v2_MetricIdentifier,
+    TYPE_NO_autoscaling_v2_MetricTarget,
+    TYPE_NO_autoscaling_v2_HorizontalPodAutoscalerStatus,
+    TYPE_NO_autoscaling_v2_HorizontalPodAutoscalerCondition,
+    TYPE_NO_autoscaling_v2_MetricStatus,
+    TYPE_NO_autoscaling_v2_ObjectMetricStatus,
+    TYPE_NO_autoscaling_v2_PodsMetricStatus,
+    TYPE_NO_autoscaling_v2_ResourceMetricStatus,
+    TYPE_NO_autoscaling_v2_ContainerResourceMetricStatus,
+    TYPE_NO_autoscaling_v2_ExternalMetricStatus,
+    TYPE_NO_autoscaling_v2_MetricValueStatus,
+    TYPE_NO_autoscaling_v2_HorizontalPodAutoscalerList,
+    TYPE_NO_autoscaling_v1_CrossVersionObjectReference,
+    TYPE_NO_autoscaling_v1_HorizontalPodAutoscalerSpec,
+    TYPE_NO_autoscaling_v1_HorizontalPodAutoscalerStatus,
+    TYPE_NO_autoscaling_v1_HorizontalPodAutoscaler,
+    TYPE_NO_autoscaling_v1_HorizontalPodAutoscalerList,
+    TYPE_NO_autoscaling_v1_Scale,
+    TYPE_NO_autoscaling_v1_ScaleSpec,
+    TYPE_NO_autoscaling_v1_ScaleStatus,
+    TYPE_NO_autoscaling_v1_MetricSpec,
+    TYPE_NO_autoscaling_v1_ObjectMetricSource,
+    TYPE_NO_autoscaling_v1_PodsMetricSource,
+    TYPE_NO_autoscaling_v1_ResourceMetricSource,
+    TYPE_NO_autoscaling_v1_ContainerResourceMetricSource,
+    TYPE_NO_autoscaling_v1_ExternalMetricSource,
+    TYPE_NO_autoscaling_v1_MetricStatus,
+    TYPE_NO_autoscaling_v1_HorizontalPodAutoscalerCondition,
+    TYPE_NO_autoscaling_v1_ObjectMetricStatus,
+    TYPE_NO_autoscaling_v1_PodsMetricStatus,
+    TYPE_NO_autoscaling_v1_ResourceMetricStatus,
+    TYPE_NO_autoscaling_v1_ContainerResourceMetricStatus,
+    TYPE_NO_autoscaling_v1_ExternalMetricStatus,
+    TYPE_NO_batch_v1_Job,
+    TYPE_NO_batch_v1_JobList,
+    TYPE_NO_batch_v1_PodFailurePolicyOnExitCodesRequirement,
+    TYPE_NO_batch_v1_PodFailurePolicyOnPodConditionsPattern,
+    TYPE_NO_batch_v1_PodFailurePolicyRule,
+    TYPE_NO_batch_v1_PodFailurePolicy,
+    TYPE_NO_batch_v1_SuccessPolicy,
+    TYPE_NO_batch_v1_SuccessPolicyRule,
+    TYPE_NO_batch_v1_JobSpec,
+    TYPE_NO_batch_v1_JobStatus,
+    TYPE_NO_batch_v1_UncountedTerminatedPods,
+    TYPE_NO_batch_v1_JobCondition,
+    TYPE_NO_batch_v1_JobTemplateSpec,
+    TYPE_NO_batch_v1_CronJob,
+    TYPE_NO_batch_v1_CronJobList,
+    TYPE_NO_batch_v1_CronJobSpec,
+    TYPE_NO_batch_v1_CronJobStatus,
+    TYPE_NO_certificates_v1_ExtraValue,
+    TYPE_NO_certificates_v1_CertificateSigningRequest,
+    TYPE_NO_certificates_v1_CertificateSigningRequestSpec,
+    TYPE_NO_certificates_v1_CertificateSigningRequestStatus,
+    TYPE_NO_certificates_v1_CertificateSigningRequestCondition,
+    TYPE_NO_certificates_v1_CertificateSigningRequestList,
+    TYPE_NO_networking_v1_NetworkPolicy,
+    TYPE_NO_networking_v1_NetworkPolicySpec,
+    TYPE_NO_networking_v1_NetworkPolicyIngressRule,
+    TYPE_NO_networking_v1_NetworkPolicyEgressRule,
+    TYPE_NO_networking_v1_NetworkPolicyPort,
+    TYPE_NO_networking_v1_IPBlock,
+    TYPE_NO_networking_v1_NetworkPolicyPeer,
+    TYPE_NO_networking_v1_NetworkPolicyList,
+    TYPE_NO_networking_v1_Ingress,
+    TYPE_NO_networking_v1_IngressList,
+    TYPE_NO_networking_v1_IngressSpec,
+    TYPE_NO_networking_v1_IngressTLS,
+    TYPE_NO_networking_v1_IngressStatus,
+    TYPE_NO_networking_v1_IngressLoadBalancerStatus,
+    TYPE_NO_networking_v1_IngressLoadBalancerIngress,
+    TYPE_NO_networking_v1_IngressPortStatus,
+    TYPE_NO_networking_v1_IngressRule,
+    TYPE_NO_networking_v1_IngressRuleValue,
+    TYPE_NO_networking_v1_HTTPIngressRuleValue,
+    TYPE_NO_networking_v1_HTTPIngressPath,
+    TYPE_NO_networking_v1_IngressBackend,
+    TYPE_NO_networking_v1_IngressServiceBackend,
+    TYPE_NO_networking_v1_ServiceBackendPort,
+    TYPE_NO_networking_v1_IngressClass,
+    TYPE_NO_networking_v1_IngressClassSpec,
+    TYPE_NO_networking_v1_IngressClassParametersReference,
+    TYPE_NO_networking_v1_IngressClassList,
+    TYPE_NO_networking_v1_IPAddress,
+    TYPE_NO_networking_v1_IPAddressSpec,
+    TYPE_NO_networking_v1_ParentReference,
+    TYPE_NO_networking_v1_IPAddressList,
+    TYPE_NO_networking_v1_ServiceCIDR,
+    TYPE_NO_networking_v1_ServiceCIDRSpec,
+    TYPE_NO_networking_v1_ServiceCIDRStatus,
+    TYPE_NO_networking_v1_ServiceCIDRList,
+    TYPE_NO_policy_v1_PodDisruptionBudgetSpec,
+    TYPE_NO_policy_v1_PodDisruptionBudgetStatus,
+    TYPE_NO_policy_v1_PodDisruptionBudget,
+    TYPE_NO_policy_v1_PodDisruptionBudgetList,
+    TYPE_NO_policy_v1_Eviction,
+    TYPE_NO_rbac_v1_PolicyRule,
+    TYPE_NO_rbac_v1_Subject,
+    TYPE_NO_rbac_v1_RoleRef,
+    TYPE_NO_rbac_v1_Role,
+    TYPE_NO_rbac_v1_RoleBinding,
+    TYPE_NO_rbac_v1_RoleBindingList,
+    TYPE_NO_rbac_v1_RoleList,
+    TYPE_NO_rbac_v1_ClusterRole,
+    TYPE_NO_rbac_v1_AggregationRule,
+    TYPE_NO_rbac_v1_ClusterRoleBinding,
+    TYPE_NO_rbac_v1_ClusterRoleBindingList,
+    TYPE_NO_rbac_v1_ClusterRoleList,
+    TYPE_NO_storage_v1_StorageClass,
+    TYPE_NO_storage_v1_StorageClassList,
+    TYPE_NO_storage_v1_VolumeAttachment,
+    TYPE_NO_storage_v1_VolumeAttachmentList,
+    TYPE_NO_storage_v1_VolumeAttachmentSpec,
+    TYPE_NO_storage_v1_VolumeAttachmentSource,
+    TYPE_NO_storage_v1_VolumeAttachmentStatus,
+    TYPE_NO_storage_v1_VolumeError,
+    TYPE_NO_storage_v1_CSIDriver,
+    TYPE_NO_storage_v1_CSIDriverList,
+    TYPE_NO_storage_v1_CSIDriverSpec,
+    TYPE_NO_storage_v1_TokenRequest,
+    TYPE_NO_storage_v1_CSINode,
+    TYPE_NO_storage_v1_CSINodeSpec,
+    TYPE_NO_storage_v1_CSINodeDriver,
+    TYPE_NO_storage_v1_VolumeNodeResources,
+    TYPE_NO_storage_v1_CSINodeList,
+    TYPE_NO_storage_v1_CSIStorageCapacity,
+    TYPE_NO_storage_v1_CSIStorageCapacityList,
+    TYPE_NO_storage_v1_VolumeAttributesClass,
+    TYPE_NO_storage_v1_VolumeAttributesClassList,
+    TYPE_NO_admissionregistration_v1_Rule,
+    TYPE_NO_admissionregistration_v1_ValidatingAdmissionPolicy,
+    TYPE_NO_admissionregistration_v1_ValidatingAdmissionPolicyStatus,
+    TYPE_NO_admissionregistration_v1_TypeChecking,
+    TYPE_NO_admissionregistration_v1_ExpressionWarning,
+    TYPE_NO_admissionregistration_v1_ValidatingAdmissionPolicyList,
+    TYPE_NO_admissionregistration_v1_ValidatingAdmissionPolicySpec,
+    TYPE_NO_admissionregistration_v1_ParamKind,
+    TYPE_NO_admissionregistration_v1_Validation,
+    TYPE_NO_admissionregistration_v1_Variable,
+    TYPE_NO_admissionregistration_v1_AuditAnnotation,
+    TYPE_NO_admissionregistration_v1_ValidatingAdmissionPolicyBinding,
+    TYPE_NO_admissionregistration_v1_ValidatingAdmissionPolicyBindingList,
+    TYPE_NO_admissionregistration_v1_ValidatingAdmissionPolicyBindingSpec,
+    TYPE_NO_admissionregistration_v1_ParamRef,
+    TYPE_NO_admissionregistration_v1_MatchResources,
+    TYPE_NO_admissionregistration_v1_NamedRuleWithOperations,
+    TYPE_NO_admissionregistration_v1_ValidatingWebhookConfiguration,
+    TYPE_NO_admissionregistration_v1_ValidatingWebhookConfigurationList,
+    TYPE_NO_admissionregistration_v1_MutatingWebhookConfiguration,
+    TYPE_NO_admissionregistration_v1_MutatingWebhookConfigurationList,
+    TYPE_NO_admissionregistration_v1_ValidatingWebhook,
+    TYPE_NO_admissionregistration_v1_MutatingWebhook,
+    TYPE_NO_admissionregistration_v1_MutatingAdmissionPolicy,
+    TYPE_NO_admissionregistration_v1_MutatingAdmissionPolicyList,
+    TYPE_NO_admissionregistration_v1_MutatingAdmissionPolicySpec,
+    TYPE_NO_admissionregistration_v1_Mutation,
+    TYPE_NO_admissionregistration_v1_ApplyConfiguration,
+    TYPE_NO_admissionregistration_v1_JSONPatch,
+    TYPE_NO_admissionregistration_v1_MutatingAdmissionPolicyBinding,
+    TYPE_NO_admissionregistration_v1_MutatingAdmissionPolicyBindingList,
+    TYPE_NO_admissionregistration_v1_MutatingAdmissionPolicyBindingSpec,
+    TYPE_NO_admissionregistration_v1_RuleWithOperations,
+    TYPE_NO_admissionregistration_v1_WebhookClientConfig,
+    TYPE_NO_admissionregistration_v1_ServiceReference,
+    TYPE_NO_admissionregistration_v1_MatchCondition,
+    TYPE_NO_apiextensions_v1_CustomResourceDefinitionSpec,
+    TYPE_NO_apiextensions_v1_CustomResourceConversion,
+    TYPE_NO_apiextensions_v1_WebhookConversion,
+    TYPE_NO_apiextensions_v1_WebhookClientConfig,
+    TYPE_NO_apiextensions_v1_ServiceReference,
+    TYPE_NO_apiextensions_v1_CustomResourceDefinitionVersion,
+    TYPE_NO_apiextensions_v1_SelectableField,
+    TYPE_NO_apiextensions_v1_CustomResourceColumnDefinition,
+    TYPE_NO_apiextensions_v1_CustomResourceDefinitionNames,
+    TYPE_NO_apiextensions_v1_CustomResourceDefinitionCondition,
+    TYPE_NO_apiextensions_v1_CustomResourceDefinitionStatus,
+    TYPE_NO_apiextensions_v1_CustomResourceDefinition,
+    TYPE_NO_apiextensions_v1_CustomResourceDefinitionList,
+    TYPE_NO_apiextensions_v1_CustomResourceValidation,
+    TYPE_NO_apiextensions_v1_CustomResourceSubresources,
+    TYPE_NO_apiextensions_v1_CustomResourceSubresourceStatus,
+    TYPE_NO_apiextensions_v1_CustomResourceSubresourceScale,
+    TYPE_NO_apiextensions_v1_ConversionReview,
+    TYPE_NO_apiextensions_v1_ConversionRequest,
+    TYPE_NO_apiextensions_v1_ConversionResponse,
+    TYPE_NO_apiextensions_v1_JSONSchemaProps,
+    TYPE_NO_apiextensions_v1_ValidationRule,
+    TYPE_NO_apiextensions_v1_JSON,
+    TYPE_NO_apiextensions_v1_JSONSchemaPropsOrArray,
+    TYPE_NO_apiextensions_v1_JSONSchemaPropsOrBool,
+    TYPE_NO_apiextensions_v1_JSONSchemaPropsOrStringArray,
+    TYPE_NO_apiextensions_v1_ExternalDocumentation,
+    TYPE_NO_scheduling_v1_PriorityClass,
+    TYPE_NO_scheduling_v1_PriorityClassList,
+    TYPE_NO_coordination_v1_Lease,
+    TYPE_NO_coordination_v1_LeaseSpec,
+    TYPE_NO_coordination_v1_LeaseList,
+    TYPE_NO_node_v1_RuntimeClass,
+    TYPE_NO_node_v1_Overhead,
+    TYPE_NO_node_v1_Scheduling,
+    TYPE_NO_node_v1_RuntimeClassList,
+    TYPE_NO_discovery_v1_EndpointSlice,
+    TYPE_NO_discovery_v1_Endpoint,
+    TYPE_NO_discovery_v1_EndpointConditions,
+    TYPE_NO_discovery_v1_EndpointHints,
+    TYPE_NO_discovery_v1_ForZone,
+    TYPE_NO_discovery_v1_ForNode,
+    TYPE_NO_discovery_v1_EndpointPort,
+    TYPE_NO_discovery_v1_EndpointSliceList,
+    TYPE_NO_resource_v1_ResourceSlice,
+    TYPE_NO_resource_v1_ResourceSliceSpec,
+    TYPE_NO_resource_v1_CounterSet,
+    TYPE_NO_resource_v1_ResourcePool,
+    TYPE_NO_resource_v1_Device,
+    TYPE_NO_resource_v1_NodeAllocatableResourceMapping,
+    TYPE_NO_resource_v1_DeviceCounterConsumption,
+    TYPE_NO_resource_v1_DeviceCapacity,
+    TYPE_NO_resource_v1_Counter,
+    TYPE_NO_resource_v1_CapacityRequestPolicy,
+    TYPE_NO_resource_v1_CapacityRequestPolicyRange,
+    TYPE_NO_resource_v1_DeviceAttribute,
+    TYPE_NO_resource_v1_DeviceTaint,
+    TYPE_NO_resource_v1_ResourceSliceList,
+    TYPE_NO_resource_v1_ResourceClaim,
+    TYPE_NO_resource_v1_ResourceClaimSpec,
+    TYPE_NO_resource_v1_DeviceClaim,
+    TYPE_NO_resource_v1_DeviceRequest,
+    TYPE_NO_resource_v1_ExactDeviceRequest,
+    TYPE_NO_resource_v1_DeviceSubRequest,
+    TYPE_NO_resource_v1_CapacityRequirements,
+    TYPE_NO_resource_v1_DeviceSelector,
+    TYPE_NO_resource_v1_CELDeviceSelector,
+    TYPE_NO_resource_v1_DeviceConstraint,
+    TYPE_NO_resource_v1_DeviceClaimConfiguration,
+    TYPE_NO_resource_v1_DeviceConfiguration,
+    TYPE_NO_resource_v1_OpaqueDeviceConfiguration,
+    TYPE_NO_resource_v1_DeviceToleration,
+    TYPE_NO_resource_v1_ResourceClaimStatus,
+    TYPE_NO_resource_v1_ResourceClaimConsumerReference,
+    TYPE_NO_resource_v1_AllocationResult,
+    TYPE_NO_resource_v1_DeviceAllocationResult,
+    TYPE_NO_resource_v1_DeviceRequestAllocationResult,
+    TYPE_NO_resource_v1_DeviceAllocationConfiguration,
+    TYPE_NO_resource_v1_ResourceClaimList,
+    TYPE_NO_resource_v1_DeviceClass,
+    TYPE_NO_resource_v1_DeviceClassSpec,
+    TYPE_NO_resource_v1_DeviceClassConfiguration,
+    TYPE_NO_resource_v1_DeviceClassList,
+    TYPE_NO_resource_v1_ResourceClaimTemplate,
+    TYPE_NO_resource_v1_ResourceClaimTemplateSpec,
+    TYPE_NO_resource_v1_ResourceClaimTemplateList,
+    TYPE_NO_resource_v1_AllocatedDeviceStatus,
+    TYPE_NO_resource_v1_NetworkDeviceData,
+    TYPE_NO_flowcontrol_v1_FlowSchema,
+    TYPE_NO_flowcontrol_v1_FlowSchemaList,
+    TYPE_NO_flowcontrol_v1_FlowSchemaSpec,
+    TYPE_NO_flowcontrol_v1_FlowDistinguisherMethod,
+    TYPE_NO_flowcontrol_v1_PriorityLevelConfigurationReference,
+    TYPE_NO_flowcontrol_v1_PolicyRulesWithSubjects,
+    TYPE_NO_flowcontrol_v1_Subject,
+    TYPE_NO_flowcontrol_v1_UserSubject,
+    TYPE_NO_flowcontrol_v1_GroupSubject,
+    TYPE_NO_flowcontrol_v1_ServiceAccountSubject,
+    TYPE_NO_flowcontrol_v1_ResourcePolicyRule,
+    TYPE_NO_flowcontrol_v1_NonResourcePolicyRule,
+    TYPE_NO_flowcontrol_v1_FlowSchemaStatus,
+    TYPE_NO_flowcontrol_v1_FlowSchemaCondition,
+    TYPE_NO_flowcontrol_v1_PriorityLevelConfiguration,
+    TYPE_NO_flowcontrol_v1_PriorityLevelConfigurationList,
+    TYPE_NO_flowcontrol_v1_PriorityLevelConfigurationSpec,
+    TYPE_NO_flowcontrol_v1_LimitedPriorityLevelConfiguration,
+    TYPE_NO_flowcontrol_v1_ExemptPriorityLevelConfiguration,
+    TYPE_NO_flowcontrol_v1_LimitResponse,
+    TYPE_NO_flowcontrol_v1_QueuingConfiguration,
+    TYPE_NO_flowcontrol_v1_PriorityLevelConfigurationStatus,
+    TYPE_NO_flowcontrol_v1_PriorityLevelConfigurationCondition,
+    TYPE_NO_admission_v1_AdmissionReview,
+    TYPE_NO_admission_v1_AdmissionRequest,
+    TYPE_NO_admission_v1_AdmissionResponse,
+    TYPE_NO_apidiscovery_v2_APIGroupDiscoveryList,
+    TYPE_NO_apidiscovery_v2_APIGroupDiscovery,
+    TYPE_NO_apidiscovery_v2_APIVersionDiscovery,
+    TYPE_NO_apidiscovery_v2_APIResourceDiscovery,
+    TYPE_NO_apidiscovery_v2_APISubresourceDiscovery,
+    TYPE_NO_meta_v1_Verbs,
+    TYPE_NO_meta_v1_TypeMeta,
+    TYPE_NO_meta_v1_ListMeta,
+    TYPE_NO_meta_v1_ShardInfo,
+    TYPE_NO_meta_v1_ObjectMeta,
+    TYPE_NO_meta_v1_OwnerReference,
+    TYPE_NO_meta_v1_ListOptions,
+    TYPE_NO_meta_v1_GetOptions,
+    TYPE_NO_meta_v1_DeleteOptions,
+    TYPE_NO_meta_v1_CreateOptions,
+    TYPE_NO_meta_v1_PatchOptions,
+    TYPE_NO_meta_v1_ApplyOptions,
+    TYPE_NO_meta_v1_UpdateOptions,
+    TYPE_NO_meta_v1_Preconditions,
+    TYPE_NO_meta_v1_Status,
+    TYPE_NO_meta_v1_StatusDetails,
+    TYPE_NO_meta_v1_StatusCause,
+    TYPE_NO_meta_v1_List,
+    TYPE_NO_meta_v1_APIVersions,
+    TYPE_NO_meta_v1_APIGroupList,
+    TYPE_NO_meta_v1_APIGroup,
+    TYPE_NO_meta_v1_ServerAddressByClientCIDR,
+    TYPE_NO_meta_v1_GroupVersionForDiscovery,
+    TYPE_NO_meta_v1_APIResource,
+    TYPE_NO_meta_v1_APIResourceList,
+    TYPE_NO_meta_v1_RootPaths,
+    TYPE_NO_meta_v1_Patch,
+    TYPE_NO_meta_v1_LabelSelector,
+    TYPE_NO_meta_v1_LabelSelectorRequirement,
+    TYPE_NO_meta_v1_FieldSelectorRequirement,
+    TYPE_NO_meta_v1_ManagedFieldsEntry,
+    TYPE_NO_meta_v1_Table,
+    TYPE_NO_meta_v1_TableColumnDefinition,
+    TYPE_NO_meta_v1_TableRow,
+    TYPE_NO_meta_v1_TableRowCondition,
+    TYPE_NO_meta_v1_TableOptions,
+    TYPE_NO_meta_v1_PartialObjectMetadata,
+    TYPE_NO_meta_v1_PartialObjectMetadataList,
+    TYPE_NO_meta_v1_Condition,
+    TYPE_NO_meta_v1_WatchEvent,
+    TYPE_NO_meta_v1_Timestamp,
+    TYPE_NO_meta_v1_GroupResource,
+    TYPE_NO_meta_v1_GroupVersionResource,
+    TYPE_NO_meta_v1_GroupKind,
+    TYPE_NO_meta_v1_GroupVersionKind,
+    TYPE_NO_meta_v1_GroupVersion,
+    TYPE_NO_metrics_v1beta1_NodeMetrics,
+    TYPE_NO_metrics_v1beta1_NodeMetricsList,
+    TYPE_NO_metrics_v1beta1_PodMetrics,
+    TYPE_NO_metrics_v1beta1_PodMetricsList,
+    TYPE_NO_metrics_v1beta1_ContainerMetrics,
+    TYPE_NO_runtime_TypeMeta,
+    TYPE_NO_runtime_Unknown,
+    TYPE_NO_version_Info,
+    TYPE_NO_admission_v1_Operation,
+    TYPE_NO_admission_v1_PatchType,
+    TYPE_NO_admissionregistration_v1_FailurePolicyType,
+    TYPE_NO_admissionregistration_v1_MatchPolicyType,
+    TYPE_NO_admissionregistration_v1_OperationType,
+    TYPE_NO_admissionregistration_v1_ParameterNotFoundActionType,
+    TYPE_NO_admissionregistration_v1_PatchType,
+    TYPE_NO_admissionregistration_v1_ReinvocationPolicyType,
+    TYPE_NO_admissionregistration_v1_ScopeType,
+    TYPE_NO_admissionregistration_v1_SideEffectClass,
+    TYPE_NO_admissionregistration_v1_ValidationAction,
+    TYPE_NO_apidiscovery_v2_DiscoveryFreshness,
+    TYPE_NO_apidiscovery_v2_ResourceScope,
+    TYPE_NO_apiextensions_v1_ConditionStatus,
+    TYPE_NO_apiextensions_v1_ConversionStrategyType,
+    TYPE_NO_apiextensions_v1_CustomResourceDefinitionConditionType,
+    TYPE_NO_apiextensions_v1_FieldValueErrorReason,
+    TYPE_NO_apiextensions_v1_JSONSchemaURL,
+    TYPE_NO_apiextensions_v1_ResourceScope,
+    TYPE_NO_apiregistration_v1_APIServiceConditionType,
+    TYPE_NO_apiregistration_v1_ConditionStatus,
+    TYPE_NO_apps_v1_DaemonSetConditionType,
+    TYPE_NO_apps_v1_DaemonSetUpdateStrategyType,
+    TYPE_NO_apps_v1_DeploymentConditionType,
+    TYPE_NO_apps_v1_DeploymentStrategyType,
+    TYPE_NO_apps_v1_PersistentVolumeClaimRetentionPolicyType,
+    TYPE_NO_apps_v1_PodManagementPolicyType,
+    TYPE_NO_apps_v1_ReplicaSetConditionType,
+    TYPE_NO_apps_v1_StatefulSetConditionType,
+    TYPE_NO_apps_v1_StatefulSetUpdateStrategyType,
+    TYPE_NO_autoscaling_v1_HorizontalPodAutoscalerConditionType,
+    TYPE_NO_autoscaling_v1_MetricSourceType,
+    TYPE_NO_autoscaling_v2_HPAScalingPolicyType,
+    TYPE_NO_autoscaling_v2_HorizontalPodAutoscalerConditionType,
+    TYPE_NO_autoscaling_v2_MetricSourceType,
+    TYPE_NO_autoscaling_v2_MetricTargetType,
+    TYPE_NO_autoscaling_v2_ScalingPolicySelect,
+    TYPE_NO_batch_v1_CompletionMode,
+    TYPE_NO_batch_v1_ConcurrencyPolicy,
+    TYPE_NO_batch_v1_JobConditionType,
+    TYPE_NO_batch_v1_PodFailurePolicyAction,
+    TYPE_NO_batch_v1_PodFailurePolicyOnExitCodesOperator,
+    TYPE_NO_batch_v1_PodReplacementPolicy,
+    TYPE_NO_certificates_v1_KeyUsage,
+    TYPE_NO_certificates_v1_RequestConditionType,
+    TYPE_NO_coordination_v1_CoordinatedLeaseStrategy,
+    TYPE_NO_core_v1_AppArmorProfileType,
+    TYPE_NO_core_v1_AzureDataDiskCachingMode,
+    TYPE_NO_core_v1_AzureDataDiskKind,
+    TYPE_NO_core_v1_Capability,
+    TYPE_NO_core_v1_ClaimResourceStatus,
+    TYPE_NO_core_v1_ComponentConditionType,
+    TYPE_NO_core_v1_ConditionStatus,
+    TYPE_NO_core_v1_ContainerRestartPolicy,
+    TYPE_NO_core_v1_ContainerRestartRuleAction,
+    TYPE_NO_core_v1_ContainerRestartRuleOnExitCodesOperator,
+    TYPE_NO_core_v1_DNSPolicy,
+    TYPE_NO_core_v1_FinalizerName,
+    TYPE_NO_core_v1_HostPathType,
+    TYPE_NO_core_v1_IPFamily,
+    TYPE_NO_core_v1_IPFamilyPolicy,
+    TYPE_NO_core_v1_LimitType,
+    TYPE_NO_core_v1_LoadBalancerIPMode,
+    TYPE_NO_core_v1_MountPropagationMode,
+    TYPE_NO_core_v1_NamespaceConditionType,
+    TYPE_NO_core_v1_NamespacePhase,
+    TYPE_NO_core_v1_NodeAddressType,
+    TYPE_NO_core_v1_NodeConditionType,
+    TYPE_NO_core_v1_NodeInclusionPolicy,
+    TYPE_NO_core_v1_NodePhase,
+    TYPE_NO_core_v1_NodeSelectorOperator,
+    TYPE_NO_core_v1_OSName,
+    TYPE_NO_core_v1_PersistentVolumeAccessMode,
+    TYPE_NO_core_v1_PersistentVolumeClaimConditionType,
+    TYPE_NO_core_v1_PersistentVolumeClaimModifyVolumeStatus,
+    TYPE_NO_core_v1_PersistentVolumeClaimPhase,
+    TYPE_NO_core_v1_PersistentVolumeMode,
+    TYPE_NO_core_v1_PersistentVolumePhase,
+    TYPE_NO_core_v1_PersistentVolumeReclaimPolicy,
+    TYPE_NO_core_v1_PodConditionType,
+    TYPE_NO_core_v1_PodFSGroupChangePolicy,
+    TYPE_NO_core_v1_PodPhase,
+    TYPE_NO_core_v1_PodQOSClass,
+    TYPE_NO_core_v1_PodResizeStatus,
+    TYPE_NO_core_v1_PodSELinuxChangePolicy,
+    TYPE_NO_core_v1_PreemptionPolicy,
+    TYPE_NO_core_v1_ProcMountType,
+    TYPE_NO_core_v1_Protocol,
+    TYPE_NO_core_v1_PullPolicy,
+    TYPE_NO_core_v1_RecursiveReadOnlyMode,
+    TYPE_NO_core_v1_ReplicationControllerConditionType,
+    TYPE_NO_core_v1_ResourceHealthStatus,
+    TYPE_NO_core_v1_ResourceID,
+    TYPE_NO_core_v1_ResourceName,
+    TYPE_NO_core_v1_ResourceQuotaScope,
+    TYPE_NO_core_v1_ResourceResizeRestartPolicy,
+    TYPE_NO_core_v1_RestartPolicy,
+    TYPE_NO_core_v1_ScopeSelectorOperator,
+    TYPE_NO_core_v1_SeccompProfileType,
+    TYPE_NO_core_v1_SecretType,
+    TYPE_NO_core_v1_ServiceAffinity,
+    TYPE_NO_core_v1_ServiceExternalTrafficPolicy,
+    TYPE_NO_core_v1_ServiceInternalTrafficPolicy,
+    TYPE_NO_core_v1_ServiceType,
+    TYPE_NO_core_v1_Signal,
+    TYPE_NO_core_v1_StorageMedium,
+    TYPE_NO_core_v1_SupplementalGroupsPolicy,
+    TYPE_NO_core_v1_TaintEffect,
+    TYPE_NO_core_v1_TerminationMessagePolicy,
+    TYPE_NO_core_v1_TolerationOperator,
+    TYPE_NO_core_v1_URIScheme,
+    TYPE_NO_core_v1_UniqueVolumeName,
+    TYPE_NO_core_v1_UnsatisfiableConstraintAction,
+    TYPE_NO_discovery_v1_AddressType,
+    TYPE_NO_flowcontrol_v1_ConditionStatus,
+    TYPE_NO_flowcontrol_v1_FlowDistinguisherMethodType,
+    TYPE_NO_flowcontrol_v1_FlowSchemaConditionType,
+    TYPE_NO_flowcontrol_v1_LimitResponseType,
+    TYPE_NO_flowcontrol_v1_PriorityLevelConfigurationConditionType,
+    TYPE_NO_flowcontrol_v1_PriorityLevelEnablement,
+    TYPE_NO_flowcontrol_v1_SubjectKind,
+    TYPE_NO_meta_v1_CauseType,
+    TYPE_NO_meta_v1_ConditionStatus,
+    TYPE_NO_meta_v1_DeletionPropagation,
+    TYPE_NO_meta_v1_FieldSelectorOperator,
+    TYPE_NO_meta_v1_IncludeObjectPolicy,
+    TYPE_NO_meta_v1_LabelSelectorOperator,
+    TYPE_NO_meta_v1_ManagedFieldsOperationType,
+    TYPE_NO_meta_v1_ResourceVersionMatch,
+    TYPE_NO_meta_v1_RowConditionType,
+    TYPE_NO_meta_v1_StatusReason,
+    TYPE_NO_meta_v1_UID,
+    TYPE_NO_networking_v1_PathType,
+    TYPE_NO_networking_v1_PolicyType,
+    TYPE_NO_policy_v1_UnhealthyPodEvictionPolicyType,
+    TYPE_NO_resource_v1_AllocationConfigSource,
+    TYPE_NO_resource_v1_DeviceAllocationMode,
+    TYPE_NO_resource_v1_DeviceTaintEffect,
+    TYPE_NO_resource_v1_DeviceTolerationOperator,
+    TYPE_NO_resource_v1_FullyQualifiedName,
+    TYPE_NO_resource_v1_QualifiedName,
+    TYPE_NO_storage_v1_FSGroupPolicy,
+    TYPE_NO_storage_v1_VolumeBindingMode,
+    TYPE_NO_storage_v1_VolumeLifecycleMode,
+    TYPE_NO_string,
+    TYPE_NO_bool,
+    TYPE_NO_int32,
+    TYPE_NO_int64,
+    TYPE_NO_double,
+    TYPE_NO_bytes,
+    TYPE_NO_Time,
+    TYPE_NO_MicroTime,
+    TYPE_NO_Duration,
+    TYPE_NO_Quantity,
+    TYPE_NO_IntOrString,
+    TYPE_NO_RawExtension,
+    TYPE_NO_FieldsV1,
+    TYPE_NO_any,
+    TYPE_NO_map_Quantity,
+    TYPE_NO_list_core_v1_PersistentVolumeAccessMode,
+    TYPE_NO_list_string,
+    TYPE_NO_list_core_v1_PersistentVolume,
+    TYPE_NO_list_core_v1_PersistentVolumeClaim,
+    TYPE_NO_list_core_v1_PersistentVolumeClaimCondition,
+    TYPE_NO_map_core_v1_ClaimResourceStatus,
+    TYPE_NO_map_string,
+    TYPE_NO_list_core_v1_KeyToPath,
+    TYPE_NO_list_core_v1_VolumeProjection,
+    TYPE_NO_list_core_v1_HTTPHeader,
+    TYPE_NO_list_core_v1_Capability,
+    TYPE_NO_list_core_v1_ResourceClaim,
+    TYPE_NO_list_core_v1_ContainerPort,
+    TYPE_NO_list_core_v1_EnvFromSource,
+    TYPE_NO_list_core_v1_EnvVar,
+    TYPE_NO_list_core_v1_ContainerResizePolicy,
+    TYPE_NO_list_core_v1_ContainerRestartRule,
+    TYPE_NO_list_core_v1_VolumeMount,
+    TYPE_NO_list_core_v1_VolumeDevice,
+    TYPE_NO_list_core_v1_VolumeMountStatus,
+    TYPE_NO_list_core_v1_ResourceStatus,
+    TYPE_NO_list_core_v1_ResourceHealth,
+    TYPE_NO_list_int64,
+    TYPE_NO_list_int32,
+    TYPE_NO_list_core_v1_NodeSelectorTerm,
+    TYPE_NO_list_core_v1_NodeSelectorRequirement,
+    TYPE_NO_list_core_v1_TopologySelectorLabelRequirement,
+    TYPE_NO_list_core_v1_PodAffinityTerm,
+    TYPE_NO_list_core_v1_WeightedPodAffinityTerm,
+    TYPE_NO_list_core_v1_PreferredSchedulingTerm,
+    TYPE_NO_list_core_v1_Volume,
+    TYPE_NO_list_core_v1_Container,
+    TYPE_NO_list_core_v1_EphemeralContainer,
+    TYPE_NO_list_core_v1_LocalObjectReference,
+    TYPE_NO_list_core_v1_Toleration,
+    TYPE_NO_list_core_v1_HostAlias,
+    TYPE_NO_list_core_v1_PodReadinessGate,
+    TYPE_NO_list_core_v1_TopologySpreadConstraint,
+    TYPE_NO_list_core_v1_PodSchedulingGate,
+    TYPE_NO_list_core_v1_PodResourceClaim,
+    TYPE_NO_list_core_v1_ContainerExtendedResourceRequest,
+    TYPE_NO_list_core_v1_Sysctl,
+    TYPE_NO_list_core_v1_PodDNSConfigOption,
+    TYPE_NO_list_core_v1_PodCondition,
+    TYPE_NO_list_core_v1_HostIP,
+    TYPE_NO_list_core_v1_PodIP,
+    TYPE_NO_list_core_v1_ContainerStatus,
+    TYPE_NO_list_core_v1_PodResourceClaimStatus,
+    TYPE_NO_list_core_v1_NodeAllocatableResourceClaimStatus,
+    TYPE_NO_list_core_v1_Pod,
+    TYPE_NO_list_core_v1_PodTemplate,
+    TYPE_NO_list_core_v1_ReplicationControllerCondition,
+    TYPE_NO_list_core_v1_ReplicationController,
+    TYPE_NO_list_meta_v1_Condition,
+    TYPE_NO_list_core_v1_LoadBalancerIngress,
+    TYPE_NO_list_core_v1_PortStatus,
+    TYPE_NO_list_core_v1_ServicePort,
+    TYPE_NO_list_core_v1_IPFamily,
+    TYPE_NO_list_core_v1_Service,
+    TYPE_NO_list_core_v1_ObjectReference,
+    TYPE_NO_list_core_v1_ServiceAccount,
+    TYPE_NO_list_core_v1_EndpointSubset,
+    TYPE_NO_list_core_v1_EndpointAddress,
+    TYPE_NO_list_core_v1_EndpointPort,
+    TYPE_NO_list_core_v1_Endpoints,
+    TYPE_NO_list_core_v1_Taint,
+    TYPE_NO_list_core_v1_NodeCondition,
+    TYPE_NO_list_core_v1_NodeAddress,
+    TYPE_NO_list_core_v1_ContainerImage,
+    TYPE_NO_list_core_v1_UniqueVolumeName,
+    TYPE_NO_list_core_v1_AttachedVolume,
+    TYPE_NO_list_core_v1_NodeRuntimeHandler,
+    TYPE_NO_list_core_v1_PreferAvoidPodsEntry,
+    TYPE_NO_list_core_v1_Node,
+    TYPE_NO_list_core_v1_FinalizerName,
+    TYPE_NO_list_core_v1_NamespaceCondition,
+    TYPE_NO_list_core_v1_Namespace,
+    TYPE_NO_list_core_v1_Event,
+    TYPE_NO_list_core_v1_LimitRangeItem,
+    TYPE_NO_list_core_v1_LimitRange,
+    TYPE_NO_list_core_v1_ResourceQuotaScope,
+    TYPE_NO_list_core_v1_ScopedResourceSelectorRequirement,
+    TYPE_NO_list_core_v1_ResourceQuota,
+    TYPE_NO_map_bytes,
+    TYPE_NO_list_core_v1_Secret,
+    TYPE_NO_list_core_v1_ConfigMap,
+    TYPE_NO_list_core_v1_ComponentCondition,
+    TYPE_NO_list_core_v1_ComponentStatus,
+    TYPE_NO_list_core_v1_DownwardAPIVolumeFile,
+    TYPE_NO_list_apiregistration_v1_APIService,
+    TYPE_NO_list_apiregistration_v1_APIServiceCondition,
+    TYPE_NO_list_apps_v1_StatefulSetCondition,
+    TYPE_NO_list_apps_v1_StatefulSet,
+    TYPE_NO_list_apps_v1_DeploymentCondition,
+    TYPE_NO_list_apps_v1_Deployment,
+    TYPE_NO_list_apps_v1_DaemonSetCondition,
+    TYPE_NO_list_apps_v1_DaemonSet,
+    TYPE_NO_list_apps_v1_ReplicaSet,
+    TYPE_NO_list_apps_v1_ReplicaSetCondition,
+    TYPE_NO_list_apps_v1_ControllerRevision,
+    TYPE_NO_list_events_v1_Event,
+    TYPE_NO_map_authentication_v1_ExtraValue,
+    TYPE_NO_list_meta_v1_LabelSelectorRequirement,
+    TYPE_NO_list_meta_v1_FieldSelectorRequirement,
+    TYPE_NO_map_authorization_v1_ExtraValue,
+    TYPE_NO_list_authorization_v1_ResourceRule,
+    TYPE_NO_list_authorization_v1_NonResourceRule,
+    TYPE_NO_list_autoscaling_v2_MetricSpec,
+    TYPE_NO_list_autoscaling_v2_HPAScalingPolicy,
+    TYPE_NO_list_autoscaling_v2_MetricStatus,
+    TYPE_NO_list_autoscaling_v2_HorizontalPodAutoscalerCondition,
+    TYPE_NO_list_autoscaling_v2_HorizontalPodAutoscaler,
+    TYPE_NO_list_autoscaling_v1_HorizontalPodAutoscaler,
+    TYPE_NO_list_batch_v1_Job,
+    TYPE_NO_list_batch_v1_PodFailurePolicyOnPodConditionsPattern,
+    TYPE_NO_list_batch_v1_PodFailurePolicyRule,
+    TYPE_NO_list_batch_v1_SuccessPolicyRule,
+    TYPE_NO_list_batch_v1_JobCondition,
+    TYPE_NO_list_meta_v1_UID,
+    TYPE_NO_list_batch_v1_CronJob,
+    TYPE_NO_list_certificates_v1_KeyUsage,
+    TYPE_NO_map_certificates_v1_ExtraValue,
+    TYPE_NO_list_certificates_v1_CertificateSigningRequestCondition,
+    TYPE_NO_list_certificates_v1_CertificateSigningRequest,
+    TYPE_NO_list_networking_v1_NetworkPolicyIngressRule,
+    TYPE_NO_list_networking_v1_NetworkPolicyEgressRule,
+    TYPE_NO_list_networking_v1_PolicyType,
+    TYPE_NO_list_networking_v1_NetworkPolicyPort,
+    TYPE_NO_list_networking_v1_NetworkPolicyPeer,
+    TYPE_NO_list_networking_v1_NetworkPolicy,
+    TYPE_NO_list_networking_v1_Ingress,
+    TYPE_NO_list_networking_v1_IngressTLS,
+    TYPE_NO_list_networking_v1_IngressRule,
+    TYPE_NO_list_networking_v1_IngressLoadBalancerIngress,
+    TYPE_NO_list_networking_v1_IngressPortStatus,
+    TYPE_NO_list_networking_v1_HTTPIngressPath,
+    TYPE_NO_list_networking_v1_IngressClass,
+    TYPE_NO_list_networking_v1_IPAddress,
+    TYPE_NO_list_networking_v1_ServiceCIDR,
+    TYPE_NO_map_Time,
+    TYPE_NO_list_policy_v1_PodDisruptionBudget,
+    TYPE_NO_list_rbac_v1_PolicyRule,
+    TYPE_NO_list_rbac_v1_Subject,
+    TYPE_NO_list_rbac_v1_RoleBinding,
+    TYPE_NO_list_rbac_v1_Role,
+    TYPE_NO_list_meta_v1_LabelSelector,
+    TYPE_NO_list_rbac_v1_ClusterRoleBinding,
+    TYPE_NO_list_rbac_v1_ClusterRole,
+    TYPE_NO_list_core_v1_TopologySelectorTerm,
+    TYPE_NO_list_storage_v1_StorageClass,
+    TYPE_NO_list_storage_v1_VolumeAttachment,
+    TYPE_NO_list_storage_v1_CSIDriver,
+    TYPE_NO_list_storage_v1_VolumeLifecycleMode,
+    TYPE_NO_list_storage_v1_TokenRequest,
+    TYPE_NO_list_storage_v1_CSINodeDriver,
+    TYPE_NO_list_storage_v1_CSINode,
+    TYPE_NO_list_storage_v1_CSIStorageCapacity,
+    TYPE_NO_list_storage_v1_VolumeAttributesClass,
+    TYPE_NO_list_admissionregistration_v1_ExpressionWarning,
+    TYPE_NO_list_admissionregistration_v1_ValidatingAdmissionPolicy,
+    TYPE_NO_list_admissionregistration_v1_Validation,
+    TYPE_NO_list_admissionregistration_v1_AuditAnnotation,
+    TYPE_NO_list_admissionregistration_v1_MatchCondition,
+    TYPE_NO_list_admissionregistration_v1_Variable,
+    TYPE_NO_list_admissionregistration_v1_ValidatingAdmissionPolicyBinding,
+    TYPE_NO_list_admissionregistration_v1_ValidationAction,
+    TYPE_NO_list_admissionregistration_v1_NamedRuleWithOperations,
+    TYPE_NO_list_admissionregistration_v1_ValidatingWebhook,
+    TYPE_NO_list_admissionregistration_v1_ValidatingWebhookConfiguration,
+    TYPE_NO_list_admissionregistration_v1_MutatingWebhook,
+    TYPE_NO_list_admissionregistration_v1_MutatingWebhookConfiguration,
+    TYPE_NO_list_admissionregistration_v1_RuleWithOperations,
+    TYPE_NO_list_admissionregistration_v1_MutatingAdmissionPolicy,
+    TYPE_NO_list_admissionregistration_v1_Mutation,
+    TYPE_NO_list_admissionregistration_v1_MutatingAdmissionPolicyBinding,
+    TYPE_NO_list_admissionregistration_v1_OperationType,
+    TYPE_NO_list_apiextensions_v1_CustomResourceDefinitionVersion,
+    TYPE_NO_list_apiextensions_v1_CustomResourceColumnDefinition,
+    TYPE_NO_list_apiextensions_v1_SelectableField,
+    TYPE_NO_list_apiextensions_v1_CustomResourceDefinitionCondition,
+    TYPE_NO_list_apiextensions_v1_CustomResourceDefinition,
+    TYPE_NO_list_RawExtension,
+    TYPE_NO_list_apiextensions_v1_JSON,
+    TYPE_NO_list_apiextensions_v1_JSONSchemaProps,
+    TYPE_NO_map_apiextensions_v1_JSONSchemaProps,
+    TYPE_NO_map_apiextensions_v1_JSONSchemaPropsOrStringArray,
+    TYPE_NO_list_apiextensions_v1_ValidationRule,
+    TYPE_NO_list_scheduling_v1_PriorityClass,
+    TYPE_NO_list_coordination_v1_Lease,
+    TYPE_NO_list_node_v1_RuntimeClass,
+    TYPE_NO_list_discovery_v1_Endpoint,
+    TYPE_NO_list_discovery_v1_EndpointPort,
+    TYPE_NO_list_discovery_v1_ForZone,
+    TYPE_NO_list_discovery_v1_ForNode,
+    TYPE_NO_list_discovery_v1_EndpointSlice,
+    TYPE_NO_list_resource_v1_Device,
+    TYPE_NO_list_resource_v1_CounterSet,
+    TYPE_NO_map_resource_v1_Counter,
+    TYPE_NO_map_resource_v1_DeviceAttribute,
+    TYPE_NO_map_resource_v1_DeviceCapacity,
+    TYPE_NO_list_resource_v1_DeviceCounterConsumption,
+    TYPE_NO_list_resource_v1_DeviceTaint,
+    TYPE_NO_map_resource_v1_NodeAllocatableResourceMapping,
+    TYPE_NO_list_Quantity,
+    TYPE_NO_list_bool,
+    TYPE_NO_list_resource_v1_ResourceSlice,
+    TYPE_NO_list_resource_v1_DeviceRequest,
+    TYPE_NO_list_resource_v1_DeviceConstraint,
+    TYPE_NO_list_resource_v1_DeviceClaimConfiguration,
+    TYPE_NO_list_resource_v1_DeviceSubRequest,
+    TYPE_NO_list_resource_v1_DeviceSelector,
+    TYPE_NO_list_resource_v1_DeviceToleration,
+    TYPE_NO_list_resource_v1_ResourceClaimConsumerReference,
+    TYPE_NO_list_resource_v1_AllocatedDeviceStatus,
+    TYPE_NO_list_resource_v1_DeviceRequestAllocationResult,
+    TYPE_NO_list_resource_v1_DeviceAllocationConfiguration,
+    TYPE_NO_list_resource_v1_ResourceClaim,
+    TYPE_NO_list_resource_v1_DeviceClassConfiguration,
+    TYPE_NO_list_resource_v1_DeviceClass,
+    TYPE_NO_list_resource_v1_ResourceClaimTemplate,
+    TYPE_NO_list_flowcontrol_v1_FlowSchema,
+    TYPE_NO_list_flowcontrol_v1_PolicyRulesWithSubjects,
+    TYPE_NO_list_flowcontrol_v1_Subject,
+    TYPE_NO_list_flowcontrol_v1_ResourcePolicyRule,
+    TYPE_NO_list_flowcontrol_v1_NonResourcePolicyRule,
+    TYPE_NO_list_flowcontrol_v1_FlowSchemaCondition,
+    TYPE_NO_list_flowcontrol_v1_PriorityLevelConfiguration,
+    TYPE_NO_list_flowcontrol_v1_PriorityLevelConfigurationCondition,
+    TYPE_NO_list_apidiscovery_v2_APIGroupDiscovery,
+    TYPE_NO_list_apidiscovery_v2_APIVersionDiscovery,
+    TYPE_NO_list_apidiscovery_v2_APIResourceDiscovery,
+    TYPE_NO_list_apidiscovery_v2_APISubresourceDiscovery,
+    TYPE_NO_list_meta_v1_GroupVersionKind,
+    TYPE_NO_list_meta_v1_OwnerReference,
+    TYPE_NO_list_meta_v1_ManagedFieldsEntry,
+    TYPE_NO_list_meta_v1_StatusCause,
+    TYPE_NO_list_meta_v1_ServerAddressByClientCIDR,
+    TYPE_NO_list_meta_v1_APIGroup,
+    TYPE_NO_list_meta_v1_GroupVersionForDiscovery,
+    TYPE_NO_list_meta_v1_APIResource,
+    TYPE_NO_list_meta_v1_TableColumnDefinition,
+    TYPE_NO_list_meta_v1_TableRow,
+    TYPE_NO_list_any,
+    TYPE_NO_list_meta_v1_TableRowCondition,
+    TYPE_NO_list_meta_v1_PartialObjectMetadata,
+    TYPE_NO_list_metrics_v1beta1_NodeMetrics,
+    TYPE_NO_list_metrics_v1beta1_ContainerMetrics,
+    TYPE_NO_list_metrics_v1beta1_PodMetrics,
+    TYPES_COUNT,
+    FIELD_ROWS = 2747
+};
+#define type_core_v1_Volume types_builtin[TYPE_NO_core_v1_Volume]
+#define type_core_v1_VolumeSource types_builtin[TYPE_NO_core_v1_VolumeSource]
+#define type_core_v1_PersistentVolumeClaimVolumeSource types_builtin[TYPE_NO_core_v1_PersistentVolumeClaimVolumeSource]
+#define type_core_v1_PersistentVolumeSource types_builtin[TYPE_NO_core_v1_PersistentVolumeSource]
+#define type_core_v1_PersistentVolume types_builtin[TYPE_NO_core_v1_PersistentVolume]
+#define type_core_v1_PersistentVolumeSpec types_builtin[TYPE_NO_core_v1_PersistentVolumeSpec]
+#define type_core_v1_VolumeNodeAffinity types_builtin[TYPE_NO_core_v1_VolumeNodeAffinity]
+#define type_core_v1_PersistentVolumeStatus types_builtin[TYPE_NO_core_v1_PersistentVolumeStatus]
+#define type_core_v1_PersistentVolumeList types_builtin[TYPE_NO_core_v1_PersistentVolumeList]
+#define type_core_v1_PersistentVolumeClaim types_builtin[TYPE_NO_core_v1_PersistentVolumeClaim]
+#define type_core_v1_PersistentVolumeClaimList types_builtin[TYPE_NO_core_v1_PersistentVolumeClaimList]
+#define type_core_v1_PersistentVolumeClaimSpec types_builtin[TYPE_NO_core_v1_PersistentVolumeClaimSpec]
+#define type_core_v1_TypedObjectReference types_builtin[TYPE_NO_core_v1_TypedObjectReference]
+#define type_core_v1_ModifyVolumeStatus types_builtin[TYPE_NO_core_v1_ModifyVolumeStatus]
+#define type_core_v1_PersistentVolumeClaimCondition types_builtin[TYPE_NO_core_v1_PersistentVolumeClaimCondition]
+#define type_core_v1_PersistentVolumeClaimStatus types_builtin[TYPE_NO_core_v1_PersistentVolumeClaimStatus]
+#define type_core_v1_HostPathVolumeSource types_builtin[TYPE_NO_core_v1_HostPathVolumeSource]
+#define type_core_v1_EmptyDirVolumeSource types_builtin[TYPE_NO_core_v1_EmptyDirVolumeSource]
+#define type_core_v1_GlusterfsVolumeSource types_builtin[TYPE_NO_core_v1_GlusterfsVolumeSource]
+#define type_core_v1_GlusterfsPersistentVolumeSource types_builtin[TYPE_NO_core_v1_GlusterfsPersistentVolumeSource]
+#define type_core_v1_RBDVolumeSource types_builtin[TYPE_NO_core_v1_RBDVolumeSource]
+#define type_core_v1_RBDPersistentVolumeSource types_builtin[TYPE_NO_core_v1_RBDPersistentVolumeSource]
+#define type_core_v1_CinderVolumeSource types_builtin[TYPE_NO_core_v1_CinderVolumeSource]
+#define type_core_v1_CinderPersistentVolumeSource types_builtin[TYPE_NO_core_v1_CinderPersistentVolumeSource]
+#define type_core_v1_CephFSVolumeSource types_builtin[TYPE_NO_core_v1_CephFSVolumeSource]
+#define type_core_v1_SecretReference types_builtin[TYPE_NO_core_v1_SecretReference]
+#define type_core_v1_CephFSPersistentVolumeSource types_builtin[TYPE_NO_core_v1_CephFSPersistentVolumeSource]
+#define type_core_v1_FlockerVolumeSource types_builtin[TYPE_NO_core_v1_FlockerVolumeSource]
+#define type_core_v1_GCEPersistentDiskVolumeSource types_builtin[TYPE_NO_core_v1_GCEPersistentDiskVolumeSource]
+#define type_core_v1_QuobyteVolumeSource types_builtin[TYPE_NO_core_v1_QuobyteVolumeSource]
+#define type_core_v1_FlexPersistentVolumeSource types_builtin[TYPE_NO_core_v1_FlexPersistentVolumeSource]
+#define type_core_v1_FlexVolumeSource types_builtin[TYPE_NO_core_v1_FlexVolumeSource]
+#define type_core_v1_AWSElasticBlockStoreVolumeSource types_builtin[TYPE_NO_core_v1_AWSElasticBlockStoreVolumeSource]
+#define type_core_v1_GitRepoVolumeSource types_builtin[TYPE_NO_core_v1_GitRepoVolumeSource]
+#define type_core_v1_SecretVolumeSource types_builtin[TYPE_NO_core_v1_SecretVolumeSource]
+#define type_core_v1_SecretProjection types_builtin[TYPE_NO_core_v1_SecretProjection]
+#define type_core_v1_NFSVolumeSource types_builtin[TYPE_NO_core_v1_NFSVolumeSource]
+#define type_core_v1_ISCSIVolumeSource types_builtin[TYPE_NO_core_v1_ISCSIVolumeSource]
+#define type_core_v1_ISCSIPersistentVolumeSource types_builtin[TYPE_NO_core_v1_ISCSIPersistentVolumeSource]
+#define type_core_v1_FCVolumeSource types_builtin[TYPE_NO_core_v1_FCVolumeSource]
+#define type_core_v1_AzureFileVolumeSource types_builtin[TYPE_NO_core_v1_AzureFileVolumeSource]
+#define type_core_v1_AzureFilePersistentVolumeSource types_builtin[TYPE_NO_core_v1_AzureFilePersistentVolumeSource]
+#define type_core_v1_VsphereVirtualDiskVolumeSource types_builtin[TYPE_NO_core_v1_VsphereVirtualDiskVolumeSource]
+#define type_core_v1_PhotonPersistentDiskVolumeSource types_builtin[TYPE_NO_core_v1_PhotonPersistentDiskVolumeSource]
+#define type_core_v1_AzureDiskVolumeSource types_builtin[TYPE_NO_core_v1_AzureDiskVolumeSource]
+#define type_core_v1_PortworxVolumeSource types_builtin[TYPE_NO_core_v1_PortworxVolumeSource]
+#define type_core_v1_ScaleIOVolumeSource types_builtin[TYPE_NO_core_v1_ScaleIOVolumeSource]
+#define type_core_v1_ScaleIOPersistentVolumeSource types_builtin[TYPE_NO_core_v1_ScaleIOPersistentVolumeSource]
+#define type_core_v1_StorageOSVolumeSource types_builtin[TYPE_NO_core_v1_StorageOSVolumeSource]
+#define type_core_v1_StorageOSPersistentVolumeSource types_builtin[TYPE_NO_core_v1_StorageOSPersistentVolumeSource]
+#define type_core_v1_ConfigMapVolumeSource types_builtin[TYPE_NO_core_v1_ConfigMapVolumeSource]
+#define type_core_v1_ConfigMapProjection types_builtin[TYPE_NO_core_v1_ConfigMapProjection]
+#define type_core_v1_ServiceAccountTokenProjection types_builtin[TYPE_NO_core_v1_ServiceAccountTokenProjection]
+#define type_core_v1_ClusterTrustBundleProjection types_builtin[TYPE_NO_core_v1_ClusterTrustBundleProjection]
+#define type_core_v1_PodCertificateProjection types_builtin[TYPE_NO_core_v1_PodCertificateProjection]
+#define type_core_v1_ProjectedVolumeSource types_builtin[TYPE_NO_core_v1_ProjectedVolumeSource]
+#define type_core_v1_VolumeProjection types_builtin[TYPE_NO_core_v1_VolumeProjection]
+#define type_core_v1_KeyToPath types_builtin[TYPE_NO_core_v1_KeyToPath]
+#define type_core_v1_LocalVolumeSource types_builtin[TYPE_NO_core_v1_LocalVolumeSource]
+#define type_core_v1_CSIPersistentVolumeSource types_builtin[TYPE_NO_core_v1_CSIPersistentVolumeSource]
+#define type_core_v1_CSIVolumeSource types_builtin[TYPE_NO_core_v1_CSIVolumeSource]
+#define type_core_v1_EphemeralVolumeSource types_builtin[TYPE_NO_core_v1_EphemeralVolumeSource]
+#define type_core_v1_PersistentVolumeClaimTemplate types_builtin[TYPE_NO_core_v1_PersistentVolumeClaimTemplate]
+#define type_core_v1_ContainerPort types_builtin[TYPE_NO_core_v1_ContainerPort]
+#define type_core_v1_VolumeMount types_builtin[TYPE_NO_core_v1_VolumeMount]
+#define type_core_v1_VolumeDevice types_builtin[TYPE_NO_core_v1_VolumeDevice]
+#define type_core_v1_EnvVar types_builtin[TYPE_NO_core_v1_EnvVar]
+#define type_core_v1_EnvVarSource types_builtin[TYPE_NO_core_v1_EnvVarSource]
+#define type_core_v1_FileKeySelector types_builtin[TYPE_NO_core_v1_FileKeySelector]
+#define type_core_v1_ObjectFieldSelector types_builtin[TYPE_NO_core_v1_ObjectFieldSelector]
+#define type_core_v1_ResourceFieldSelector types_builtin[TYPE_NO_core_v1_ResourceFieldSelector]
+#define type_core_v1_ConfigMapKeySelector types_builtin[TYPE_NO_core_v1_ConfigMapKeySelector]
+#define type_core_v1_SecretKeySelector types_builtin[TYPE_NO_core_v1_SecretKeySelector]
+#define type_core_v1_EnvFromSource types_builtin[TYPE_NO_core_v1_EnvFromSource]
+#define type_core_v1_ConfigMapEnvSource types_builtin[TYPE_NO_core_v1_ConfigMapEnvSource]
+#define type_core_v1_SecretEnvSource types_builtin[TYPE_NO_core_v1_SecretEnvSource]
+#define type_core_v1_HTTPHeader types_builtin[TYPE_NO_core_v1_HTTPHeader]
+#define type_core_v1_HTTPGetAction types_builtin[TYPE_NO_core_v1_HTTPGetAction]
+#define type_core_v1_TCPSocketAction types_builtin[TYPE_NO_core_v1_TCPSocketAction]
+#define type_core_v1_GRPCAction types_builtin[TYPE_NO_core_v1_GRPCAction]
+#define type_core_v1_ExecAction types_builtin[TYPE_NO_core_v1_ExecAction]
+#define type_core_v1_SleepAction types_builtin[TYPE_NO_core_v1_SleepAction]
+#define type_core_v1_Probe types_builtin[TYPE_NO_core_v1_Probe]
+#define type_core_v1_ContainerResizePolicy types_builtin[TYPE_NO_core_v1_ContainerResizePolicy]
+#define type_core_v1_Capabilities types_builtin[TYPE_NO_core_v1_Capabilities]
+#define type_core_v1_ResourceRequirements types_builtin[TYPE_NO_core_v1_ResourceRequirements]
+#define type_core_v1_VolumeResourceRequirements types_builtin[TYPE_NO_core_v1_VolumeResourceRequirements]
+#define type_core_v1_ResourceClaim types_builtin[TYPE_NO_core_v1_ResourceClaim]
+#define type_core_v1_Container types_builtin[TYPE_NO_core_v1_Container]
+#define type_core_v1_ProbeHandler types_builtin[TYPE_NO_core_v1_ProbeHandler]
+#define type_core_v1_LifecycleHandler types_builtin[TYPE_NO_core_v1_LifecycleHandler]
+#define type_core_v1_Lifecycle types_builtin[TYPE_NO_core_v1_Lifecycle]
+#define type_core_v1_ContainerStateWaiting types_builtin[TYPE_NO_core_v1_ContainerStateWaiting]
+#define type_core_v1_ContainerStateRunning types_builtin[TYPE_NO_core_v1_ContainerStateRunning]
+#define type_core_v1_ContainerStateTerminated types_builtin[TYPE_NO_core_v1_ContainerStateTerminated]
+#define type_core_v1_ContainerState types_builtin[TYPE_NO_core_v1_ContainerState]
+#define type_core_v1_ContainerStatus types_builtin[TYPE_NO_core_v1_ContainerStatus]
+#define type_core_v1_ResourceStatus types_builtin[TYPE_NO_core_v1_ResourceStatus]
+#define type_core_v1_ResourceHealth types_builtin[TYPE_NO_core_v1_ResourceHealth]
+#define type_core_v1_ContainerUser types_builtin[TYPE_NO_core_v1_ContainerUser]
+#define type_core_v1_LinuxContainerUser types_builtin[TYPE_NO_core_v1_LinuxContainerUser]
+#define type_core_v1_PodCondition types_builtin[TYPE_NO_core_v1_PodCondition]
+#define type_core_v1_VolumeMountStatus types_builtin[TYPE_NO_core_v1_VolumeMountStatus]
+#define type_core_v1_VolumeStatus types_builtin[TYPE_NO_core_v1_VolumeStatus]
+#define type_core_v1_ImageVolumeStatus types_builtin[TYPE_NO_core_v1_ImageVolumeStatus]
+#define type_core_v1_ContainerRestartRule types_builtin[TYPE_NO_core_v1_ContainerRestartRule]
+#define type_core_v1_ContainerRestartRuleOnExitCodes types_builtin[TYPE_NO_core_v1_ContainerRestartRuleOnExitCodes]
+#define type_core_v1_NodeSelector types_builtin[TYPE_NO_core_v1_NodeSelector]
+#define type_core_v1_NodeSelectorTerm types_builtin[TYPE_NO_core_v1_NodeSelectorTerm]
+#define type_core_v1_NodeSelectorRequirement types_builtin[TYPE_NO_core_v1_NodeSelectorRequirement]
+#define type_core_v1_TopologySelectorTerm types_builtin[TYPE_NO_core_v1_TopologySelectorTerm]
+#define type_core_v1_TopologySelectorLabelRequirement types_builtin[TYPE_NO_core_v1_TopologySelectorLabelRequirement]
+#define type_core_v1_Affinity types_builtin[TYPE_NO_core_v1_Affinity]
+#define type_core_v1_PodAffinity types_builtin[TYPE_NO_core_v1_PodAffinity]
+#define type_core_v1_PodAntiAffinity types_builtin[TYPE_NO_core_v1_PodAntiAffinity]
+#define type_core_v1_WeightedPodAffinityTerm types_builtin[TYPE_NO_core_v1_WeightedPodAffinityTerm]
+#define type_core_v1_PodAffinityTerm types_builtin[TYPE_NO_core_v1_PodAffinityTerm]
+#define type_core_v1_NodeAffinity types_builtin[TYPE_NO_core_v1_NodeAffinity]
+#define type_core_v1_PreferredSchedulingTerm types_builtin[TYPE_NO_core_v1_PreferredSchedulingTerm]
+#define type_core_v1_Taint types_builtin[TYPE_NO_core_v1_Taint]
+#define type_core_v1_Toleration types_builtin[TYPE_NO_core_v1_Toleration]
+#define type_core_v1_PodReadinessGate types_builtin[TYPE_NO_core_v1_PodReadinessGate]
+#define type_core_v1_PodSpec types_builtin[TYPE_NO_core_v1_PodSpec]
+#define type_core_v1_PodResourceClaim types_builtin[TYPE_NO_core_v1_PodResourceClaim]
+#define type_core_v1_PodResourceClaimStatus types_builtin[TYPE_NO_core_v1_PodResourceClaimStatus]
+#define type_core_v1_PodExtendedResourceClaimStatus types_builtin[TYPE_NO_core_v1_PodExtendedResourceClaimStatus]
+#define type_core_v1_ContainerExtendedResourceRequest types_builtin[TYPE_NO_core_v1_ContainerExtendedResourceRequest]
+#define type_core_v1_PodOS types_builtin[TYPE_NO_core_v1_PodOS]
+#define type_core_v1_PodSchedulingGate types_builtin[TYPE_NO_core_v1_PodSchedulingGate]
+#define type_core_v1_PodSchedulingGroup types_builtin[TYPE_NO_core_v1_PodSchedulingGroup]
+#define type_core_v1_TopologySpreadConstraint types_builtin[TYPE_NO_core_v1_TopologySpreadConstraint]
+#define type_core_v1_HostAlias types_builtin[TYPE_NO_core_v1_HostAlias]
+#define type_core_v1_PodSecurityContext types_builtin[TYPE_NO_core_v1_PodSecurityContext]
+#define type_core_v1_SeccompProfile types_builtin[TYPE_NO_core_v1_SeccompProfile]
+#define type_core_v1_AppArmorProfile types_builtin[TYPE_NO_core_v1_AppArmorProfile]
+#define type_core_v1_PodDNSConfig types_builtin[TYPE_NO_core_v1_PodDNSConfig]
+#define type_core_v1_PodDNSConfigOption types_builtin[TYPE_NO_core_v1_PodDNSConfigOption]
+#define type_core_v1_PodIP types_builtin[TYPE_NO_core_v1_PodIP]
+#define type_core_v1_HostIP types_builtin[TYPE_NO_core_v1_HostIP]
+#define type_core_v1_EphemeralContainerCommon types_builtin[TYPE_NO_core_v1_EphemeralContainerCommon]
+#define type_core_v1_EphemeralContainer types_builtin[TYPE_NO_core_v1_EphemeralContainer]
+#define type_core_v1_PodStatus types_builtin[TYPE_NO_core_v1_PodStatus]
+#define type_core_v1_PodStatusResult types_builtin[TYPE_NO_core_v1_PodStatusResult]
+#define type_core_v1_Pod types_builtin[TYPE_NO_core_v1_Pod]
+#define type_core_v1_PodList types_builtin[TYPE_NO_core_v1_PodList]
+#define type_core_v1_PodTemplateSpec types_builtin[TYPE_NO_core_v1_PodTemplateSpec]
+#define type_core_v1_PodTemplate types_builtin[TYPE_NO_core_v1_PodTemplate]
+#define type_core_v1_PodTemplateList types_builtin[TYPE_NO_core_v1_PodTemplateList]
+#define type_core_v1_ReplicationControllerSpec types_builtin[TYPE_NO_core_v1_ReplicationControllerSpec]
+#define type_core_v1_ReplicationControllerStatus types_builtin[TYPE_NO_core_v1_ReplicationControllerStatus]
+#define type_core_v1_ReplicationControllerCondition types_builtin[TYPE_NO_core_v1_ReplicationControllerCondition]
+#define type_core_v1_ReplicationController types_builtin[TYPE_NO_core_v1_ReplicationController]
+#define type_core_v1_ReplicationControllerList types_builtin[TYPE_NO_core_v1_ReplicationControllerList]
+#define type_core_v1_SessionAffinityConfig types_builtin[TYPE_NO_core_v1_SessionAffinityConfig]
+#define type_core_v1_ClientIPConfig types_builtin[TYPE_NO_core_v1_ClientIPConfig]
+#define type_core_v1_ServiceStatus types_builtin[TYPE_NO_core_v1_ServiceStatus]
+#define type_core_v1_LoadBalancerStatus types_builtin[TYPE_NO_core_v1_LoadBalancerStatus]
+#define type_core_v1_LoadBalancerIngress types_builtin[TYPE_NO_core_v1_LoadBalancerIngress]
+#define type_core_v1_ServiceSpec types_builtin[TYPE_NO_core_v1_ServiceSpec]
+#define type_core_v1_ServicePort types_builtin[TYPE_NO_core_v1_ServicePort]
+#define type_core_v1_Service types_builtin[TYPE_NO_core_v1_Service]
+#define type_core_v1_ServiceList types_builtin[TYPE_NO_core_v1_ServiceList]
+#define type_core_v1_ServiceAccount types_builtin[TYPE_NO_core_v1_ServiceAccount]
+#define type_core_v1_ServiceAccountList types_builtin[TYPE_NO_core_v1_ServiceAccountList]
+#define type_core_v1_Endpoints types_builtin[TYPE_NO_core_v1_Endpoints]
+#define type_core_v1_EndpointSubset types_builtin[TYPE_NO_core_v1_EndpointSubset]
+#define type_core_v1_EndpointAddress types_builtin[TYPE_NO_core_v1_EndpointAddress]
+#define type_core_v1_EndpointPort types_builtin[TYPE_NO_core_v1_EndpointPort]
+#define type_core_v1_EndpointsList types_builtin[TYPE_NO_core_v1_EndpointsList]
+#define type_core_v1_NodeSpec types_builtin[TYPE_NO_core_v1_NodeSpec]
+#define type_core_v1_NodeConfigSource types_builtin[TYPE_NO_core_v1_NodeConfigSource]
+#define type_core_v1_ConfigMapNodeConfigSource types_builtin[TYPE_NO_core_v1_ConfigMapNodeConfigSource]
+#define type_core_v1_DaemonEndpoint types_builtin[TYPE_NO_core_v1_DaemonEndpoint]
+#define type_core_v1_NodeDaemonEndpoints types_builtin[TYPE_NO_core_v1_NodeDaemonEndpoints]
+#define type_core_v1_NodeRuntimeHandlerFeatures types_builtin[TYPE_NO_core_v1_NodeRuntimeHandlerFeatures]
+#define type_core_v1_NodeRuntimeHandler types_builtin[TYPE_NO_core_v1_NodeRuntimeHandler]
+#define type_core_v1_NodeFeatures types_builtin[TYPE_NO_core_v1_NodeFeatures]
+#define type_core_v1_NodeSystemInfo types_builtin[TYPE_NO_core_v1_NodeSystemInfo]
+#define type_core_v1_NodeSwapStatus types_builtin[TYPE_NO_core_v1_NodeSwapStatus]
+#define type_core_v1_NodeConfigStatus types_builtin[TYPE_NO_core_v1_NodeConfigStatus]
+#define type_core_v1_NodeStatus types_builtin[TYPE_NO_core_v1_NodeStatus]
+#define type_core_v1_AttachedVolume types_builtin[TYPE_NO_core_v1_AttachedVolume]
+#define type_core_v1_AvoidPods types_builtin[TYPE_NO_core_v1_AvoidPods]
+#define type_core_v1_PreferAvoidPodsEntry types_builtin[TYPE_NO_core_v1_PreferAvoidPodsEntry]
+#define type_core_v1_PodSignature types_builtin[TYPE_NO_core_v1_PodSignature]
+#define type_core_v1_ContainerImage types_builtin[TYPE_NO_core_v1_ContainerImage]
+#define type_core_v1_NodeCondition types_builtin[TYPE_NO_core_v1_NodeCondition]
+#define type_core_v1_NodeAddress types_builtin[TYPE_NO_core_v1_NodeAddress]
+#define type_core_v1_Node types_builtin[TYPE_NO_core_v1_Node]
+#define type_core_v1_NodeList types_builtin[TYPE_NO_core_v1_NodeList]
+#define type_core_v1_NamespaceSpec types_builtin[TYPE_NO_core_v1_NamespaceSpec]
+#define type_core_v1_NamespaceStatus types_builtin[TYPE_NO_core_v1_NamespaceStatus]
+#define type_core_v1_NamespaceCondition types_builtin[TYPE_NO_core_v1_NamespaceCondition]
+#define type_core_v1_Namespace types_builtin[TYPE_NO_core_v1_Namespace]
+#define type_core_v1_NamespaceList types_builtin[TYPE_NO_core_v1_NamespaceList]
+#define type_core_v1_Binding types_builtin[TYPE_NO_core_v1_Binding]
+#define type_core_v1_Preconditions types_builtin[TYPE_NO_core_v1_Preconditions]
+#define type_core_v1_PodLogOptions types_builtin[TYPE_NO_core_v1_PodLogOptions]
+#define type_core_v1_PodAttachOptions types_builtin[TYPE_NO_core_v1_PodAttachOptions]
+#define type_core_v1_PodExecOptions types_builtin[TYPE_NO_core_v1_PodExecOptions]
+#define type_core_v1_PodPortForwardOptions types_builtin[TYPE_NO_core_v1_PodPortForwardOptions]
+#define type_core_v1_PodProxyOptions types_builtin[TYPE_NO_core_v1_PodProxyOptions]
+#define type_core_v1_NodeProxyOptions types_builtin[TYPE_NO_core_v1_NodeProxyOptions]
+#define type_core_v1_ServiceProxyOptions types_builtin[TYPE_NO_core_v1_ServiceProxyOptions]
+#define type_core_v1_ObjectReference types_builtin[TYPE_NO_core_v1_ObjectReference]
+#define type_core_v1_LocalObjectReference types_builtin[TYPE_NO_core_v1_LocalObjectReference]
+#define type_core_v1_TypedLocalObjectReference types_builtin[TYPE_NO_core_v1_TypedLocalObjectReference]
+#define type_core_v1_SerializedReference types_builtin[TYPE_NO_core_v1_SerializedReference]
+#define type_core_v1_EventSource types_builtin[TYPE_NO_core_v1_EventSource]
+#define type_core_v1_Event types_builtin[TYPE_NO_core_v1_Event]
+#define type_core_v1_EventSeries types_builtin[TYPE_NO_core_v1_EventSeries]
+#define type_core_v1_EventList types_builtin[TYPE_NO_core_v1_EventList]
+#define type_core_v1_LimitRangeItem types_builtin[TYPE_NO_core_v1_LimitRangeItem]
+#define type_core_v1_LimitRangeSpec types_builtin[TYPE_NO_core_v1_LimitRangeSpec]
+#define type_core_v1_LimitRange types_builtin[TYPE_NO_core_v1_LimitRange]
+#define type_core_v1_LimitRangeList types_builtin[TYPE_NO_core_v1_LimitRangeList]
+#define type_core_v1_ResourceQuotaSpec types_builtin[TYPE_NO_core_v1_ResourceQuotaSpec]
+#define type_core_v1_ScopeSelector types_builtin[TYPE_NO_core_v1_ScopeSelector]
+#define type_core_v1_ScopedResourceSelectorRequirement types_builtin[TYPE_NO_core_v1_ScopedResourceSelectorRequirement]
+#define type_core_v1_ResourceQuotaStatus types_builtin[TYPE_NO_core_v1_ResourceQuotaStatus]
+#define type_core_v1_ResourceQuota types_builtin[TYPE_NO_core_v1_ResourceQuota]
+#define type_core_v1_ResourceQuotaList types_builtin[TYPE_NO_core_v1_ResourceQuotaList]
+#define type_core_v1_Secret types_builtin[TYPE_NO_core_v1_Secret]
+#define type_core_v1_SecretList types_builtin[TYPE_NO_core_v1_SecretList]
+#define type_core_v1_ConfigMap types_builtin[TYPE_NO_core_v1_ConfigMap]
+#define type_core_v1_ConfigMapList types_builtin[TYPE_NO_core_v1_ConfigMapList]
+#define type_core_v1_ComponentCondition types_builtin[TYPE_NO_core_v1_ComponentCondition]
+#define type_core_v1_ComponentStatus types_builtin[TYPE_NO_core_v1_ComponentStatus]
+#define type_core_v1_ComponentStatusList types_builtin[TYPE_NO_core_v1_ComponentStatusList]
+#define type_core_v1_DownwardAPIVolumeSource types_builtin[TYPE_NO_core_v1_DownwardAPIVolumeSource]
+#define type_core_v1_DownwardAPIVolumeFile types_builtin[TYPE_NO_core_v1_DownwardAPIVolumeFile]
+#define type_core_v1_DownwardAPIProjection types_builtin[TYPE_NO_core_v1_DownwardAPIProjection]
+#define type_core_v1_SecurityContext types_builtin[TYPE_NO_core_v1_SecurityContext]
+#define type_core_v1_SELinuxOptions types_builtin[TYPE_NO_core_v1_SELinuxOptions]
+#define type_core_v1_WindowsSecurityContextOptions types_builtin[TYPE_NO_core_v1_WindowsSecurityContextOptions]
+#define type_core_v1_RangeAllocation types_builtin[TYPE_NO_core_v1_RangeAllocation]
+#define type_core_v1_Sysctl types_builtin[TYPE_NO_core_v1_Sysctl]
+#define type_core_v1_PortStatus types_builtin[TYPE_NO_core_v1_PortStatus]
+#define type_core_v1_ImageVolumeSource types_builtin[TYPE_NO_core_v1_ImageVolumeSource]
+#define type_core_v1_NodeAllocatableResourceClaimStatus types_builtin[TYPE_NO_core_v1_NodeAllocatableResourceClaimStatus]
+#define type_apiregistration_v1_APIServiceList types_builtin[TYPE_NO_apiregistration_v1_APIServiceList]
+#define type_apiregistration_v1_ServiceReference types_builtin[TYPE_NO_apiregistration_v1_ServiceReference]
+#define type_apiregistration_v1_APIServiceSpec types_builtin[TYPE_NO_apiregistration_v1_APIServiceSpec]
+#define type_apiregistration_v1_APIServiceCondition types_builtin[TYPE_NO_apiregistration_v1_APIServiceCondition]
+#define type_apiregistration_v1_APIServiceStatus types_builtin[TYPE_NO_apiregistration_v1_APIServiceStatus]
+#define type_apiregistration_v1_APIService types_builtin[TYPE_NO_apiregistration_v1_APIService]
+#define type_apps_v1_StatefulSet types_builtin[TYPE_NO_apps_v1_StatefulSet]
+#define type_apps_v1_StatefulSetUpdateStrategy types_builtin[TYPE_NO_apps_v1_StatefulSetUpdateStrategy]
+#define type_apps_v1_RollingUpdateStatefulSetStrategy types_builtin[TYPE_NO_apps_v1_RollingUpdateStatefulSetStrategy]
+#define type_apps_v1_StatefulSetPersistentVolumeClaimRetentionPolicy types_builtin[TYPE_NO_apps_v1_StatefulSetPersistentVolumeClaimRetentionPolicy]
+#define type_apps_v1_StatefulSetOrdinals types_builtin[TYPE_NO_apps_v1_StatefulSetOrdinals]
+#define type_apps_v1_StatefulSetSpec types_builtin[TYPE_NO_apps_v1_StatefulSetSpec]
+#define type_apps_v1_StatefulSetStatus types_builtin[TYPE_NO_apps_v1_StatefulSetStatus]
+#define type_apps_v1_StatefulSetCondition types_builtin[TYPE_NO_apps_v1_StatefulSetCondition]
+#define type_apps_v1_StatefulSetList types_builtin[TYPE_NO_apps_v1_StatefulSetList]
+#define type_apps_v1_Deployment types_builtin[TYPE_NO_apps_v1_Deployment]
+#define type_apps_v1_DeploymentSpec types_builtin[TYPE_NO_apps_v1_DeploymentSpec]
+#define type_apps_v1_DeploymentStrategy types_builtin[TYPE_NO_apps_v1_DeploymentStrategy]
+#define type_apps_v1_RollingUpdateDeployment types_builtin[TYPE_NO_apps_v1_RollingUpdateDeployment]
+#define type_apps_v1_DeploymentStatus types_builtin[TYPE_NO_apps_v1_DeploymentStatus]
+#define type_apps_v1_DeploymentCondition types_builtin[TYPE_NO_apps_v1_DeploymentCondition]
+#define type_apps_v1_DeploymentList types_builtin[TYPE_NO_apps_v1_DeploymentList]
+#define type_apps_v1_DaemonSetUpdateStrategy types_builtin[TYPE_NO_apps_v1_DaemonSetUpdateStrategy]
+#define type_apps_v1_RollingUpdateDaemonSet types_builtin[TYPE_NO_apps_v1_RollingUpdateDaemonSet]
+#define type_apps_v1_DaemonSetSpec types_builtin[TYPE_NO_apps_v1_DaemonSetSpec]
+#define type_apps_v1_DaemonSetStatus types_builtin[TYPE_NO_apps_v1_DaemonSetStatus]
+#define type_apps_v1_DaemonSetCondition types_builtin[TYPE_NO_apps_v1_DaemonSetCondition]
+#define type_apps_v1_DaemonSet types_builtin[TYPE_NO_apps_v1_DaemonSet]
+#define type_apps_v1_DaemonSetList types_builtin[TYPE_NO_apps_v1_DaemonSetList]
+#define type_apps_v1_ReplicaSet types_builtin[TYPE_NO_apps_v1_ReplicaSet]
+#define type_apps_v1_ReplicaSetList types_builtin[TYPE_NO_apps_v1_ReplicaSetList]
+#define type_apps_v1_ReplicaSetSpec types_builtin[TYPE_NO_apps_v1_ReplicaSetSpec]
+#define type_apps_v1_ReplicaSetStatus types_builtin[TYPE_NO_apps_v1_ReplicaSetStatus]
+#define type_apps_v1_ReplicaSetCondition types_builtin[TYPE_NO_apps_v1_ReplicaSetCondition]
+#define type_apps_v1_ControllerRevision types_builtin[TYPE_NO_apps_v1_ControllerRevision]
+#define type_apps_v1_ControllerRevisionList types_builtin[TYPE_NO_apps_v1_ControllerRevisionList]
+#define type_events_v1_Event types_builtin[TYPE_NO_events_v1_Event]
+#define type_events_v1_EventSeries types_builtin[TYPE_NO_events_v1_EventSeries]
+#define type_events_v1_EventList types_builtin[TYPE_NO_events_v1_EventList]
+#define type_authentication_v1_ExtraValue types_builtin[TYPE_NO_authentication_v1_ExtraValue]
+#define type_authentication_v1_TokenReview types_builtin[TYPE_NO_authentication_v1_TokenReview]
+#define type_authentication_v1_TokenReviewSpec types_builtin[TYPE_NO_authentication_v1_TokenReviewSpec]
+#define type_authentication_v1_TokenReviewStatus types_builtin[TYPE_NO_authentication_v1_TokenReviewStatus]
+#define type_authentication_v1_UserInfo types_builtin[TYPE_NO_authentication_v1_UserInfo]
+#define type_authentication_v1_TokenRequest types_builtin[TYPE_NO_authentication_v1_TokenRequest]
+#define type_authentication_v1_TokenRequestSpec types_builtin[TYPE_NO_authentication_v1_TokenRequestSpec]
+#define type_authentication_v1_TokenRequestStatus types_builtin[TYPE_NO_authentication_v1_TokenRequestStatus]
+#define type_authentication_v1_BoundObjectReference types_builtin[TYPE_NO_authentication_v1_BoundObjectReference]
+#define type_authentication_v1_SelfSubjectReview types_builtin[TYPE_NO_authentication_v1_SelfSubjectReview]
+#define type_authentication_v1_SelfSubjectReviewStatus types_builtin[TYPE_NO_authentication_v1_SelfSubjectReviewStatus]
+#define type_authorization_v1_ExtraValue types_builtin[TYPE_NO_authorization_v1_ExtraValue]
+#define type_authorization_v1_SubjectAccessReview types_builtin[TYPE_NO_authorization_v1_SubjectAccessReview]
+#define type_authorization_v1_SelfSubjectAccessReview types_builtin[TYPE_NO_authorization_v1_SelfSubjectAccessReview]
+#define type_authorization_v1_LocalSubjectAccessReview types_builtin[TYPE_NO_authorization_v1_LocalSubjectAccessReview]
+#define type_authorization_v1_ResourceAttributes types_builtin[TYPE_NO_authorization_v1_ResourceAttributes]
+#define type_authorization_v1_LabelSelectorAttributes types_builtin[TYPE_NO_authorization_v1_LabelSelectorAttributes]
+#define type_authorization_v1_FieldSelectorAttributes types_builtin[TYPE_NO_authorization_v1_FieldSelectorAttributes]
+#define type_authorization_v1_NonResourceAttributes types_builtin[TYPE_NO_authorization_v1_NonResourceAttributes]
+#define type_authorization_v1_SubjectAccessReviewSpec types_builtin[TYPE_NO_authorization_v1_SubjectAccessReviewSpec]
+#define type_authorization_v1_SelfSubjectAccessReviewSpec types_builtin[TYPE_NO_authorization_v1_SelfSubjectAccessReviewSpec]
+#define type_authorization_v1_SubjectAccessReviewStatus types_builtin[TYPE_NO_authorization_v1_SubjectAccessReviewStatus]
+#define type_authorization_v1_SelfSubjectRulesReview types_builtin[TYPE_NO_authorization_v1_SelfSubjectRulesReview]
+#define type_authorization_v1_SelfSubjectRulesReviewSpec types_builtin[TYPE_NO_authorization_v1_SelfSubjectRulesReviewSpec]
+#define type_authorization_v1_SubjectRulesReviewStatus types_builtin[TYPE_NO_authorization_v1_SubjectRulesReviewStatus]
+#define type_authorization_v1_ResourceRule types_builtin[TYPE_NO_authorization_v1_ResourceRule]
+#define type_authorization_v1_NonResourceRule types_builtin[TYPE_NO_authorization_v1_NonResourceRule]
+#define type_autoscaling_v2_HorizontalPodAutoscaler types_builtin[TYPE_NO_autoscaling_v2_HorizontalPodAutoscaler]
+#define type_autoscaling_v2_HorizontalPodAutoscalerSpec types_builtin[TYPE_NO_autoscaling_v2_HorizontalPodAutoscalerSpec]
+#define type_autoscaling_v2_CrossVersionObjectReference types_builtin[TYPE_NO_autoscaling_v2_CrossVersionObjectReference]
+#define type_autoscaling_v2_MetricSpec types_builtin[TYPE_NO_autoscaling_v2_MetricSpec]
+#define type_autoscaling_v2_HorizontalPodAutoscalerBehavior types_builtin[TYPE_NO_autoscaling_v2_HorizontalPodAutoscalerBehavior]
+#define type_autoscaling_v2_HPAScalingRules types_builtin[TYPE_NO_autoscaling_v2_HPAScalingRules]
+#define type_autoscaling_v2_HPAScalingPolicy types_builtin[TYPE_NO_autoscaling_v2_HPAScalingPolicy]
+#define type_autoscaling_v2_ObjectMetricSource types_builtin[TYPE_NO_autoscaling_v2_ObjectMetricSource]
+#define type_autoscaling_v2_PodsMetricSource types_builtin[TYPE_NO_autoscaling_v2_PodsMetricSource]
+#define type_autoscaling_v2_ResourceMetricSource types_builtin[TYPE_NO_autoscaling_v2_ResourceMetricSource]
+#define type_autoscaling_v2_ContainerResourceMetricSource types_builtin[TYPE_NO_autoscaling_v2_ContainerResourceMetricSource]
+#define type_autoscaling_v2_ExternalMetricSource types_builtin[TYPE_NO_autoscaling_v2_ExternalMetricSource]
+#define type_autoscaling_v2_MetricIdentifier types_builtin[TYPE_NO_autoscaling_v2_MetricIdentifier]
+#define type_autoscaling_v2_MetricTarget types_builtin[TYPE_NO_autoscaling_v2_MetricTarget]
+#define type_autoscaling_v2_HorizontalPodAutoscalerStatus types_builtin[TYPE_NO_autoscaling_v2_HorizontalPodAutoscalerStatus]
+#define type_autoscaling_v2_HorizontalPodAutoscalerCondition types_builtin[TYPE_NO_autoscaling_v2_HorizontalPodAutoscalerCondition]
+#define type_autoscaling_v2_MetricStatus types_builtin[TYPE_NO_autoscaling_v2_MetricStatus]
+#define type_autoscaling_v2_ObjectMetricStatus types_builtin[TYPE_NO_autoscaling_v2_ObjectMetricStatus]
+#define type_autoscaling_v2_PodsMetricStatus types_builtin[TYPE_NO_autoscaling_v2_PodsMetricStatus]
+#define type_autoscaling_v2_ResourceMetricStatus types_builtin[TYPE_NO_autoscaling_v2_ResourceMetricStatus]
+#define type_autoscaling_v2_ContainerResourceMetricStatus types_builtin[TYPE_NO_autoscaling_v2_ContainerResourceMetricStatus]
+#define type_autoscaling_v2_ExternalMetricStatus types_builtin[TYPE_NO_autoscaling_v2_ExternalMetricStatus]
+#define type_autoscaling_v2_MetricValueStatus types_builtin[TYPE_NO_autoscaling_v2_MetricValueStatus]
+#define type_autoscaling_v2_HorizontalPodAutoscalerList types_builtin[TYPE_NO_autoscaling_v2_HorizontalPodAutoscalerList]
+#define type_autoscaling_v1_CrossVersionObjectReference types_builtin[TYPE_NO_autoscaling_v1_CrossVersionObjectReference]
+#define type_autoscaling_v1_HorizontalPodAutoscalerSpec types_builtin[TYPE_NO_autoscaling_v1_HorizontalPodAutoscalerSpec]
+#define type_autoscaling_v1_HorizontalPodAutoscalerStatus types_builtin[TYPE_NO_autoscaling_v1_HorizontalPodAutoscalerStatus]
+#define type_autoscaling_v1_HorizontalPodAutoscaler types_builtin[TYPE_NO_autoscaling_v1_HorizontalPodAutoscaler]
+#define type_autoscaling_v1_HorizontalPodAutoscalerList types_builtin[TYPE_NO_autoscaling_v1_HorizontalPodAutoscalerList]
+#define type_autoscaling_v1_Scale types_builtin[TYPE_NO_autoscaling_v1_Scale]
+#define type_autoscaling_v1_ScaleSpec types_builtin[TYPE_NO_autoscaling_v1_ScaleSpec]
+#define type_autoscaling_v1_ScaleStatus types_builtin[TYPE_NO_autoscaling_v1_ScaleStatus]
+#define type_autoscaling_v1_MetricSpec types_builtin[TYPE_NO_autoscaling_v1_MetricSpec]
+#define type_autoscaling_v1_ObjectMetricSource types_builtin[TYPE_NO_autoscaling_v1_ObjectMetricSource]
+#define type_autoscaling_v1_PodsMetricSource types_builtin[TYPE_NO_autoscaling_v1_PodsMetricSource]
+#define type_autoscaling_v1_ResourceMetricSource types_builtin[TYPE_NO_autoscaling_v1_ResourceMetricSource]
+#define type_autoscaling_v1_ContainerResourceMetricSource types_builtin[TYPE_NO_autoscaling_v1_ContainerResourceMetricSource]
+#define type_autoscaling_v1_ExternalMetricSource types_builtin[TYPE_NO_autoscaling_v1_ExternalMetricSource]
+#define type_autoscaling_v1_MetricStatus types_builtin[TYPE_NO_autoscaling_v1_MetricStatus]
+#define type_autoscaling_v1_HorizontalPodAutoscalerCondition types_builtin[TYPE_NO_autoscaling_v1_HorizontalPodAutoscalerCondition]
+#define type_autoscaling_v1_ObjectMetricStatus types_builtin[TYPE_NO_autoscaling_v1_ObjectMetricStatus]
+#define type_autoscaling_v1_PodsMetricStatus types_builtin[TYPE_NO_autoscaling_v1_PodsMetricStatus]
+#define type_autoscaling_v1_ResourceMetricStatus types_builtin[TYPE_NO_autoscaling_v1_ResourceMetricStatus]
+#define type_autoscaling_v1_ContainerResourceMetricStatus types_builtin[TYPE_NO_autoscaling_v1_ContainerResourceMetricStatus]
+#define type_autoscaling_v1_ExternalMetricStatus types_builtin[TYPE_NO_autoscaling_v1_ExternalMetricStatus]
+#define type_batch_v1_Job types_builtin[TYPE_NO_batch_v1_Job]
+#define type_batch_v1_JobList types_builtin[TYPE_NO_batch_v1_JobList]
+#define type_batch_v1_PodFailurePolicyOnExitCodesRequirement types_builtin[TYPE_NO_batch_v1_PodFailurePolicyOnExitCodesRequirement]
+#define type_batch_v1_PodFailurePolicyOnPodConditionsPattern types_builtin[TYPE_NO_batch_v1_PodFailurePolicyOnPodConditionsPattern]
+#define type_batch_v1_PodFailurePolicyRule types_builtin[TYPE_NO_batch_v1_PodFailurePolicyRule]
+#define type_batch_v1_PodFailurePolicy types_builtin[TYPE_NO_batch_v1_PodFailurePolicy]
+#define type_batch_v1_SuccessPolicy types_builtin[TYPE_NO_batch_v1_SuccessPolicy]
+#define type_batch_v1_SuccessPolicyRule types_builtin[TYPE_NO_batch_v1_SuccessPolicyRule]
+#define type_batch_v1_JobSpec types_builtin[TYPE_NO_batch_v1_JobSpec]
+#define type_batch_v1_JobStatus types_builtin[TYPE_NO_batch_v1_JobStatus]
+#define type_batch_v1_UncountedTerminatedPods types_builtin[TYPE_NO_batch_v1_UncountedTerminatedPods]
+#define type_batch_v1_JobCondition types_builtin[TYPE_NO_batch_v1_JobCondition]
+#define type_batch_v1_JobTemplateSpec types_builtin[TYPE_NO_batch_v1_JobTemplateSpec]
+#define type_batch_v1_CronJob types_builtin[TYPE_NO_batch_v1_CronJob]
+#define type_batch_v1_CronJobList types_builtin[TYPE_NO_batch_v1_CronJobList]
+#define type_batch_v1_CronJobSpec types_builtin[TYPE_NO_batch_v1_CronJobSpec]
+#define type_batch_v1_CronJobStatus types_builtin[TYPE_NO_batch_v1_CronJobStatus]
+#define type_certificates_v1_ExtraValue types_builtin[TYPE_NO_certificates_v1_ExtraValue]
+#define type_certificates_v1_CertificateSigningRequest types_builtin[TYPE_NO_certificates_v1_CertificateSigningRequest]
+#define type_certificates_v1_CertificateSigningRequestSpec types_builtin[TYPE_NO_certificates_v1_CertificateSigningRequestSpec]
+#define type_certificates_v1_CertificateSigningRequestStatus types_builtin[TYPE_NO_certificates_v1_CertificateSigningRequestStatus]
+#define type_certificates_v1_CertificateSigningRequestCondition types_builtin[TYPE_NO_certificates_v1_CertificateSigningRequestCondition]
+#define type_certificates_v1_CertificateSigningRequestList types_builtin[TYPE_NO_certificates_v1_CertificateSigningRequestList]
+#define type_networking_v1_NetworkPolicy types_builtin[TYPE_NO_networking_v1_NetworkPolicy]
+#define type_networking_v1_NetworkPolicySpec types_builtin[TYPE_NO_networking_v1_NetworkPolicySpec]
+#define type_networking_v1_NetworkPolicyIngressRule types_builtin[TYPE_NO_networking_v1_NetworkPolicyIngressRule]
+#define type_networking_v1_NetworkPolicyEgressRule types_builtin[TYPE_NO_networking_v1_NetworkPolicyEgressRule]
+#define type_networking_v1_NetworkPolicyPort types_builtin[TYPE_NO_networking_v1_NetworkPolicyPort]
+#define type_networking_v1_IPBlock types_builtin[TYPE_NO_networking_v1_IPBlock]
+#define type_networking_v1_NetworkPolicyPeer types_builtin[TYPE_NO_networking_v1_NetworkPolicyPeer]
+#define type_networking_v1_NetworkPolicyList types_builtin[TYPE_NO_networking_v1_NetworkPolicyList]
+#define type_networking_v1_Ingress types_builtin[TYPE_NO_networking_v1_Ingress]
+#define type_networking_v1_IngressList types_builtin[TYPE_NO_networking_v1_IngressList]
+#define type_networking_v1_IngressSpec types_builtin[TYPE_NO_networking_v1_IngressSpec]
+#define type_networking_v1_IngressTLS types_builtin[TYPE_NO_networking_v1_IngressTLS]
+#define type_networking_v1_IngressStatus types_builtin[TYPE_NO_networking_v1_IngressStatus]
+#define type_networking_v1_IngressLoadBalancerStatus types_builtin[TYPE_NO_networking_v1_IngressLoadBalancerStatus]
+#define type_networking_v1_IngressLoadBalancerIngress types_builtin[TYPE_NO_networking_v1_IngressLoadBalancerIngress]
+#define type_networking_v1_IngressPortStatus types_builtin[TYPE_NO_networking_v1_IngressPortStatus]
+#define type_networking_v1_IngressRule types_builtin[TYPE_NO_networking_v1_IngressRule]
+#define type_networking_v1_IngressRuleValue types_builtin[TYPE_NO_networking_v1_IngressRuleValue]
+#define type_networking_v1_HTTPIngressRuleValue types_builtin[TYPE_NO_networking_v1_HTTPIngressRuleValue]
+#define type_networking_v1_HTTPIngressPath types_builtin[TYPE_NO_networking_v1_HTTPIngressPath]
+#define type_networking_v1_IngressBackend types_builtin[TYPE_NO_networking_v1_IngressBackend]
+#define type_networking_v1_IngressServiceBackend types_builtin[TYPE_NO_networking_v1_IngressServiceBackend]
+#define type_networking_v1_ServiceBackendPort types_builtin[TYPE_NO_networking_v1_ServiceBackendPort]
+#define type_networking_v1_IngressClass types_builtin[TYPE_NO_networking_v1_IngressClass]
+#define type_networking_v1_IngressClassSpec types_builtin[TYPE_NO_networking_v1_IngressClassSpec]
+#define type_networking_v1_IngressClassParametersReference types_builtin[TYPE_NO_networking_v1_IngressClassParametersReference]
+#define type_networking_v1_IngressClassList types_builtin[TYPE_NO_networking_v1_IngressClassList]
+#define type_networking_v1_IPAddress types_builtin[TYPE_NO_networking_v1_IPAddress]
+#define type_networking_v1_IPAddressSpec types_builtin[TYPE_NO_networking_v1_IPAddressSpec]
+#define type_networking_v1_ParentReference types_builtin[TYPE_NO_networking_v1_ParentReference]
+#define type_networking_v1_IPAddressList types_builtin[TYPE_NO_networking_v1_IPAddressList]
+#define type_networking_v1_ServiceCIDR types_builtin[TYPE_NO_networking_v1_ServiceCIDR]
+#define type_networking_v1_ServiceCIDRSpec types_builtin[TYPE_NO_networking_v1_ServiceCIDRSpec]
+#define type_networking_v1_ServiceCIDRStatus types_builtin[TYPE_NO_networking_v1_ServiceCIDRStatus]
+#define type_networking_v1_ServiceCIDRList types_builtin[TYPE_NO_networking_v1_ServiceCIDRList]
+#define type_policy_v1_PodDisruptionBudgetSpec types_builtin[TYPE_NO_policy_v1_PodDisruptionBudgetSpec]
+#define type_policy_v1_PodDisruptionBudgetStatus types_builtin[TYPE_NO_policy_v1_PodDisruptionBudgetStatus]
+#define type_policy_v1_PodDisruptionBudget types_builtin[TYPE_NO_policy_v1_PodDisruptionBudget]
+#define type_policy_v1_PodDisruptionBudgetList types_builtin[TYPE_NO_policy_v1_PodDisruptionBudgetList]
+#define type_policy_v1_Eviction types_builtin[TYPE_NO_policy_v1_Eviction]
+#define type_rbac_v1_PolicyRule types_builtin[TYPE_NO_rbac_v1_PolicyRule]
+#define type_rbac_v1_Subject types_builtin[TYPE_NO_rbac_v1_Subject]
+#define type_rbac_v1_RoleRef types_builtin[TYPE_NO_rbac_v1_RoleRef]
+#define type_rbac_v1_Role types_builtin[TYPE_NO_rbac_v1_Role]
+#define type_rbac_v1_RoleBinding types_builtin[TYPE_NO_rbac_v1_RoleBinding]
+#define type_rbac_v1_RoleBindingList types_builtin[TYPE_NO_rbac_v1_RoleBindingList]
+#define type_rbac_v1_RoleList types_builtin[TYPE_NO_rbac_v1_RoleList]
+#define type_rbac_v1_ClusterRole types_builtin[TYPE_NO_rbac_v1_ClusterRole]
+#define type_rbac_v1_AggregationRule types_builtin[TYPE_NO_rbac_v1_AggregationRule]
+#define type_rbac_v1_ClusterRoleBinding types_builtin[TYPE_NO_rbac_v1_ClusterRoleBinding]
+#define type_rbac_v1_ClusterRoleBindingList types_builtin[TYPE_NO_rbac_v1_ClusterRoleBindingList]
+#define type_rbac_v1_ClusterRoleList types_builtin[TYPE_NO_rbac_v1_ClusterRoleList]
+#define type_storage_v1_StorageClass types_builtin[TYPE_NO_storage_v1_StorageClass]
+#define type_storage_v1_StorageClassList types_builtin[TYPE_NO_storage_v1_StorageClassList]
+#define type_storage_v1_VolumeAttachment types_builtin[TYPE_NO_storage_v1_VolumeAttachment]
+#define type_storage_v1_VolumeAttachmentList types_builtin[TYPE_NO_storage_v1_VolumeAttachmentList]
+#define type_storage_v1_VolumeAttachmentSpec types_builtin[TYPE_NO_storage_v1_VolumeAttachmentSpec]
+#define type_storage_v1_VolumeAttachmentSource types_builtin[TYPE_NO_storage_v1_VolumeAttachmentSource]
+#define type_storage_v1_VolumeAttachmentStatus types_builtin[TYPE_NO_storage_v1_VolumeAttachmentStatus]
+#define type_storage_v1_VolumeError types_builtin[TYPE_NO_storage_v1_VolumeError]
+#define type_storage_v1_CSIDriver types_builtin[TYPE_NO_storage_v1_CSIDriver]
+#define type_storage_v1_CSIDriverList types_builtin[TYPE_NO_storage_v1_CSIDriverList]
+#define type_storage_v1_CSIDriverSpec types_builtin[TYPE_NO_storage_v1_CSIDriverSpec]
+#define type_storage_v1_TokenRequest types_builtin[TYPE_NO_storage_v1_TokenRequest]
+#define type_storage_v1_CSINode types_builtin[TYPE_NO_storage_v1_CSINode]
+#define type_storage_v1_CSINodeSpec types_builtin[TYPE_NO_storage_v1_CSINodeSpec]
+#define type_storage_v1_CSINodeDriver types_builtin[TYPE_NO_storage_v1_CSINodeDriver]
+#define type_storage_v1_VolumeNodeResources types_builtin[TYPE_NO_storage_v1_VolumeNodeResources]
+#define type_storage_v1_CSINodeList types_builtin[TYPE_NO_storage_v1_CSINodeList]
+#define type_storage_v1_CSIStorageCapacity types_builtin[TYPE_NO_storage_v1_CSIStorageCapacity]
+#define type_storage_v1_CSIStorageCapacityList types_builtin[TYPE_NO_storage_v1_CSIStorageCapacityList]
+#define type_storage_v1_VolumeAttributesClass types_builtin[TYPE_NO_storage_v1_VolumeAttributesClass]
+#define type_storage_v1_VolumeAttributesClassList types_builtin[TYPE_NO_storage_v1_VolumeAttributesClassList]
+#define type_admissionregistration_v1_Rule types_builtin[TYPE_NO_admissionregistration_v1_Rule]
+#define type_admissionregistration_v1_ValidatingAdmissionPolicy types_builtin[TYPE_NO_admissionregistration_v1_ValidatingAdmissionPolicy]
+#define type_admissionregistration_v1_ValidatingAdmissionPolicyStatus types_builtin[TYPE_NO_admissionregistration_v1_ValidatingAdmissionPolicyStatus]
+#define type_admissionregistration_v1_TypeChecking types_builtin[TYPE_NO_admissionregistration_v1_TypeChecking]
+#define type_admissionregistration_v1_ExpressionWarning types_builtin[TYPE_NO_admissionregistration_v1_ExpressionWarning]
+#define type_admissionregistration_v1_ValidatingAdmissionPolicyList types_builtin[TYPE_NO_admissionregistration_v1_ValidatingAdmissionPolicyList]
+#define type_admissionregistration_v1_ValidatingAdmissionPolicySpec types_builtin[TYPE_NO_admissionregistration_v1_ValidatingAdmissionPolicySpec]
+#define type_admissionregistration_v1_ParamKind types_builtin[TYPE_NO_admissionregistration_v1_ParamKind]
+#define type_admissionregistration_v1_Validation types_builtin[TYPE_NO_admissionregistration_v1_Validation]
+#define type_admissionregistration_v1_Variable types_builtin[TYPE_NO_admissionregistration_v1_Variable]
+#define type_admissionregistration_v1_AuditAnnotation types_builtin[TYPE_NO_admissionregistration_v1_AuditAnnotation]
+#define type_admissionregistration_v1_ValidatingAdmissionPolicyBinding types_builtin[TYPE_NO_admissionregistration_v1_ValidatingAdmissionPolicyBinding]
+#define type_admissionregistration_v1_ValidatingAdmissionPolicyBindingList types_builtin[TYPE_NO_admissionregistration_v1_ValidatingAdmissionPolicyBindingList]
+#define type_admissionregistration_v1_ValidatingAdmissionPolicyBindingSpec types_builtin[TYPE_NO_admissionregistration_v1_ValidatingAdmissionPolicyBindingSpec]
+#define type_admissionregistration_v1_ParamRef types_builtin[TYPE_NO_admissionregistration_v1_ParamRef]
+#define type_admissionregistration_v1_MatchResources types_builtin[TYPE_NO_admissionregistration_v1_MatchResources]
+#define type_admissionregistration_v1_NamedRuleWithOperations types_builtin[TYPE_NO_admissionregistration_v1_NamedRuleWithOperations]
+#define type_admissionregistration_v1_ValidatingWebhookConfiguration types_builtin[TYPE_NO_admissionregistration_v1_ValidatingWebhookConfiguration]
+#define type_admissionregistration_v1_ValidatingWebhookConfigurationList types_builtin[TYPE_NO_admissionregistration_v1_ValidatingWebhookConfigurationList]
+#define type_admissionregistration_v1_MutatingWebhookConfiguration types_builtin[TYPE_NO_admissionregistration_v1_MutatingWebhookConfiguration]
+#define type_admissionregistration_v1_MutatingWebhookConfigurationList types_builtin[TYPE_NO_admissionregistration_v1_MutatingWebhookConfigurationList]
+#define type_admissionregistration_v1_ValidatingWebhook types_builtin[TYPE_NO_admissionregistration_v1_ValidatingWebhook]
+#define type_admissionregistration_v1_MutatingWebhook types_builtin[TYPE_NO_admissionregistration_v1_MutatingWebhook]
+#define type_admissionregistration_v1_MutatingAdmissionPolicy types_builtin[TYPE_NO_admissionregistration_v1_MutatingAdmissionPolicy]
+#define type_admissionregistration_v1_MutatingAdmissionPolicyList types_builtin[TYPE_NO_admissionregistration_v1_MutatingAdmissionPolicyList]
+#define type_admissionregistration_v1_MutatingAdmissionPolicySpec types_builtin[TYPE_NO_admissionregistration_v1_MutatingAdmissionPolicySpec]
+#define type_admissionregistration_v1_Mutation types_builtin[TYPE_NO_admissionregistration_v1_Mutation]
+#define type_admissionregistration_v1_ApplyConfiguration types_builtin[TYPE_NO_admissionregistration_v1_ApplyConfiguration]
+#define type_admissionregistration_v1_JSONPatch types_builtin[TYPE_NO_admissionregistration_v1_JSONPatch]
+#define type_admissionregistration_v1_MutatingAdmissionPolicyBinding types_builtin[TYPE_NO_admissionregistration_v1_MutatingAdmissionPolicyBinding]
+#define type_admissionregistration_v1_MutatingAdmissionPolicyBindingList types_builtin[TYPE_NO_admissionregistration_v1_MutatingAdmissionPolicyBindingList]
+#define type_admissionregistration_v1_MutatingAdmissionPolicyBindingSpec types_builtin[TYPE_NO_admissionregistration_v1_MutatingAdmissionPolicyBindingSpec]
+#define type_admissionregistration_v1_RuleWithOperations types_builtin[TYPE_NO_admissionregistration_v1_RuleWithOperations]
+#define type_admissionregistration_v1_WebhookClientConfig types_builtin[TYPE_NO_admissionregistration_v1_WebhookClientConfig]
+#define type_admissionregistration_v1_ServiceReference types_builtin[TYPE_NO_admissionregistration_v1_ServiceReference]
+#define type_admissionregistration_v1_MatchCondition types_builtin[TYPE_NO_admissionregistration_v1_MatchCondition]
+#define type_apiextensions_v1_CustomResourceDefinitionSpec types_builtin[TYPE_NO_apiextensions_v1_CustomResourceDefinitionSpec]
+#define type_apiextensions_v1_CustomResourceConversion types_builtin[TYPE_NO_apiextensions_v1_CustomResourceConversion]
+#define type_apiextensions_v1_WebhookConversion types_builtin[TYPE_NO_apiextensions_v1_WebhookConversion]
+#define type_apiextensions_v1_WebhookClientConfig types_builtin[TYPE_NO_apiextensions_v1_WebhookClientConfig]
+#define type_apiextensions_v1_ServiceReference types_builtin[TYPE_NO_apiextensions_v1_ServiceReference]
+#define type_apiextensions_v1_CustomResourceDefinitionVersion types_builtin[TYPE_NO_apiextensions_v1_CustomResourceDefinitionVersion]
+#define type_apiextensions_v1_SelectableField types_builtin[TYPE_NO_apiextensions_v1_SelectableField]
+#define type_apiextensions_v1_CustomResourceColumnDefinition types_builtin[TYPE_NO_apiextensions_v1_CustomResourceColumnDefinition]
+#define type_apiextensions_v1_CustomResourceDefinitionNames types_builtin[TYPE_NO_apiextensions_v1_CustomResourceDefinitionNames]
+#define type_apiextensions_v1_CustomResourceDefinitionCondition types_builtin[TYPE_NO_apiextensions_v1_CustomResourceDefinitionCondition]
+#define type_apiextensions_v1_CustomResourceDefinitionStatus types_builtin[TYPE_NO_apiextensions_v1_CustomResourceDefinitionStatus]
+#define type_apiextensions_v1_CustomResourceDefinition types_builtin[TYPE_NO_apiextensions_v1_CustomResourceDefinition]
+#define type_apiextensions_v1_CustomResourceDefinitionList types_builtin[TYPE_NO_apiextensions_v1_CustomResourceDefinitionList]
+#define type_apiextensions_v1_CustomResourceValidation types_builtin[TYPE_NO_apiextensions_v1_CustomResourceValidation]
+#define type_apiextensions_v1_CustomResourceSubresources types_builtin[TYPE_NO_apiextensions_v1_CustomResourceSubresources]
+#define type_apiextensions_v1_CustomResourceSubresourceStatus types_builtin[TYPE_NO_apiextensions_v1_CustomResourceSubresourceStatus]
+#define type_apiextensions_v1_CustomResourceSubresourceScale types_builtin[TYPE_NO_apiextensions_v1_CustomResourceSubresourceScale]
+#define type_apiextensions_v1_ConversionReview types_builtin[TYPE_NO_apiextensions_v1_ConversionReview]
+#define type_apiextensions_v1_ConversionRequest types_builtin[TYPE_NO_apiextensions_v1_ConversionRequest]
+#define type_apiextensions_v1_ConversionResponse types_builtin[TYPE_NO_apiextensions_v1_ConversionResponse]
+#define type_apiextensions_v1_JSONSchemaProps types_builtin[TYPE_NO_apiextensions_v1_JSONSchemaProps]
+#define type_apiextensions_v1_ValidationRule types_builtin[TYPE_NO_apiextensions_v1_ValidationRule]
+#define type_apiextensions_v1_JSON types_builtin[TYPE_NO_apiextensions_v1_JSON]
+#define type_apiextensions_v1_JSONSchemaPropsOrArray types_builtin[TYPE_NO_apiextensions_v1_JSONSchemaPropsOrArray]
+#define type_apiextensions_v1_JSONSchemaPropsOrBool types_builtin[TYPE_NO_apiextensions_v1_JSONSchemaPropsOrBool]
+#define type_apiextensions_v1_JSONSchemaPropsOrStringArray types_builtin[TYPE_NO_apiextensions_v1_JSONSchemaPropsOrStringArray]
+#define type_apiextensions_v1_ExternalDocumentation types_builtin[TYPE_NO_apiextensions_v1_ExternalDocumentation]
+#define type_scheduling_v1_PriorityClass types_builtin[TYPE_NO_scheduling_v1_PriorityClass]
+#define type_scheduling_v1_PriorityClassList types_builtin[TYPE_NO_scheduling_v1_PriorityClassList]
+#define type_coordination_v1_Lease types_builtin[TYPE_NO_coordination_v1_Lease]
+#define type_coordination_v1_LeaseSpec types_builtin[TYPE_NO_coordination_v1_LeaseSpec]
+#define type_coordination_v1_LeaseList types_builtin[TYPE_NO_coordination_v1_LeaseList]
+#define type_node_v1_RuntimeClass types_builtin[TYPE_NO_node_v1_RuntimeClass]
+#define type_node_v1_Overhead types_builtin[TYPE_NO_node_v1_Overhead]
+#define type_node_v1_Scheduling types_builtin[TYPE_NO_node_v1_Scheduling]
+#define type_node_v1_RuntimeClassList types_builtin[TYPE_NO_node_v1_RuntimeClassList]
+#define type_discovery_v1_EndpointSlice types_builtin[TYPE_NO_discovery_v1_EndpointSlice]
+#define type_discovery_v1_Endpoint types_builtin[TYPE_NO_discovery_v1_Endpoint]
+#define type_discovery_v1_EndpointConditions types_builtin[TYPE_NO_discovery_v1_EndpointConditions]
+#define type_discovery_v1_EndpointHints types_builtin[TYPE_NO_discovery_v1_EndpointHints]
+#define type_discovery_v1_ForZone types_builtin[TYPE_NO_discovery_v1_ForZone]
+#define type_discovery_v1_ForNode types_builtin[TYPE_NO_discovery_v1_ForNode]
+#define type_discovery_v1_EndpointPort types_builtin[TYPE_NO_discovery_v1_EndpointPort]
+#define type_discovery_v1_EndpointSliceList types_builtin[TYPE_NO_discovery_v1_EndpointSliceList]
+#define type_resource_v1_ResourceSlice types_builtin[TYPE_NO_resource_v1_ResourceSlice]
+#define type_resource_v1_ResourceSliceSpec types_builtin[TYPE_NO_resource_v1_ResourceSliceSpec]
+#define type_resource_v1_CounterSet types_builtin[TYPE_NO_resource_v1_CounterSet]
+#define type_resource_v1_ResourcePool types_builtin[TYPE_NO_resource_v1_ResourcePool]
+#define type_resource_v1_Device types_builtin[TYPE_NO_resource_v1_Device]
+#define type_resource_v1_NodeAllocatableResourceMapping types_builtin[TYPE_NO_resource_v1_NodeAllocatableResourceMapping]
+#define type_resource_v1_DeviceCounterConsumption types_builtin[TYPE_NO_resource_v1_DeviceCounterConsumption]
+#define type_resource_v1_DeviceCapacity types_builtin[TYPE_NO_resource_v1_DeviceCapacity]
+#define type_resource_v1_Counter types_builtin[TYPE_NO_resource_v1_Counter]
+#define type_resource_v1_CapacityRequestPolicy types_builtin[TYPE_NO_resource_v1_CapacityRequestPolicy]
+#define type_resource_v1_CapacityRequestPolicyRange types_builtin[TYPE_NO_resource_v1_CapacityRequestPolicyRange]
+#define type_resource_v1_DeviceAttribute types_builtin[TYPE_NO_resource_v1_DeviceAttribute]
+#define type_resource_v1_DeviceTaint types_builtin[TYPE_NO_resource_v1_DeviceTaint]
+#define type_resource_v1_ResourceSliceList types_builtin[TYPE_NO_resource_v1_ResourceSliceList]
+#define type_resource_v1_ResourceClaim types_builtin[TYPE_NO_resource_v1_ResourceClaim]
+#define type_resource_v1_ResourceClaimSpec types_builtin[TYPE_NO_resource_v1_ResourceClaimSpec]
+#define type_resource_v1_DeviceClaim types_builtin[TYPE_NO_resource_v1_DeviceClaim]
+#define type_resource_v1_DeviceRequest types_builtin[TYPE_NO_resource_v1_DeviceRequest]
+#define type_resource_v1_ExactDeviceRequest types_builtin[TYPE_NO_resource_v1_ExactDeviceRequest]
+#define type_resource_v1_DeviceSubRequest types_builtin[TYPE_NO_resource_v1_DeviceSubRequest]
+#define type_resource_v1_CapacityRequirements types_builtin[TYPE_NO_resource_v1_CapacityRequirements]
+#define type_resource_v1_DeviceSelector types_builtin[TYPE_NO_resource_v1_DeviceSelector]
+#define type_resource_v1_CELDeviceSelector types_builtin[TYPE_NO_resource_v1_CELDeviceSelector]
+#define type_resource_v1_DeviceConstraint types_builtin[TYPE_NO_resource_v1_DeviceConstraint]
+#define type_resource_v1_DeviceClaimConfiguration types_builtin[TYPE_NO_resource_v1_DeviceClaimConfiguration]
+#define type_resource_v1_DeviceConfiguration types_builtin[TYPE_NO_resource_v1_DeviceConfiguration]
+#define type_resource_v1_OpaqueDeviceConfiguration types_builtin[TYPE_NO_resource_v1_OpaqueDeviceConfiguration]
+#define type_resource_v1_DeviceToleration types_builtin[TYPE_NO_resource_v1_DeviceToleration]
+#define type_resource_v1_ResourceClaimStatus types_builtin[TYPE_NO_resource_v1_ResourceClaimStatus]
+#define type_resource_v1_ResourceClaimConsumerReference types_builtin[TYPE_NO_resource_v1_ResourceClaimConsumerReference]
+#define type_resource_v1_AllocationResult types_builtin[TYPE_NO_resource_v1_AllocationResult]
+#define type_resource_v1_DeviceAllocationResult types_builtin[TYPE_NO_resource_v1_DeviceAllocationResult]
+#define type_resource_v1_DeviceRequestAllocationResult types_builtin[TYPE_NO_resource_v1_DeviceRequestAllocationResult]
+#define type_resource_v1_DeviceAllocationConfiguration types_builtin[TYPE_NO_resource_v1_DeviceAllocationConfiguration]
+#define type_resource_v1_ResourceClaimList types_builtin[TYPE_NO_resource_v1_ResourceClaimList]
+#define type_resource_v1_DeviceClass types_builtin[TYPE_NO_resource_v1_DeviceClass]
+#define type_resource_v1_DeviceClassSpec types_builtin[TYPE_NO_resource_v1_DeviceClassSpec]
+#define type_resource_v1_DeviceClassConfiguration types_builtin[TYPE_NO_resource_v1_DeviceClassConfiguration]
+#define type_resource_v1_DeviceClassList types_builtin[TYPE_NO_resource_v1_DeviceClassList]
+#define type_resource_v1_ResourceClaimTemplate types_builtin[TYPE_NO_resource_v1_ResourceClaimTemplate]
+#define type_resource_v1_ResourceClaimTemplateSpec types_builtin[TYPE_NO_resource_v1_ResourceClaimTemplateSpec]
+#define type_resource_v1_ResourceClaimTemplateList types_builtin[TYPE_NO_resource_v1_ResourceClaimTemplateList]
+#define type_resource_v1_AllocatedDeviceStatus types_builtin[TYPE_NO_resource_v1_AllocatedDeviceStatus]
+#define type_resource_v1_NetworkDeviceData types_builtin[TYPE_NO_resource_v1_NetworkDeviceData]
+#define type_flowcontrol_v1_FlowSchema types_builtin[TYPE_NO_flowcontrol_v1_FlowSchema]
+#define type_flowcontrol_v1_FlowSchemaList types_builtin[TYPE_NO_flowcontrol_v1_FlowSchemaList]
+#define type_flowcontrol_v1_FlowSchemaSpec types_builtin[TYPE_NO_flowcontrol_v1_FlowSchemaSpec]
+#define type_flowcontrol_v1_FlowDistinguisherMethod types_builtin[TYPE_NO_flowcontrol_v1_FlowDistinguisherMethod]
+#define type_flowcontrol_v1_PriorityLevelConfigurationReference types_builtin[TYPE_NO_flowcontrol_v1_PriorityLevelConfigurationReference]
+#define type_flowcontrol_v1_PolicyRulesWithSubjects types_builtin[TYPE_NO_flowcontrol_v1_PolicyRulesWithSubjects]
+#define type_flowcontrol_v1_Subject types_builtin[TYPE_NO_flowcontrol_v1_Subject]
+#define type_flowcontrol_v1_UserSubject types_builtin[TYPE_NO_flowcontrol_v1_UserSubject]
+#define type_flowcontrol_v1_GroupSubject types_builtin[TYPE_NO_flowcontrol_v1_GroupSubject]
+#define type_flowcontrol_v1_ServiceAccountSubject types_builtin[TYPE_NO_flowcontrol_v1_ServiceAccountSubject]
+#define type_flowcontrol_v1_ResourcePolicyRule types_builtin[TYPE_NO_flowcontrol_v1_ResourcePolicyRule]
+#define type_flowcontrol_v1_NonResourcePolicyRule types_builtin[TYPE_NO_flowcontrol_v1_NonResourcePolicyRule]
+#define type_flowcontrol_v1_FlowSchemaStatus types_builtin[TYPE_NO_flowcontrol_v1_FlowSchemaStatus]
+#define type_flowcontrol_v1_FlowSchemaCondition types_builtin[TYPE_NO_flowcontrol_v1_FlowSchemaCondition]
+#define type_flowcontrol_v1_PriorityLevelConfiguration types_builtin[TYPE_NO_flowcontrol_v1_PriorityLevelConfiguration]
+#define type_flowcontrol_v1_PriorityLevelConfigurationList types_builtin[TYPE_NO_flowcontrol_v1_PriorityLevelConfigurationList]
+#define type_flowcontrol_v1_PriorityLevelConfigurationSpec types_builtin[TYPE_NO_flowcontrol_v1_PriorityLevelConfigurationSpec]
+#define type_flowcontrol_v1_LimitedPriorityLevelConfiguration types_builtin[TYPE_NO_flowcontrol_v1_LimitedPriorityLevelConfiguration]
+#define type_flowcontrol_v1_ExemptPriorityLevelConfiguration types_builtin[TYPE_NO_flowcontrol_v1_ExemptPriorityLevelConfiguration]
+#define type_flowcontrol_v1_LimitResponse types_builtin[TYPE_NO_flowcontrol_v1_LimitResponse]
+#define type_flowcontrol_v1_QueuingConfiguration types_builtin[TYPE_NO_flowcontrol_v1_QueuingConfiguration]
+#define type_flowcontrol_v1_PriorityLevelConfigurationStatus types_builtin[TYPE_NO_flowcontrol_v1_PriorityLevelConfigurationStatus]
+#define type_flowcontrol_v1_PriorityLevelConfigurationCondition types_builtin[TYPE_NO_flowcontrol_v1_PriorityLevelConfigurationCondition]
+#define type_admission_v1_AdmissionReview types_builtin[TYPE_NO_admission_v1_AdmissionReview]
+#define type_admission_v1_AdmissionRequest types_builtin[TYPE_NO_admission_v1_AdmissionRequest]
+#define type_admission_v1_AdmissionResponse types_builtin[TYPE_NO_admission_v1_AdmissionResponse]
+#define type_apidiscovery_v2_APIGroupDiscoveryList types_builtin[TYPE_NO_apidiscovery_v2_APIGroupDiscoveryList]
+#define type_apidiscovery_v2_APIGroupDiscovery types_builtin[TYPE_NO_apidiscovery_v2_APIGroupDiscovery]
+#define type_apidiscovery_v2_APIVersionDiscovery types_builtin[TYPE_NO_apidiscovery_v2_APIVersionDiscovery]
+#define type_apidiscovery_v2_APIResourceDiscovery types_builtin[TYPE_NO_apidiscovery_v2_APIResourceDiscovery]
+#define type_apidiscovery_v2_APISubresourceDiscovery types_builtin[TYPE_NO_apidiscovery_v2_APISubresourceDiscovery]
+#define type_meta_v1_Verbs types_builtin[TYPE_NO_meta_v1_Verbs]
+#define type_meta_v1_TypeMeta types_builtin[TYPE_NO_meta_v1_TypeMeta]
+#define type_meta_v1_ListMeta types_builtin[TYPE_NO_meta_v1_ListMeta]
+#define type_meta_v1_ShardInfo types_builtin[TYPE_NO_meta_v1_ShardInfo]
+#define type_meta_v1_ObjectMeta types_builtin[TYPE_NO_meta_v1_ObjectMeta]
+#define type_meta_v1_OwnerReference types_builtin[TYPE_NO_meta_v1_OwnerReference]
+#define type_meta_v1_ListOptions types_builtin[TYPE_NO_meta_v1_ListOptions]
+#define type_meta_v1_GetOptions types_builtin[TYPE_NO_meta_v1_GetOptions]
+#define type_meta_v1_DeleteOptions types_builtin[TYPE_NO_meta_v1_DeleteOptions]
+#define type_meta_v1_CreateOptions types_builtin[TYPE_NO_meta_v1_CreateOptions]
+#define type_meta_v1_PatchOptions types_builtin[TYPE_NO_meta_v1_PatchOptions]
+#define type_meta_v1_ApplyOptions types_builtin[TYPE_NO_meta_v1_ApplyOptions]
+#define type_meta_v1_UpdateOptions types_builtin[TYPE_NO_meta_v1_UpdateOptions]
+#define type_meta_v1_Preconditions types_builtin[TYPE_NO_meta_v1_Preconditions]
+#define type_meta_v1_Status types_builtin[TYPE_NO_meta_v1_Status]
+#define type_meta_v1_StatusDetails types_builtin[TYPE_NO_meta_v1_StatusDetails]
+#define type_meta_v1_StatusCause types_builtin[TYPE_NO_meta_v1_StatusCause]
+#define type_meta_v1_List types_builtin[TYPE_NO_meta_v1_List]
+#define type_meta_v1_APIVersions types_builtin[TYPE_NO_meta_v1_APIVersions]
+#define type_meta_v1_APIGroupList types_builtin[TYPE_NO_meta_v1_APIGroupList]
+#define type_meta_v1_APIGroup types_builtin[TYPE_NO_meta_v1_APIGroup]
+#define type_meta_v1_ServerAddressByClientCIDR types_builtin[TYPE_NO_meta_v1_ServerAddressByClientCIDR]
+#define type_meta_v1_GroupVersionForDiscovery types_builtin[TYPE_NO_meta_v1_GroupVersionForDiscovery]
+#define type_meta_v1_APIResource types_builtin[TYPE_NO_meta_v1_APIResource]
+#define type_meta_v1_APIResourceList types_builtin[TYPE_NO_meta_v1_APIResourceList]
+#define type_meta_v1_RootPaths types_builtin[TYPE_NO_meta_v1_RootPaths]
+#define type_meta_v1_Patch types_builtin[TYPE_NO_meta_v1_Patch]
+#define type_meta_v1_LabelSelector types_builtin[TYPE_NO_meta_v1_LabelSelector]
+#define type_meta_v1_LabelSelectorRequirement types_builtin[TYPE_NO_meta_v1_LabelSelectorRequirement]
+#define type_meta_v1_FieldSelectorRequirement types_builtin[TYPE_NO_meta_v1_FieldSelectorRequirement]
+#define type_meta_v1_ManagedFieldsEntry types_builtin[TYPE_NO_meta_v1_ManagedFieldsEntry]
+#define type_meta_v1_Table types_builtin[TYPE_NO_meta_v1_Table]
+#define type_meta_v1_TableColumnDefinition types_builtin[TYPE_NO_meta_v1_TableColumnDefinition]
+#define type_meta_v1_TableRow types_builtin[TYPE_NO_meta_v1_TableRow]
+#define type_meta_v1_TableRowCondition types_builtin[TYPE_NO_meta_v1_TableRowCondition]
+#define type_meta_v1_TableOptions types_builtin[TYPE_NO_meta_v1_TableOptions]
+#define type_meta_v1_PartialObjectMetadata types_builtin[TYPE_NO_meta_v1_PartialObjectMetadata]
+#define type_meta_v1_PartialObjectMetadataList types_builtin[TYPE_NO_meta_v1_PartialObjectMetadataList]
+#define type_meta_v1_Condition types_builtin[TYPE_NO_meta_v1_Condition]
+#define type_meta_v1_WatchEvent types_builtin[TYPE_NO_meta_v1_WatchEvent]
+#define type_meta_v1_Timestamp types_builtin[TYPE_NO_meta_v1_Timestamp]
+#define type_meta_v1_GroupResource types_builtin[TYPE_NO_meta_v1_GroupResource]
+#define type_meta_v1_GroupVersionResource types_builtin[TYPE_NO_meta_v1_GroupVersionResource]
+#define type_meta_v1_GroupKind types_builtin[TYPE_NO_meta_v1_GroupKind]
+#define type_meta_v1_GroupVersionKind types_builtin[TYPE_NO_meta_v1_GroupVersionKind]
+#define type_meta_v1_GroupVersion types_builtin[TYPE_NO_meta_v1_GroupVersion]
+#define type_metrics_v1beta1_NodeMetrics types_builtin[TYPE_NO_metrics_v1beta1_NodeMetrics]
+#define type_metrics_v1beta1_NodeMetricsList types_builtin[TYPE_NO_metrics_v1beta1_NodeMetricsList]
+#define type_metrics_v1beta1_PodMetrics types_builtin[TYPE_NO_metrics_v1beta1_PodMetrics]
+#define type_metrics_v1beta1_PodMetricsList types_builtin[TYPE_NO_metrics_v1beta1_PodMetricsList]
+#define type_metrics_v1beta1_ContainerMetrics types_builtin[TYPE_NO_metrics_v1beta1_ContainerMetrics]
+#define type_runtime_TypeMeta types_builtin[TYPE_NO_runtime_TypeMeta]
+#define type_runtime_Unknown types_builtin[TYPE_NO_runtime_Unknown]
+#define type_version_Info types_builtin[TYPE_NO_version_Info]
+#define type_admission_v1_Operation types_builtin[TYPE_NO_admission_v1_Operation]
+#define type_admission_v1_PatchType types_builtin[TYPE_NO_admission_v1_PatchType]
+#define type_admissionregistration_v1_FailurePolicyType types_builtin[TYPE_NO_admissionregistration_v1_FailurePolicyType]
+#define type_admissionregistration_v1_MatchPolicyType types_builtin[TYPE_NO_admissionregistration_v1_MatchPolicyType]
+#define type_admissionregistration_v1_OperationType types_builtin[TYPE_NO_admissionregistration_v1_OperationType]
+#define type_admissionregistration_v1_ParameterNotFoundActionType types_builtin[TYPE_NO_admissionregistration_v1_ParameterNotFoundActionType]
+#define type_admissionregistration_v1_PatchType types_builtin[TYPE_NO_admissionregistration_v1_PatchType]
+#define type_admissionregistration_v1_ReinvocationPolicyType types_builtin[TYPE_NO_admissionregistration_v1_ReinvocationPolicyType]
+#define type_admissionregistration_v1_ScopeType types_builtin[TYPE_NO_admissionregistration_v1_ScopeType]
+#define type_admissionregistration_v1_SideEffectClass types_builtin[TYPE_NO_admissionregistration_v1_SideEffectClass]
+#define type_admissionregistration_v1_ValidationAction types_builtin[TYPE_NO_admissionregistration_v1_ValidationAction]
+#define type_apidiscovery_v2_DiscoveryFreshness types_builtin[TYPE_NO_apidiscovery_v2_DiscoveryFreshness]
+#define type_apidiscovery_v2_ResourceScope types_builtin[TYPE_NO_apidiscovery_v2_ResourceScope]
+#define type_apiextensions_v1_ConditionStatus types_builtin[TYPE_NO_apiextensions_v1_ConditionStatus]
+#define type_apiextensions_v1_ConversionStrategyType types_builtin[TYPE_NO_apiextensions_v1_ConversionStrategyType]
+#define type_apiextensions_v1_CustomResourceDefinitionConditionType types_builtin[TYPE_NO_apiextensions_v1_CustomResourceDefinitionConditionType]
+#define type_apiextensions_v1_FieldValueErrorReason types_builtin[TYPE_NO_apiextensions_v1_FieldValueErrorReason]
+#define type_apiextensions_v1_JSONSchemaURL types_builtin[TYPE_NO_apiextensions_v1_JSONSchemaURL]
+#define type_apiextensions_v1_ResourceScope types_builtin[TYPE_NO_apiextensions_v1_ResourceScope]
+#define type_apiregistration_v1_APIServiceConditionType types_builtin[TYPE_NO_apiregistration_v1_APIServiceConditionType]
+#define type_apiregistration_v1_ConditionStatus types_builtin[TYPE_NO_apiregistration_v1_ConditionStatus]
+#define type_apps_v1_DaemonSetConditionType types_builtin[TYPE_NO_apps_v1_DaemonSetConditionType]
+#define type_apps_v1_DaemonSetUpdateStrategyType types_builtin[TYPE_NO_apps_v1_DaemonSetUpdateStrategyType]
+#define type_apps_v1_DeploymentConditionType types_builtin[TYPE_NO_apps_v1_DeploymentConditionType]
+#define type_apps_v1_DeploymentStrategyType types_builtin[TYPE_NO_apps_v1_DeploymentStrategyType]
+#define type_apps_v1_PersistentVolumeClaimRetentionPolicyType types_builtin[TYPE_NO_apps_v1_PersistentVolumeClaimRetentionPolicyType]
+#define type_apps_v1_PodManagementPolicyType types_builtin[TYPE_NO_apps_v1_PodManagementPolicyType]
+#define type_apps_v1_ReplicaSetConditionType types_builtin[TYPE_NO_apps_v1_ReplicaSetConditionType]
+#define type_apps_v1_StatefulSetConditionType types_builtin[TYPE_NO_apps_v1_StatefulSetConditionType]
+#define type_apps_v1_StatefulSetUpdateStrategyType types_builtin[TYPE_NO_apps_v1_StatefulSetUpdateStrategyType]
+#define type_autoscaling_v1_HorizontalPodAutoscalerConditionType types_builtin[TYPE_NO_autoscaling_v1_HorizontalPodAutoscalerConditionType]
+#define type_autoscaling_v1_MetricSourceType types_builtin[TYPE_NO_autoscaling_v1_MetricSourceType]
+#define type_autoscaling_v2_HPAScalingPolicyType types_builtin[TYPE_NO_autoscaling_v2_HPAScalingPolicyType]
+#define type_autoscaling_v2_HorizontalPodAutoscalerConditionType types_builtin[TYPE_NO_autoscaling_v2_HorizontalPodAutoscalerConditionType]
+#define type_autoscaling_v2_MetricSourceType types_builtin[TYPE_NO_autoscaling_v2_MetricSourceType]
+#define type_autoscaling_v2_MetricTargetType types_builtin[TYPE_NO_autoscaling_v2_MetricTargetType]
+#define type_autoscaling_v2_ScalingPolicySelect types_builtin[TYPE_NO_autoscaling_v2_ScalingPolicySelect]
+#define type_batch_v1_CompletionMode types_builtin[TYPE_NO_batch_v1_CompletionMode]
+#define type_batch_v1_ConcurrencyPolicy types_builtin[TYPE_NO_batch_v1_ConcurrencyPolicy]
+#define type_batch_v1_JobConditionType types_builtin[TYPE_NO_batch_v1_JobConditionType]
+#define type_batch_v1_PodFailurePolicyAction types_builtin[TYPE_NO_batch_v1_PodFailurePolicyAction]
+#define type_batch_v1_PodFailurePolicyOnExitCodesOperator types_builtin[TYPE_NO_batch_v1_PodFailurePolicyOnExitCodesOperator]
+#define type_batch_v1_PodReplacementPolicy types_builtin[TYPE_NO_batch_v1_PodReplacementPolicy]
+#define type_certificates_v1_KeyUsage types_builtin[TYPE_NO_certificates_v1_KeyUsage]
+#define type_certificates_v1_RequestConditionType types_builtin[TYPE_NO_certificates_v1_RequestConditionType]
+#define type_coordination_v1_CoordinatedLeaseStrategy types_builtin[TYPE_NO_coordination_v1_CoordinatedLeaseStrategy]
+#define type_core_v1_AppArmorProfileType types_builtin[TYPE_NO_core_v1_AppArmorProfileType]
+#define type_core_v1_AzureDataDiskCachingMode types_builtin[TYPE_NO_core_v1_AzureDataDiskCachingMode]
+#define type_core_v1_AzureDataDiskKind types_builtin[TYPE_NO_core_v1_AzureDataDiskKind]
+#define type_core_v1_Capability types_builtin[TYPE_NO_core_v1_Capability]
+#define type_core_v1_ClaimResourceStatus types_builtin[TYPE_NO_core_v1_ClaimResourceStatus]
+#define type_core_v1_ComponentConditionType types_builtin[TYPE_NO_core_v1_ComponentConditionType]
+#define type_core_v1_ConditionStatus types_builtin[TYPE_NO_core_v1_ConditionStatus]
+#define type_core_v1_ContainerRestartPolicy types_builtin[TYPE_NO_core_v1_ContainerRestartPolicy]
+#define type_core_v1_ContainerRestartRuleAction types_builtin[TYPE_NO_core_v1_ContainerRestartRuleAction]
+#define type_core_v1_ContainerRestartRuleOnExitCodesOperator types_builtin[TYPE_NO_core_v1_ContainerRestartRuleOnExitCodesOperator]
+#define type_core_v1_DNSPolicy types_builtin[TYPE_NO_core_v1_DNSPolicy]
+#define type_core_v1_FinalizerName types_builtin[TYPE_NO_core_v1_FinalizerName]
+#define type_core_v1_HostPathType types_builtin[TYPE_NO_core_v1_HostPathType]
+#define type_core_v1_IPFamily types_builtin[TYPE_NO_core_v1_IPFamily]
+#define type_core_v1_IPFamilyPolicy types_builtin[TYPE_NO_core_v1_IPFamilyPolicy]
+#define type_core_v1_LimitType types_builtin[TYPE_NO_core_v1_LimitType]
+#define type_core_v1_LoadBalancerIPMode types_builtin[TYPE_NO_core_v1_LoadBalancerIPMode]
+#define type_core_v1_MountPropagationMode types_builtin[TYPE_NO_core_v1_MountPropagationMode]
+#define type_core_v1_NamespaceConditionType types_builtin[TYPE_NO_core_v1_NamespaceConditionType]
+#define type_core_v1_NamespacePhase types_builtin[TYPE_NO_core_v1_NamespacePhase]
+#define type_core_v1_NodeAddressType types_builtin[TYPE_NO_core_v1_NodeAddressType]
+#define type_core_v1_NodeConditionType types_builtin[TYPE_NO_core_v1_NodeConditionType]
+#define type_core_v1_NodeInclusionPolicy types_builtin[TYPE_NO_core_v1_NodeInclusionPolicy]
+#define type_core_v1_NodePhase types_builtin[TYPE_NO_core_v1_NodePhase]
+#define type_core_v1_NodeSelectorOperator types_builtin[TYPE_NO_core_v1_NodeSelectorOperator]
+#define type_core_v1_OSName types_builtin[TYPE_NO_core_v1_OSName]
+#define type_core_v1_PersistentVolumeAccessMode types_builtin[TYPE_NO_core_v1_PersistentVolumeAccessMode]
+#define type_core_v1_PersistentVolumeClaimConditionType types_builtin[TYPE_NO_core_v1_PersistentVolumeClaimConditionType]
+#define type_core_v1_PersistentVolumeClaimModifyVolumeStatus types_builtin[TYPE_NO_core_v1_PersistentVolumeClaimModifyVolumeStatus]
+#define type_core_v1_PersistentVolumeClaimPhase types_builtin[TYPE_NO_core_v1_PersistentVolumeClaimPhase]
+#define type_core_v1_PersistentVolumeMode types_builtin[TYPE_NO_core_v1_PersistentVolumeMode]
+#define type_core_v1_PersistentVolumePhase types_builtin[TYPE_NO_core_v1_PersistentVolumePhase]
+#define type_core_v1_PersistentVolumeReclaimPolicy types_builtin[TYPE_NO_core_v1_PersistentVolumeReclaimPolicy]
+#define type_core_v1_PodConditionType types_builtin[TYPE_NO_core_v1_PodConditionType]
+#define type_core_v1_PodFSGroupChangePolicy types_builtin[TYPE_NO_core_v1_PodFSGroupChangePolicy]
+#define type_core_v1_PodPhase types_builtin[TYPE_NO_core_v1_PodPhase]
+#define type_core_v1_PodQOSClass types_builtin[TYPE_NO_core_v1_PodQOSClass]
+#define type_core_v1_PodResizeStatus types_builtin[TYPE_NO_core_v1_PodResizeStatus]
+#define type_core_v1_PodSELinuxChangePolicy types_builtin[TYPE_NO_core_v1_PodSELinuxChangePolicy]
+#define type_core_v1_PreemptionPolicy types_builtin[TYPE_NO_core_v1_PreemptionPolicy]
+#define type_core_v1_ProcMountType types_builtin[TYPE_NO_core_v1_ProcMountType]
+#define type_core_v1_Protocol types_builtin[TYPE_NO_core_v1_Protocol]
+#define type_core_v1_PullPolicy types_builtin[TYPE_NO_core_v1_PullPolicy]
+#define type_core_v1_RecursiveReadOnlyMode types_builtin[TYPE_NO_core_v1_RecursiveReadOnlyMode]
+#define type_core_v1_ReplicationControllerConditionType types_builtin[TYPE_NO_core_v1_ReplicationControllerConditionType]
+#define type_core_v1_ResourceHealthStatus types_builtin[TYPE_NO_core_v1_ResourceHealthStatus]
+#define type_core_v1_ResourceID types_builtin[TYPE_NO_core_v1_ResourceID]
+#define type_core_v1_ResourceName types_builtin[TYPE_NO_core_v1_ResourceName]
+#define type_core_v1_ResourceQuotaScope types_builtin[TYPE_NO_core_v1_ResourceQuotaScope]
+#define type_core_v1_ResourceResizeRestartPolicy types_builtin[TYPE_NO_core_v1_ResourceResizeRestartPolicy]
+#define type_core_v1_RestartPolicy types_builtin[TYPE_NO_core_v1_RestartPolicy]
+#define type_core_v1_ScopeSelectorOperator types_builtin[TYPE_NO_core_v1_ScopeSelectorOperator]
+#define type_core_v1_SeccompProfileType types_builtin[TYPE_NO_core_v1_SeccompProfileType]
+#define type_core_v1_SecretType types_builtin[TYPE_NO_core_v1_SecretType]
+#define type_core_v1_ServiceAffinity types_builtin[TYPE_NO_core_v1_ServiceAffinity]
+#define type_core_v1_ServiceExternalTrafficPolicy types_builtin[TYPE_NO_core_v1_ServiceExternalTrafficPolicy]
+#define type_core_v1_ServiceInternalTrafficPolicy types_builtin[TYPE_NO_core_v1_ServiceInternalTrafficPolicy]
+#define type_core_v1_ServiceType types_builtin[TYPE_NO_core_v1_ServiceType]
+#define type_core_v1_Signal types_builtin[TYPE_NO_core_v1_Signal]
+#define type_core_v1_StorageMedium types_builtin[TYPE_NO_core_v1_StorageMedium]
+#define type_core_v1_SupplementalGroupsPolicy types_builtin[TYPE_NO_core_v1_SupplementalGroupsPolicy]
+#define type_core_v1_TaintEffect types_builtin[TYPE_NO_core_v1_TaintEffect]
+#define type_core_v1_TerminationMessagePolicy types_builtin[TYPE_NO_core_v1_TerminationMessagePolicy]
+#define type_core_v1_TolerationOperator types_builtin[TYPE_NO_core_v1_TolerationOperator]
+#define type_core_v1_URIScheme types_builtin[TYPE_NO_core_v1_URIScheme]
+#define type_core_v1_UniqueVolumeName types_builtin[TYPE_NO_core_v1_UniqueVolumeName]
+#define type_core_v1_UnsatisfiableConstraintAction types_builtin[TYPE_NO_core_v1_UnsatisfiableConstraintAction]
+#define type_discovery_v1_AddressType types_builtin[TYPE_NO_discovery_v1_AddressType]
+#define type_flowcontrol_v1_ConditionStatus types_builtin[TYPE_NO_flowcontrol_v1_ConditionStatus]
+#define type_flowcontrol_v1_FlowDistinguisherMethodType types_builtin[TYPE_NO_flowcontrol_v1_FlowDistinguisherMethodType]
+#define type_flowcontrol_v1_FlowSchemaConditionType types_builtin[TYPE_NO_flowcontrol_v1_FlowSchemaConditionType]
+#define type_flowcontrol_v1_LimitResponseType types_builtin[TYPE_NO_flowcontrol_v1_LimitResponseType]
+#define type_flowcontrol_v1_PriorityLevelConfigurationConditionType types_builtin[TYPE_NO_flowcontrol_v1_PriorityLevelConfigurationConditionType]
+#define type_flowcontrol_v1_PriorityLevelEnablement types_builtin[TYPE_NO_flowcontrol_v1_PriorityLevelEnablement]
+#define type_flowcontrol_v1_SubjectKind types_builtin[TYPE_NO_flowcontrol_v1_SubjectKind]
+#define type_meta_v1_CauseType types_builtin[TYPE_NO_meta_v1_CauseType]
+#define type_meta_v1_ConditionStatus types_builtin[TYPE_NO_meta_v1_ConditionStatus]
+#define type_meta_v1_DeletionPropagation types_builtin[TYPE_NO_meta_v1_DeletionPropagation]
+#define type_meta_v1_FieldSelectorOperator types_builtin[TYPE_NO_meta_v1_FieldSelectorOperator]
+#define type_meta_v1_IncludeObjectPolicy types_builtin[TYPE_NO_meta_v1_IncludeObjectPolicy]
+#define type_meta_v1_LabelSelectorOperator types_builtin[TYPE_NO_meta_v1_LabelSelectorOperator]
+#define type_meta_v1_ManagedFieldsOperationType types_builtin[TYPE_NO_meta_v1_ManagedFieldsOperationType]
+#define type_meta_v1_ResourceVersionMatch types_builtin[TYPE_NO_meta_v1_ResourceVersionMatch]
+#define type_meta_v1_RowConditionType types_builtin[TYPE_NO_meta_v1_RowConditionType]
+#define type_meta_v1_StatusReason types_builtin[TYPE_NO_meta_v1_StatusReason]
+#define type_meta_v1_UID types_builtin[TYPE_NO_meta_v1_UID]
+#define type_networking_v1_PathType types_builtin[TYPE_NO_networking_v1_PathType]
+#define type_networking_v1_PolicyType types_builtin[TYPE_NO_networking_v1_PolicyType]
+#define type_policy_v1_UnhealthyPodEvictionPolicyType types_builtin[TYPE_NO_policy_v1_UnhealthyPodEvictionPolicyType]
+#define type_resource_v1_AllocationConfigSource types_builtin[TYPE_NO_resource_v1_AllocationConfigSource]
+#define type_resource_v1_DeviceAllocationMode types_builtin[TYPE_NO_resource_v1_DeviceAllocationMode]
+#define type_resource_v1_DeviceTaintEffect types_builtin[TYPE_NO_resource_v1_DeviceTaintEffect]
+#define type_resource_v1_DeviceTolerationOperator types_builtin[TYPE_NO_resource_v1_DeviceTolerationOperator]
+#define type_resource_v1_FullyQualifiedName types_builtin[TYPE_NO_resource_v1_FullyQualifiedName]
+#define type_resource_v1_QualifiedName types_builtin[TYPE_NO_resource_v1_QualifiedName]
+#define type_storage_v1_FSGroupPolicy types_builtin[TYPE_NO_storage_v1_FSGroupPolicy]
+#define type_storage_v1_VolumeBindingMode types_builtin[TYPE_NO_storage_v1_VolumeBindingMode]
+#define type_storage_v1_VolumeLifecycleMode types_builtin[TYPE_NO_storage_v1_VolumeLifecycleMode]
+#define type_string types_builtin[TYPE_NO_string]
+#define type_bool types_builtin[TYPE_NO_bool]
+#define type_int32 types_builtin[TYPE_NO_int32]
+#define type_int64 types_builtin[TYPE_NO_int64]
+#define type_double types_builtin[TYPE_NO_double]
+#define type_bytes types_builtin[TYPE_NO_bytes]
+#define type_Time types_builtin[TYPE_NO_Time]
+#define type_MicroTime types_builtin[TYPE_NO_MicroTime]
+#define type_Duration types_builtin[TYPE_NO_Duration]
+#define type_Quantity types_builtin[TYPE_NO_Quantity]
+#define type_IntOrString types_builtin[TYPE_NO_IntOrString]
+#define type_RawExtension types_builtin[TYPE_NO_RawExtension]
+#define type_FieldsV1 types_builtin[TYPE_NO_FieldsV1]
+#define type_any types_builtin[TYPE_NO_any]
+#define type_map_Quantity types_builtin[TYPE_NO_map_Quantity]
+#define type_list_core_v1_PersistentVolumeAccessMode types_builtin[TYPE_NO_list_core_v1_PersistentVolumeAccessMode]
+#define type_list_string types_builtin[TYPE_NO_list_string]
+#define type_list_core_v1_PersistentVolume types_builtin[TYPE_NO_list_core_v1_PersistentVolume]
+#define type_list_core_v1_PersistentVolumeClaim types_builtin[TYPE_NO_list_core_v1_PersistentVolumeClaim]
+#define type_list_core_v1_PersistentVolumeClaimCondition types_builtin[TYPE_NO_list_core_v1_PersistentVolumeClaimCondition]
+#define type_map_core_v1_ClaimResourceStatus types_builtin[TYPE_NO_map_core_v1_ClaimResourceStatus]
+#define type_map_string types_builtin[TYPE_NO_map_string]
+#define type_list_core_v1_KeyToPath types_builtin[TYPE_NO_list_core_v1_KeyToPath]
+#define type_list_core_v1_VolumeProjection types_builtin[TYPE_NO_list_core_v1_VolumeProjection]
+#define type_list_core_v1_HTTPHeader types_builtin[TYPE_NO_list_core_v1_HTTPHeader]
+#define type_list_core_v1_Capability types_builtin[TYPE_NO_list_core_v1_Capability]
+#define type_list_core_v1_ResourceClaim types_builtin[TYPE_NO_list_core_v1_ResourceClaim]
+#define type_list_core_v1_ContainerPort types_builtin[TYPE_NO_list_core_v1_ContainerPort]
+#define type_list_core_v1_EnvFromSource types_builtin[TYPE_NO_list_core_v1_EnvFromSource]
+#define type_list_core_v1_EnvVar types_builtin[TYPE_NO_list_core_v1_EnvVar]
+#define type_list_core_v1_ContainerResizePolicy types_builtin[TYPE_NO_list_core_v1_ContainerResizePolicy]
+#define type_list_core_v1_ContainerRestartRule types_builtin[TYPE_NO_list_core_v1_ContainerRestartRule]
+#define type_list_core_v1_VolumeMount types_builtin[TYPE_NO_list_core_v1_VolumeMount]
+#define type_list_core_v1_VolumeDevice types_builtin[TYPE_NO_list_core_v1_VolumeDevice]
+#define type_list_core_v1_VolumeMountStatus types_builtin[TYPE_NO_list_core_v1_VolumeMountStatus]
+#define type_list_core_v1_ResourceStatus types_builtin[TYPE_NO_list_core_v1_ResourceStatus]
+#define type_list_core_v1_ResourceHealth types_builtin[TYPE_NO_list_core_v1_ResourceHealth]
+#define type_list_int64 types_builtin[TYPE_NO_list_int64]
+#define type_list_int32 types_builtin[TYPE_NO_list_int32]
+#define type_list_core_v1_NodeSelectorTerm types_builtin[TYPE_NO_list_core_v1_NodeSelectorTerm]
+#define type_list_core_v1_NodeSelectorRequirement types_builtin[TYPE_NO_list_core_v1_NodeSelectorRequirement]
+#define type_list_core_v1_TopologySelectorLabelRequirement types_builtin[TYPE_NO_list_core_v1_TopologySelectorLabelRequirement]
+#define type_list_core_v1_PodAffinityTerm types_builtin[TYPE_NO_list_core_v1_PodAffinityTerm]
+#define type_list_core_v1_WeightedPodAffinityTerm types_builtin[TYPE_NO_list_core_v1_WeightedPodAffinityTerm]
+#define type_list_core_v1_PreferredSchedulingTerm types_builtin[TYPE_NO_list_core_v1_PreferredSchedulingTerm]
+#define type_list_core_v1_Volume types_builtin[TYPE_NO_list_core_v1_Volume]
+#define type_list_core_v1_Container types_builtin[TYPE_NO_list_core_v1_Container]
+#define type_list_core_v1_EphemeralContainer types_builtin[TYPE_NO_list_core_v1_EphemeralContainer]
+#define type_list_core_v1_LocalObjectReference types_builtin[TYPE_NO_list_core_v1_LocalObjectReference]
+#define type_list_core_v1_Toleration types_builtin[TYPE_NO_list_core_v1_Toleration]
+#define type_list_core_v1_HostAlias types_builtin[TYPE_NO_list_core_v1_HostAlias]
+#define type_list_core_v1_PodReadinessGate types_builtin[TYPE_NO_list_core_v1_PodReadinessGate]
+#define type_list_core_v1_TopologySpreadConstraint types_builtin[TYPE_NO_list_core_v1_TopologySpreadConstraint]
+#define type_list_core_v1_PodSchedulingGate types_builtin[TYPE_NO_list_core_v1_PodSchedulingGate]
+#define type_list_core_v1_PodResourceClaim types_builtin[TYPE_NO_list_core_v1_PodResourceClaim]
+#define type_list_core_v1_ContainerExtendedResourceRequest types_builtin[TYPE_NO_list_core_v1_ContainerExtendedResourceRequest]
+#define type_list_core_v1_Sysctl types_builtin[TYPE_NO_list_core_v1_Sysctl]
+#define type_list_core_v1_PodDNSConfigOption types_builtin[TYPE_NO_list_core_v1_PodDNSConfigOption]
+#define type_list_core_v1_PodCondition types_builtin[TYPE_NO_list_core_v1_PodCondition]
+#define type_list_core_v1_HostIP types_builtin[TYPE_NO_list_core_v1_HostIP]
+#define type_list_core_v1_PodIP types_builtin[TYPE_NO_list_core_v1_PodIP]
+#define type_list_core_v1_ContainerStatus types_builtin[TYPE_NO_list_core_v1_ContainerStatus]
+#define type_list_core_v1_PodResourceClaimStatus types_builtin[TYPE_NO_list_core_v1_PodResourceClaimStatus]
+#define type_list_core_v1_NodeAllocatableResourceClaimStatus types_builtin[TYPE_NO_list_core_v1_NodeAllocatableResourceClaimStatus]
+#define type_list_core_v1_Pod types_builtin[TYPE_NO_list_core_v1_Pod]
+#define type_list_core_v1_PodTemplate types_builtin[TYPE_NO_list_core_v1_PodTemplate]
+#define type_list_core_v1_ReplicationControllerCondition types_builtin[TYPE_NO_list_core_v1_ReplicationControllerCondition]
+#define type_list_core_v1_ReplicationController types_builtin[TYPE_NO_list_core_v1_ReplicationController]
+#define type_list_meta_v1_Condition types_builtin[TYPE_NO_list_meta_v1_Condition]
+#define type_list_core_v1_LoadBalancerIngress types_builtin[TYPE_NO_list_core_v1_LoadBalancerIngress]
+#define type_list_core_v1_PortStatus types_builtin[TYPE_NO_list_core_v1_PortStatus]
+#define type_list_core_v1_ServicePort types_builtin[TYPE_NO_list_core_v1_ServicePort]
+#define type_list_core_v1_IPFamily types_builtin[TYPE_NO_list_core_v1_IPFamily]
+#define type_list_core_v1_Service types_builtin[TYPE_NO_list_core_v1_Service]
+#define type_list_core_v1_ObjectReference types_builtin[TYPE_NO_list_core_v1_ObjectReference]
+#define type_list_core_v1_ServiceAccount types_builtin[TYPE_NO_list_core_v1_ServiceAccount]
+#define type_list_core_v1_EndpointSubset types_builtin[TYPE_NO_list_core_v1_EndpointSubset]
+#define type_list_core_v1_EndpointAddress types_builtin[TYPE_NO_list_core_v1_EndpointAddress]
+#define type_list_core_v1_EndpointPort types_builtin[TYPE_NO_list_core_v1_EndpointPort]
+#define type_list_core_v1_Endpoints types_builtin[TYPE_NO_list_core_v1_Endpoints]
+#define type_list_core_v1_Taint types_builtin[TYPE_NO_list_core_v1_Taint]
+#define type_list_core_v1_NodeCondition types_builtin[TYPE_NO_list_core_v1_NodeCondition]
+#define type_list_core_v1_NodeAddress types_builtin[TYPE_NO_list_core_v1_NodeAddress]
+#define type_list_core_v1_ContainerImage types_builtin[TYPE_NO_list_core_v1_ContainerImage]
+#define type_list_core_v1_UniqueVolumeName types_builtin[TYPE_NO_list_core_v1_UniqueVolumeName]
+#define type_list_core_v1_AttachedVolume types_builtin[TYPE_NO_list_core_v1_AttachedVolume]
+#define type_list_core_v1_NodeRuntimeHandler types_builtin[TYPE_NO_list_core_v1_NodeRuntimeHandler]
+#define type_list_core_v1_PreferAvoidPodsEntry types_builtin[TYPE_NO_list_core_v1_PreferAvoidPodsEntry]
+#define type_list_core_v1_Node types_builtin[TYPE_NO_list_core_v1_Node]
+#define type_list_core_v1_FinalizerName types_builtin[TYPE_NO_list_core_v1_FinalizerName]
+#define type_list_core_v1_NamespaceCondition types_builtin[TYPE_NO_list_core_v1_NamespaceCondition]
+#define type_list_core_v1_Namespace types_builtin[TYPE_NO_list_core_v1_Namespace]
+#define type_list_core_v1_Event types_builtin[TYPE_NO_list_core_v1_Event]
+#define type_list_core_v1_LimitRangeItem types_builtin[TYPE_NO_list_core_v1_LimitRangeItem]
+#define type_list_core_v1_LimitRange types_builtin[TYPE_NO_list_core_v1_LimitRange]
+#define type_list_core_v1_ResourceQuotaScope types_builtin[TYPE_NO_list_core_v1_ResourceQuotaScope]
+#define type_list_core_v1_ScopedResourceSelectorRequirement types_builtin[TYPE_NO_list_core_v1_ScopedResourceSelectorRequirement]
+#define type_list_core_v1_ResourceQuota types_builtin[TYPE_NO_list_core_v1_ResourceQuota]
+#define type_map_bytes types_builtin[TYPE_NO_map_bytes]
+#define type_list_core_v1_Secret types_builtin[TYPE_NO_list_core_v1_Secret]
+#define type_list_core_v1_ConfigMap types_builtin[TYPE_NO_list_core_v1_ConfigMap]
+#define type_list_core_v1_ComponentCondition types_builtin[TYPE_NO_list_core_v1_ComponentCondition]
+#define type_list_core_v1_ComponentStatus types_builtin[TYPE_NO_list_core_v1_ComponentStatus]
+#define type_list_core_v1_DownwardAPIVolumeFile types_builtin[TYPE_NO_list_core_v1_DownwardAPIVolumeFile]
+#define type_list_apiregistration_v1_APIService types_builtin[TYPE_NO_list_apiregistration_v1_APIService]
+#define type_list_apiregistration_v1_APIServiceCondition types_builtin[TYPE_NO_list_apiregistration_v1_APIServiceCondition]
+#define type_list_apps_v1_StatefulSetCondition types_builtin[TYPE_NO_list_apps_v1_StatefulSetCondition]
+#define type_list_apps_v1_StatefulSet types_builtin[TYPE_NO_list_apps_v1_StatefulSet]
+#define type_list_apps_v1_DeploymentCondition types_builtin[TYPE_NO_list_apps_v1_DeploymentCondition]
+#define type_list_apps_v1_Deployment types_builtin[TYPE_NO_list_apps_v1_Deployment]
+#define type_list_apps_v1_DaemonSetCondition types_builtin[TYPE_NO_list_apps_v1_DaemonSetCondition]
+#define type_list_apps_v1_DaemonSet types_builtin[TYPE_NO_list_apps_v1_DaemonSet]
+#define type_list_apps_v1_ReplicaSet types_builtin[TYPE_NO_list_apps_v1_ReplicaSet]
+#define type_list_apps_v1_ReplicaSetCondition types_builtin[TYPE_NO_list_apps_v1_ReplicaSetCondition]
+#define type_list_apps_v1_ControllerRevision types_builtin[TYPE_NO_list_apps_v1_ControllerRevision]
+#define type_list_events_v1_Event types_builtin[TYPE_NO_list_events_v1_Event]
+#define type_map_authentication_v1_ExtraValue types_builtin[TYPE_NO_map_authentication_v1_ExtraValue]
+#define type_list_meta_v1_LabelSelectorRequirement types_builtin[TYPE_NO_list_meta_v1_LabelSelectorRequirement]
+#define type_list_meta_v1_FieldSelectorRequirement types_builtin[TYPE_NO_list_meta_v1_FieldSelectorRequirement]
+#define type_map_authorization_v1_ExtraValue types_builtin[TYPE_NO_map_authorization_v1_ExtraValue]
+#define type_list_authorization_v1_ResourceRule types_builtin[TYPE_NO_list_authorization_v1_ResourceRule]
+#define type_list_authorization_v1_NonResourceRule types_builtin[TYPE_NO_list_authorization_v1_NonResourceRule]
+#define type_list_autoscaling_v2_MetricSpec types_builtin[TYPE_NO_list_autoscaling_v2_MetricSpec]
+#define type_list_autoscaling_v2_HPAScalingPolicy types_builtin[TYPE_NO_list_autoscaling_v2_HPAScalingPolicy]
+#define type_list_autoscaling_v2_MetricStatus types_builtin[TYPE_NO_list_autoscaling_v2_MetricStatus]
+#define type_list_autoscaling_v2_HorizontalPodAutoscalerCondition types_builtin[TYPE_NO_list_autoscaling_v2_HorizontalPodAutoscalerCondition]
+#define type_list_autoscaling_v2_HorizontalPodAutoscaler types_builtin[TYPE_NO_list_autoscaling_v2_HorizontalPodAutoscaler]
+#define type_list_autoscaling_v1_HorizontalPodAutoscaler types_builtin[TYPE_NO_list_autoscaling_v1_HorizontalPodAutoscaler]
+#define type_list_batch_v1_Job types_builtin[TYPE_NO_list_batch_v1_Job]
+#define type_list_batch_v1_PodFailurePolicyOnPodConditionsPattern types_builtin[TYPE_NO_list_batch_v1_PodFailurePolicyOnPodConditionsPattern]
+#define type_list_batch_v1_PodFailurePolicyRule types_builtin[TYPE_NO_list_batch_v1_PodFailurePolicyRule]
+#define type_list_batch_v1_SuccessPolicyRule types_builtin[TYPE_NO_list_batch_v1_SuccessPolicyRule]
+#define type_list_batch_v1_JobCondition types_builtin[TYPE_NO_list_batch_v1_JobCondition]
+#define type_list_meta_v1_UID types_builtin[TYPE_NO_list_meta_v1_UID]
+#define type_list_batch_v1_CronJob types_builtin[TYPE_NO_list_batch_v1_CronJob]
+#define type_list_certificates_v1_KeyUsage types_builtin[TYPE_NO_list_certificates_v1_KeyUsage]
+#define type_map_certificates_v1_ExtraValue types_builtin[TYPE_NO_map_certificates_v1_ExtraValue]
+#define type_list_certificates_v1_CertificateSigningRequestCondition types_builtin[TYPE_NO_list_certificates_v1_CertificateSigningRequestCondition]
+#define type_list_certificates_v1_CertificateSigningRequest types_builtin[TYPE_NO_list_certificates_v1_CertificateSigningRequest]
+#define type_list_networking_v1_NetworkPolicyIngressRule types_builtin[TYPE_NO_list_networking_v1_NetworkPolicyIngressRule]
+#define type_list_networking_v1_NetworkPolicyEgressRule types_builtin[TYPE_NO_list_networking_v1_NetworkPolicyEgressRule]
+#define type_list_networking_v1_PolicyType types_builtin[TYPE_NO_list_networking_v1_PolicyType]
+#define type_list_networking_v1_NetworkPolicyPort types_builtin[TYPE_NO_list_networking_v1_NetworkPolicyPort]
+#define type_list_networking_v1_NetworkPolicyPeer types_builtin[TYPE_NO_list_networking_v1_NetworkPolicyPeer]
+#define type_list_networking_v1_NetworkPolicy types_builtin[TYPE_NO_list_networking_v1_NetworkPolicy]
+#define type_list_networking_v1_Ingress types_builtin[TYPE_NO_list_networking_v1_Ingress]
+#define type_list_networking_v1_IngressTLS types_builtin[TYPE_NO_list_networking_v1_IngressTLS]
+#define type_list_networking_v1_IngressRule types_builtin[TYPE_NO_list_networking_v1_IngressRule]
+#define type_list_networking_v1_IngressLoadBalancerIngress types_builtin[TYPE_NO_list_networking_v1_IngressLoadBalancerIngress]
+#define type_list_networking_v1_IngressPortStatus types_builtin[TYPE_NO_list_networking_v1_IngressPortStatus]
+#define type_list_networking_v1_HTTPIngressPath types_builtin[TYPE_NO_list_networking_v1_HTTPIngressPath]
+#define type_list_networking_v1_IngressClass types_builtin[TYPE_NO_list_networking_v1_IngressClass]
+#define type_list_networking_v1_IPAddress types_builtin[TYPE_NO_list_networking_v1_IPAddress]
+#define type_list_networking_v1_ServiceCIDR types_builtin[TYPE_NO_list_networking_v1_ServiceCIDR]
+#define type_map_Time types_builtin[TYPE_NO_map_Time]
+#define type_list_policy_v1_PodDisruptionBudget types_builtin[TYPE_NO_list_policy_v1_PodDisruptionBudget]
+#define type_list_rbac_v1_PolicyRule types_builtin[TYPE_NO_list_rbac_v1_PolicyRule]
+#define type_list_rbac_v1_Subject types_builtin[TYPE_NO_list_rbac_v1_Subject]
+#define type_list_rbac_v1_RoleBinding types_builtin[TYPE_NO_list_rbac_v1_RoleBinding]
+#define type_list_rbac_v1_Role types_builtin[TYPE_NO_list_rbac_v1_Role]
+#define type_list_meta_v1_LabelSelector types_builtin[TYPE_NO_list_meta_v1_LabelSelector]
+#define type_list_rbac_v1_ClusterRoleBinding types_builtin[TYPE_NO_list_rbac_v1_ClusterRoleBinding]
+#define type_list_rbac_v1_ClusterRole types_builtin[TYPE_NO_list_rbac_v1_ClusterRole]
+#define type_list_core_v1_TopologySelectorTerm types_builtin[TYPE_NO_list_core_v1_TopologySelectorTerm]
+#define type_list_storage_v1_StorageClass types_builtin[TYPE_NO_list_storage_v1_StorageClass]
+#define type_list_storage_v1_VolumeAttachment types_builtin[TYPE_NO_list_storage_v1_VolumeAttachment]
+#define type_list_storage_v1_CSIDriver types_builtin[TYPE_NO_list_storage_v1_CSIDriver]
+#define type_list_storage_v1_VolumeLifecycleMode types_builtin[TYPE_NO_list_storage_v1_VolumeLifecycleMode]
+#define type_list_storage_v1_TokenRequest types_builtin[TYPE_NO_list_storage_v1_TokenRequest]
+#define type_list_storage_v1_CSINodeDriver types_builtin[TYPE_NO_list_storage_v1_CSINodeDriver]
+#define type_list_storage_v1_CSINode types_builtin[TYPE_NO_list_storage_v1_CSINode]
+#define type_list_storage_v1_CSIStorageCapacity types_builtin[TYPE_NO_list_storage_v1_CSIStorageCapacity]
+#define type_list_storage_v1_VolumeAttributesClass types_builtin[TYPE_NO_list_storage_v1_VolumeAttributesClass]
+#define type_list_admissionregistration_v1_ExpressionWarning types_builtin[TYPE_NO_list_admissionregistration_v1_ExpressionWarning]
+#define type_list_admissionregistration_v1_ValidatingAdmissionPolicy types_builtin[TYPE_NO_list_admissionregistration_v1_ValidatingAdmissionPolicy]
+#define type_list_admissionregistration_v1_Validation types_builtin[TYPE_NO_list_admissionregistration_v1_Validation]
+#define type_list_admissionregistration_v1_AuditAnnotation types_builtin[TYPE_NO_list_admissionregistration_v1_AuditAnnotation]
+#define type_list_admissionregistration_v1_MatchCondition types_builtin[TYPE_NO_list_admissionregistration_v1_MatchCondition]
+#define type_list_admissionregistration_v1_Variable types_builtin[TYPE_NO_list_admissionregistration_v1_Variable]
+#define type_list_admissionregistration_v1_ValidatingAdmissionPolicyBinding types_builtin[TYPE_NO_list_admissionregistration_v1_ValidatingAdmissionPolicyBinding]
+#define type_list_admissionregistration_v1_ValidationAction types_builtin[TYPE_NO_list_admissionregistration_v1_ValidationAction]
+#define type_list_admissionregistration_v1_NamedRuleWithOperations types_builtin[TYPE_NO_list_admissionregistration_v1_NamedRuleWithOperations]
+#define type_list_admissionregistration_v1_ValidatingWebhook types_builtin[TYPE_NO_list_admissionregistration_v1_ValidatingWebhook]
+#define type_list_admissionregistration_v1_ValidatingWebhookConfiguration types_builtin[TYPE_NO_list_admissionregistration_v1_ValidatingWebhookConfiguration]
+#define type_list_admissionregistration_v1_MutatingWebhook types_builtin[TYPE_NO_list_admissionregistration_v1_MutatingWebhook]
+#define type_list_admissionregistration_v1_MutatingWebhookConfiguration types_builtin[TYPE_NO_list_admissionregistration_v1_MutatingWebhookConfiguration]
+#define type_list_admissionregistration_v1_RuleWithOperations types_builtin[TYPE_NO_list_admissionregistration_v1_RuleWithOperations]
+#define type_list_admissionregistration_v1_MutatingAdmissionPolicy types_builtin[TYPE_NO_list_admissionregistration_v1_MutatingAdmissionPolicy]
+#define type_list_admissionregistration_v1_Mutation types_builtin[TYPE_NO_list_admissionregistration_v1_Mutation]
+#define type_list_admissionregistration_v1_MutatingAdmissionPolicyBinding types_builtin[TYPE_NO_list_admissionregistration_v1_MutatingAdmissionPolicyBinding]
+#define type_list_admissionregistration_v1_OperationType types_builtin[TYPE_NO_list_admissionregistration_v1_OperationType]
+#define type_list_apiextensions_v1_CustomResourceDefinitionVersion types_builtin[TYPE_NO_list_apiextensions_v1_CustomResourceDefinitionVersion]
+#define type_list_apiextensions_v1_CustomResourceColumnDefinition types_builtin[TYPE_NO_list_apiextensions_v1_CustomResourceColumnDefinition]
+#define type_list_apiextensions_v1_SelectableField types_builtin[TYPE_NO_list_apiextensions_v1_SelectableField]
+#define type_list_apiextensions_v1_CustomResourceDefinitionCondition types_builtin[TYPE_NO_list_apiextensions_v1_CustomResourceDefinitionCondition]
+#define type_list_apiextensions_v1_CustomResourceDefinition types_builtin[TYPE_NO_list_apiextensions_v1_CustomResourceDefinition]
+#define type_list_RawExtension types_builtin[TYPE_NO_list_RawExtension]
+#define type_list_apiextensions_v1_JSON types_builtin[TYPE_NO_list_apiextensions_v1_JSON]
+#define type_list_apiextensions_v1_JSONSchemaProps types_builtin[TYPE_NO_list_apiextensions_v1_JSONSchemaProps]
+#define type_map_apiextensions_v1_JSONSchemaProps types_builtin[TYPE_NO_map_apiextensions_v1_JSONSchemaProps]
+#define type_map_apiextensions_v1_JSONSchemaPropsOrStringArray types_builtin[TYPE_NO_map_apiextensions_v1_JSONSchemaPropsOrStringArray]
+#define type_list_apiextensions_v1_ValidationRule types_builtin[TYPE_NO_list_apiextensions_v1_ValidationRule]
+#define type_list_scheduling_v1_PriorityClass types_builtin[TYPE_NO_list_scheduling_v1_PriorityClass]
+#define type_list_coordination_v1_Lease types_builtin[TYPE_NO_list_coordination_v1_Lease]
+#define type_list_node_v1_RuntimeClass types_builtin[TYPE_NO_list_node_v1_RuntimeClass]
+#define type_list_discovery_v1_Endpoint types_builtin[TYPE_NO_list_discovery_v1_Endpoint]
+#define type_list_discovery_v1_EndpointPort types_builtin[TYPE_NO_list_discovery_v1_EndpointPort]
+#define type_list_discovery_v1_ForZone types_builtin[TYPE_NO_list_discovery_v1_ForZone]
+#define type_list_discovery_v1_ForNode types_builtin[TYPE_NO_list_discovery_v1_ForNode]
+#define type_list_discovery_v1_EndpointSlice types_builtin[TYPE_NO_list_discovery_v1_EndpointSlice]
+#define type_list_resource_v1_Device types_builtin[TYPE_NO_list_resource_v1_Device]
+#define type_list_resource_v1_CounterSet types_builtin[TYPE_NO_list_resource_v1_CounterSet]
+#define type_map_resource_v1_Counter types_builtin[TYPE_NO_map_resource_v1_Counter]
+#define type_map_resource_v1_DeviceAttribute types_builtin[TYPE_NO_map_resource_v1_DeviceAttribute]
+#define type_map_resource_v1_DeviceCapacity types_builtin[TYPE_NO_map_resource_v1_DeviceCapacity]
+#define type_list_resource_v1_DeviceCounterConsumption types_builtin[TYPE_NO_list_resource_v1_DeviceCounterConsumption]
+#define type_list_resource_v1_DeviceTaint types_builtin[TYPE_NO_list_resource_v1_DeviceTaint]
+#define type_map_resource_v1_NodeAllocatableResourceMapping types_builtin[TYPE_NO_map_resource_v1_NodeAllocatableResourceMapping]
+#define type_list_Quantity types_builtin[TYPE_NO_list_Quantity]
+#define type_list_bool types_builtin[TYPE_NO_list_bool]
+#define type_list_resource_v1_ResourceSlice types_builtin[TYPE_NO_list_resource_v1_ResourceSlice]
+#define type_list_resource_v1_DeviceRequest types_builtin[TYPE_NO_list_resource_v1_DeviceRequest]
+#define type_list_resource_v1_DeviceConstraint types_builtin[TYPE_NO_list_resource_v1_DeviceConstraint]
+#define type_list_resource_v1_DeviceClaimConfiguration types_builtin[TYPE_NO_list_resource_v1_DeviceClaimConfiguration]
+#define type_list_resource_v1_DeviceSubRequest types_builtin[TYPE_NO_list_resource_v1_DeviceSubRequest]
+#define type_list_resource_v1_DeviceSelector types_builtin[TYPE_NO_list_resource_v1_DeviceSelector]
+#define type_list_resource_v1_DeviceToleration types_builtin[TYPE_NO_list_resource_v1_DeviceToleration]
+#define type_list_resource_v1_ResourceClaimConsumerReference types_builtin[TYPE_NO_list_resource_v1_ResourceClaimConsumerReference]
+#define type_list_resource_v1_AllocatedDeviceStatus types_builtin[TYPE_NO_list_resource_v1_AllocatedDeviceStatus]
+#define type_list_resource_v1_DeviceRequestAllocationResult types_builtin[TYPE_NO_list_resource_v1_DeviceRequestAllocationResult]
+#define type_list_resource_v1_DeviceAllocationConfiguration types_builtin[TYPE_NO_list_resource_v1_DeviceAllocationConfiguration]
+#define type_list_resource_v1_ResourceClaim types_builtin[TYPE_NO_list_resource_v1_ResourceClaim]
+#define type_list_resource_v1_DeviceClassConfiguration types_builtin[TYPE_NO_list_resource_v1_DeviceClassConfiguration]
+#define type_list_resource_v1_DeviceClass types_builtin[TYPE_NO_list_resource_v1_DeviceClass]
+#define type_list_resource_v1_ResourceClaimTemplate types_builtin[TYPE_NO_list_resource_v1_ResourceClaimTemplate]
+#define type_list_flowcontrol_v1_FlowSchema types_builtin[TYPE_NO_list_flowcontrol_v1_FlowSchema]
+#define type_list_flowcontrol_v1_PolicyRulesWithSubjects types_builtin[TYPE_NO_list_flowcontrol_v1_PolicyRulesWithSubjects]
+#define type_list_flowcontrol_v1_Subject types_builtin[TYPE_NO_list_flowcontrol_v1_Subject]
+#define type_list_flowcontrol_v1_ResourcePolicyRule types_builtin[TYPE_NO_list_flowcontrol_v1_ResourcePolicyRule]
+#define type_list_flowcontrol_v1_NonResourcePolicyRule types_builtin[TYPE_NO_list_flowcontrol_v1_NonResourcePolicyRule]
+#define type_list_flowcontrol_v1_FlowSchemaCondition types_builtin[TYPE_NO_list_flowcontrol_v1_FlowSchemaCondition]
+#define type_list_flowcontrol_v1_PriorityLevelConfiguration types_builtin[TYPE_NO_list_flowcontrol_v1_PriorityLevelConfiguration]
+#define type_list_flowcontrol_v1_PriorityLevelConfigurationCondition types_builtin[TYPE_NO_list_flowcontrol_v1_PriorityLevelConfigurationCondition]
+#define type_list_apidiscovery_v2_APIGroupDiscovery types_builtin[TYPE_NO_list_apidiscovery_v2_APIGroupDiscovery]
+#define type_list_apidiscovery_v2_APIVersionDiscovery types_builtin[TYPE_NO_list_apidiscovery_v2_APIVersionDiscovery]
+#define type_list_apidiscovery_v2_APIResourceDiscovery types_builtin[TYPE_NO_list_apidiscovery_v2_APIResourceDiscovery]
+#define type_list_apidiscovery_v2_APISubresourceDiscovery types_builtin[TYPE_NO_list_apidiscovery_v2_APISubresourceDiscovery]
+#define type_list_meta_v1_GroupVersionKind types_builtin[TYPE_NO_list_meta_v1_GroupVersionKind]
+#define type_list_meta_v1_OwnerReference types_builtin[TYPE_NO_list_meta_v1_OwnerReference]
+#define type_list_meta_v1_ManagedFieldsEntry types_builtin[TYPE_NO_list_meta_v1_ManagedFieldsEntry]
+#define type_list_meta_v1_StatusCause types_builtin[TYPE_NO_list_meta_v1_StatusCause]
+#define type_list_meta_v1_ServerAddressByClientCIDR types_builtin[TYPE_NO_list_meta_v1_ServerAddressByClientCIDR]
+#define type_list_meta_v1_APIGroup types_builtin[TYPE_NO_list_meta_v1_APIGroup]
+#define type_list_meta_v1_GroupVersionForDiscovery types_builtin[TYPE_NO_list_meta_v1_GroupVersionForDiscovery]
+#define type_list_meta_v1_APIResource types_builtin[TYPE_NO_list_meta_v1_APIResource]
+#define type_list_meta_v1_TableColumnDefinition types_builtin[TYPE_NO_list_meta_v1_TableColumnDefinition]
+#define type_list_meta_v1_TableRow types_builtin[TYPE_NO_list_meta_v1_TableRow]
+#define type_list_any types_builtin[TYPE_NO_list_any]
+#define type_list_meta_v1_TableRowCondition types_builtin[TYPE_NO_list_meta_v1_TableRowCondition]
+#define type_list_meta_v1_PartialObjectMetadata types_builtin[TYPE_NO_list_meta_v1_PartialObjectMetadata]
+#define type_list_metrics_v1beta1_NodeMetrics types_builtin[TYPE_NO_list_metrics_v1beta1_NodeMetrics]
+#define type_list_metrics_v1beta1_ContainerMetrics types_builtin[TYPE_NO_list_metrics_v1beta1_ContainerMetrics]
+#define type_list_metrics_v1beta1_PodMetrics types_builtin[TYPE_NO_list_metrics_v1beta1_PodMetrics]

@@ -13,7 +13,7 @@ static inline UNUSED const struct kind *boat_kind(const char *version, const cha
     struct arena *a = kind_arena(k);
     struct type *types = arena_alloc(a, 4 * sizeof *types), *boat = &types[0], *list = &types[1], *spec = &types[2],
                 *items = &types[3];
-    const struct field *base = T(core_v1_ConfigMap)->fields, *base_list = T(core_v1_ConfigMapList)->fields;
+    const struct field *base = type_fields(T(core_v1_ConfigMap)), *base_list = type_fields(T(core_v1_ConfigMapList));
     struct field *fields = arena_alloc(a, 5 * sizeof *fields), *list_fields = arena_alloc(a, 4 * sizeof *list_fields),
                  *in_spec = arena_alloc(a, (n + 1) * sizeof *in_spec);
     in_spec[0] = (struct field){name_of(a, S("sails")), T(int64), &sails, 0, FIELD_OMITEMPTY, 0};

@@ -203,14 +203,14 @@ static void add_operation_id(struct path *p, const struct operation *o)
 /* An options type's fields that fit into a query. */
 static void take_options(struct parameter_list *l, const struct type *t)
 {
-    for (uint16_t i = 0; i < t->nfields && l->n < PARAMETERS_MOST; i++) {
-        const struct field *f = &t->fields[i];
+    type_fields_each (f, t) {
         const struct type *of = f->type->kind == TYPE_LIST ? f->type->of : f->type;
         const char *type = of->kind == TYPE_STRING                            ? "string"
                            : of->kind == TYPE_BOOL                            ? "boolean"
                            : of->kind == TYPE_INT32 || of->kind == TYPE_INT64 ? "integer"
                                                                               : NULL;
-        if (type && !(f->flags & FIELD_INLINE) && f->name != N(kind) && f->name != N(apiVersion))
+        if (l->n < PARAMETERS_MOST && type && !(f->flags & FIELD_INLINE) && f->name != N(kind) &&
+            f->name != N(apiVersion))
             l->p[l->n++] = (struct parameter){f->name->s.p, type, field_doc(f), false, false};
     }
 }

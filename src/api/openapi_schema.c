@@ -5,8 +5,8 @@
 
 static void need_fields(struct openapi_document *d, const struct type *t)
 {
-    for (uint16_t i = 0; i < t->nfields; i++)
-        openapi_need(d, t->fields[i].type);
+    type_fields_each (f, t)
+        openapi_need(d, f->type);
 }
 
 void openapi_need(struct openapi_document *d, const struct type *t)
@@ -193,8 +193,7 @@ static void add_extensions(struct strbuf *b, const struct field *f)
 static void add_properties(struct openapi_document *d, const struct type *t, bool *first)
 {
     struct strbuf *b = d->b;
-    for (uint16_t i = 0; i < t->nfields; i++) {
-        const struct field *f = &t->fields[i];
+    type_fields_each (f, t) {
         if (f->flags & FIELD_INLINE) {
             add_properties(d, f->type, first);
             continue;
@@ -227,8 +226,7 @@ static void add_properties(struct openapi_document *d, const struct type *t, boo
 
 static void add_required(struct strbuf *b, const struct type *t, bool *first)
 {
-    for (uint16_t i = 0; i < t->nfields; i++) {
-        const struct field *f = &t->fields[i];
+    type_fields_each (f, t) {
         if (f->flags & FIELD_INLINE) {
             add_required(b, f->type, first);
         } else if (f->flags & FIELD_REQUIRED) {

@@ -116,8 +116,7 @@ static void check_described(const struct type *t, struct map *seen)
     (void)map_put(seen, str_of(t->openapi), seen);
     if (!t->doc)
         test_failed(__FILE__, __LINE__, "%s has no description", t->name);
-    for (uint16_t i = 0; i < t->nfields; i++) {
-        const struct field *f = &t->fields[i];
+    type_fields_each (f, t) {
         if (!f->doc && !(f->flags & (FIELD_INLINE | FIELD_NOJSON)))
             test_failed(__FILE__, __LINE__, "%s." STR_FMT " has no description", t->name, STR_ARG(f->name->s));
         check_described(f->type, seen);

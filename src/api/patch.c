@@ -363,8 +363,7 @@ bool patch_restore_error(const struct type *t, const struct val *v, struct strbu
     case TYPE_STRUCT:
         if (v->type != VAL_MAP)
             return strbuf_addf(out, "cannot restore struct from: %s", go_kind(v)), true;
-        for (uint16_t i = 0; i < t->nfields; i++) {
-            const struct field *f = &t->fields[i];
+        type_fields_each (f, t) {
             if (patch_restore_error(f->type, f->flags & FIELD_INLINE ? v : val_get(v, f->name), out))
                 return true;
         }

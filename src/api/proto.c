@@ -23,6 +23,7 @@
 #include "api/encode_int.h"
 #include "api/quantity.h"
 #include "api/tree_int.h"
+#include "api/type_int.h"
 #include "wire/json.h"
 #include "wire/pb.h"
 #include <math.h>
@@ -180,10 +181,11 @@ static bool absent_is_written(const struct field *f)
 void encode_message(struct encoder *e, const struct type *t, const struct val *v)
 {
     uint32_t next = 0;
+    const struct field *all = type_fields(t);
     if (v && v->type != VAL_MAP)
         v = NULL;
     for (uint16_t i = 0; i < t->nfields; i++) {
-        const struct field *f = &t->fields[t->by_number ? t->by_number[i] : i];
+        const struct field *f = &all[t->order ? field_orders[t->order + i] : i];
         if (!f->number)
             continue;
         if (f->flags & FIELD_INLINE) {
@@ -510,15 +512,16 @@ static bool read_message(struct proto_reader *r, const struct type *t, struct st
     if (++r->depth > PB_MAX_DEPTH)
         return err_set(r->err, E_BAD_REQUEST, "proto: nested more than %d levels deep", PB_MAX_DEPTH);
     struct pb m = pb_of(bytes);
+    const struct field *all = type_fields(t);
     struct pb_field p;
     int more;
     while ((more = pb_next(&m, &p, r->err)) == 1) {
         uint16_t i = 0;
-        while (i < t->nfields && t->fields[i].number != p.number)
+        while (i < t->nfields && all[i].number != p.number)
             i++;
         if (i == t->nfields)
             continue; /* unknown numbers are skipped, as in every protobuf */
-        const struct field *f = &t->fields[i];
+        const struct field *f = &all[i];
         uint32_t order = prefix | ((uint32_t)i + 1) << shift;
         if (f->flags & FIELD_INLINE) {
             if (p.wire != PB_BYTES)

@@ -325,8 +325,7 @@ static void add_go_pod(struct strbuf *b, const struct type *t, const struct val 
 static void add_go_fields(struct strbuf *b, const struct type *t, const struct val *v, size_t *n)
 {
     bool meta = t->openapi && str_starts(str_of(t->openapi), S("io.k8s.apimachinery"));
-    for (uint16_t i = 0; i < t->nfields; i++) {
-        const struct field *f = &t->fields[i];
+    type_fields_each (f, t) {
         const struct val *m = val_get(v, f->name);
         if (f->flags & FIELD_INLINE || f->type == T(meta_v1_ObjectMeta)) { /* embedded, in internal structs */
             add_go_fields(b, f->type, f->flags & FIELD_INLINE ? v : m, n);

@@ -352,7 +352,7 @@ static struct val sparse_val(struct arena *a, const struct type *t, uint64_t *di
     switch ((enum type_kind)t->kind) {
     case TYPE_STRUCT:
         for (uint16_t i = 0; i < t->nfields && depth > 0; i++) {
-            const struct field *f = &t->fields[i];
+            const struct field *f = &type_fields(t)[i];
             if (f->flags & FIELD_INLINE) {
                 struct val inner = sparse_val(a, f->type, dice, depth);
                 val_each_member (m, &inner)

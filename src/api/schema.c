@@ -593,7 +593,7 @@ const struct type *schema_type(struct arena *a, const struct schema *s, struct s
 
     const struct type *like = &type_core_v1_ConfigMapList; /* kind, apiVersion, metadata, items */
     struct type *items = ARENA_NEW(a, struct type), *of = ARENA_NEW(a, struct type);
-    struct field *fields = arena_dup(a, like->fields, like->nfields * sizeof *fields);
+    struct field *fields = arena_dup(a, type_fields(like), like->nfields * sizeof *fields);
     *items = (struct type){.kind = TYPE_LIST, .name = "", .of = &root->type, .no_pb = true};
     fields[like->nfields - 1].type = items;
     *of = (struct type){.kind = TYPE_STRUCT,

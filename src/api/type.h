@@ -70,16 +70,22 @@ struct type {
     bool no_pb;   /* has no protobuf form */
     bool loose;   /* of a schema (schema.h): values are kept as they come, whatever they are, and members sorted */
     uint16_t nfields;
+    uint16_t first_row; /* of a built-in struct (type_int.h) */
+    uint16_t order; /* of a built-in one: where field_orders says how its numbers are in order; 0: as they stand */
     uint32_t doc;
     bool keeps;                 /* a loose struct: members that are no fields stay */
     const char *described;      /* of a type of run time: its description; NULL: doc */
     const char *name;           /* "Container": messages name it; "" for unnamed lists and maps */
     const char *openapi;        /* "io.k8s.api.core.v1.Container"; NULL: inlined */
     const struct type *of;      /* element of a list, value of a map */
-    const struct field *fields; /* of a struct, in the order of JSON output */
-    const uint8_t *by_number;   /* indexes of the fields in the order of their numbers; NULL: as they stand */
+    const struct field *fields; /* of a struct of run time: type_fields gives those of all */
     const char *const *values;  /* of a string: closed enum, NULL-terminated; NULL: open */
 };
+/* The fields of a struct, t->nfields of them, in the order of JSON output. Those of a built-in type are made when
+ * they are asked for first, and stay. */
+const struct field *type_fields(const struct type *t);
+#define type_fields_each(f, t)                                                                                       \
+    for (const struct field *f = type_fields(t), *f##_end = f ? f + (t)->nfields : f; f < f##_end; f++)
 const struct field *type_field(const struct type *t, const struct name *name); /* inline members are found too */
 /* What clients are told of it; NULL: nothing, which only custom resources are. */
 const char *field_doc(const struct field *f);

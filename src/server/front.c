@@ -489,9 +489,9 @@ static struct val *connect_options(struct exchange *x)
     struct str query = x->http->query, name, value;
     struct err err = ERR;
     while (http_query_next(a, &query, &name, &value, &err))
-        for (size_t i = 0; i < t->nfields; i++)
-            if (!(t->fields[i].flags & FIELD_INLINE) && str_eq(t->fields[i].name->s, name))
-                option_set(a, options, &t->fields[i], value);
+        type_fields_each (f, t)
+            if (!(f->flags & FIELD_INLINE) && str_eq(f->name->s, name))
+                option_set(a, options, f, value);
     if (x->rest.n)
         val_set_text(a, options, N(path), arena_fmt(a, "/" STR_FMT, STR_ARG(x->rest)));
     return options;
