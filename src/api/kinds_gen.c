@@ -4613,4 +4613,13 @@ const struct root_type root_types[] = {
 const size_t nroot_types = 168;
 const char kinds_hash[] = "B34E888B210FAC53297752D879B987D1";
 const struct kind_set kind_set_builtin = {.kinds = kinds, .n = KINDS_COUNT, .versions = group_versions, .nversions = 22, .hash = kinds_hash};
+const struct type_union type_unions[] = {
+    {&type_core_v1_PodSchedulingGroup, NULL},
+    {&type_core_v1_SeccompProfile, "type"},
+    {&type_core_v1_AppArmorProfile, "type"},
+    {&type_flowcontrol_v1_Subject, "kind"},
+    {&type_flowcontrol_v1_PriorityLevelConfigurationSpec, "type"},
+    {&type_flowcontrol_v1_LimitResponse, "type"},
+    {NULL, NULL},
+};
 const char *const go_packages[] = {"", "v1.", "v2.", "types.", "resource.", "intstr.", "runtime.", "version.", "v1beta1."};

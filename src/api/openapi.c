@@ -18,7 +18,7 @@
 #include "api/openapi_int.h"
 
 /* Changes when what these files make of the tables changes: clients keep documents by hash. */
-#define OPENAPI_FORMAT "3"
+#define OPENAPI_FORMAT "4"
 
 /* Documents beside those of the versions: lists of groups and versions, /version. */
 static const struct plain_path {

@@ -2,6 +2,7 @@
  * reference wherever it is used, and one without is written in place; so recursive types (those of JSON schema) end.
  * In 3.0 a reference may have no neighbours, so it stands inside allOf where it would have some. */
 #include "api/openapi_int.h"
+#include "base/array.h"
 
 static void need_fields(struct openapi_document *d, const struct type *t)
 {
@@ -58,20 +59,18 @@ static int by_text(const void *x, const void *y)
 
 static void add_enum(struct strbuf *b, const char *const *values)
 {
-    const char *sorted[64];
-    size_t n = 0;
-    while (n < countof(sorted) && values[n]) {
-        sorted[n] = values[n];
-        n++;
-    }
-    qsort(sorted, n, sizeof *sorted, by_text);
+    ARRAY(const char *) sorted = {0};
+    for (size_t i = 0; values[i]; i++)
+        array_push(&sorted, values[i]);
+    qsort(sorted.p, sorted.n, sizeof *sorted.p, by_text);
     strbuf_addz(b, ",\"enum\":[");
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < sorted.n; i++) {
         if (i)
             strbuf_addc(b, ',');
-        json_add_string(b, str_of(sorted[i]));
+        json_add_string(b, str_of(sorted.p[i]));
     }
     strbuf_addc(b, ']');
+    array_fini(&sorted);
 }
 
 /* "type", "properties" and "required" of a struct. */
@@ -178,6 +177,8 @@ static void add_extensions(struct strbuf *b, const struct field *f)
         }
         if (kind)
             strbuf_addf(b, ",\"x-kubernetes-list-type\":\"%s\"", kind);
+    } else if (f->type->kind == TYPE_BYTES && f->flags & FIELD_ATOMIC) { /* a list of bytes to upstream */
+        strbuf_addz(b, ",\"x-kubernetes-list-type\":\"atomic\"");
     } else if (f->flags & (FIELD_ATOMIC | FIELD_GRANULAR)) {
         strbuf_addf(b, ",\"x-kubernetes-map-type\":\"%s\"", f->flags & FIELD_ATOMIC ? "atomic" : "granular");
     }
@@ -185,8 +186,9 @@ static void add_extensions(struct strbuf *b, const struct field *f)
         strbuf_addf(b, ",\"x-kubernetes-patch-merge-key\":\"" STR_FMT "\"", STR_ARG(f->x->patch_key->s));
     if (f->flags & (FIELD_PATCH_MERGE | FIELD_PATCH_RETAIN_KEYS | FIELD_PATCH_REPLACE)) {
         bool merge = f->flags & FIELD_PATCH_MERGE, retain = f->flags & FIELD_PATCH_RETAIN_KEYS;
-        strbuf_addf(b, ",\"x-kubernetes-patch-strategy\":\"%s%s%s\"", merge ? "merge" : "",
-                    merge && retain ? "," : "", retain ? "retainKeys" : "");
+        strbuf_addf(b, ",\"x-kubernetes-patch-strategy\":\"%s%s%s%s\"", merge ? "merge" : "",
+                    merge && retain ? "," : "", retain ? "retainKeys" : "",
+                    f->flags & FIELD_PATCH_REPLACE ? "replace" : "");
     }
 }
 
@@ -294,6 +296,30 @@ static void add_struct(struct openapi_document *d, const struct type *t)
         strbuf_addc(b, ']');
 }
 
+/* Of a type of whose members one is set: which member says which, and the others by its values. */
+static void add_union(struct strbuf *b, const struct type *t)
+{
+    const struct type_union *u = type_unions;
+    while (u->type && u->type != t)
+        u++;
+    if (!u->type)
+        return;
+    strbuf_addz(b, ",\"x-kubernetes-unions\":[{");
+    if (u->discriminator)
+        strbuf_addf(b, "\"discriminator\":\"%s\",", u->discriminator);
+    strbuf_addz(b, "\"fields-to-discriminateBy\":{");
+    bool first = true;
+    for (uint16_t i = 0; i < t->nfields; i++) {
+        struct str name = t->fields[i].name->s;
+        if (u->discriminator && str_eqz(name, u->discriminator))
+            continue;
+        strbuf_addf(b, "%s\"" STR_FMT "\":\"%c" STR_FMT "\"", first ? "" : ",", STR_ARG(name), name.p[0] - 'a' + 'A',
+                    STR_ARG(str_sub(name, 1, name.n)));
+        first = false;
+    }
+    strbuf_addz(b, "}}]");
+}
+
 void openapi_add_component(struct openapi_document *d, const struct type *t)
 {
     struct strbuf *b = d->b;
@@ -325,6 +351,7 @@ void openapi_add_component(struct openapi_document *d, const struct type *t)
         strbuf_addc(b, ',');
         add_struct(d, t);
         add_root_kinds(d, t);
+        add_union(b, t);
         if (t->atomic)
             strbuf_addz(b, ",\"x-kubernetes-map-type\":\"atomic\"");
         break;

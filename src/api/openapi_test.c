@@ -92,6 +92,40 @@ TEST(the_document_of_apps_tells_what_clients_look_for)
     CHECK(openapi_document(&b, &kind_set_builtin, S("version")));
 }
 
+static const struct val *schema_member(const struct val *doc, const char *schema, const char *member)
+{
+    const struct val *s = val_get_str(val_get_str(val_get_str(doc, S("components")), S("schemas")), str_of(schema));
+    return member ? val_get_str(val_get_str(s, S("properties")), str_of(member)) : s;
+}
+
+TEST(what_is_rare_is_published_as_well)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 24);
+    struct err err = ERR;
+    struct val doc;
+    CHECK(openapi_document(&b, &kind_set_builtin, S("api/v1")));
+    CHECK_OK(json_decode(&a, strbuf_str(&b), &doc, &err), err);
+    const struct val *signal = schema_member(&doc, "io.k8s.api.core.v1.Lifecycle", "stopSignal");
+    CHECK_INT(val_len(val_get_str(signal, S("enum"))), 65);
+    const struct val *seccomp = schema_member(&doc, "io.k8s.api.core.v1.SeccompProfile", NULL);
+    const struct val *one = val_item(val_get_str(seccomp, S("x-kubernetes-unions")), 0);
+    CHECK_STR(val_text(val_get_str(one, S("discriminator"))), S("type"));
+    CHECK_STR(val_text(val_get_str(val_get_str(one, S("fields-to-discriminateBy")), S("localhostProfile"))),
+              S("LocalhostProfile"));
+    strbuf_reset(&b);
+    CHECK(openapi_document(&b, &kind_set_builtin, S("apis/policy/v1")));
+    CHECK_OK(json_decode(&a, strbuf_str(&b), &doc, &err), err);
+    const struct val *selector = schema_member(&doc, "io.k8s.api.policy.v1.PodDisruptionBudgetSpec", "selector");
+    CHECK_STR(val_text(val_get_str(selector, S("x-kubernetes-patch-strategy"))), S("replace"));
+    strbuf_reset(&b);
+    CHECK(openapi_document(&b, &kind_set_builtin, S("apis/apiregistration.k8s.io/v1")));
+    CHECK_OK(json_decode(&a, strbuf_str(&b), &doc, &err), err);
+    const struct val *bundle = schema_member(
+        &doc, "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceSpec", "caBundle");
+    CHECK_STR(val_text(val_get_str(bundle, S("x-kubernetes-list-type"))), S("atomic"));
+}
+
 TEST(the_index_names_every_document)
 {
     AUTO(arena_fini) struct arena a = ARENA;

@@ -96,3 +96,10 @@ void type_go_name(const struct type *t, struct strbuf *b);
 
 extern const char type_docs[]; /* texts end to end, read by offset; offset 0 is the empty one */
 extern const char *const go_packages[];
+
+/* Types of whose members only one is set, as they are published; type NULL ends them. */
+struct type_union {
+    const struct type *type;
+    const char *discriminator; /* the member that says which; NULL: none does */
+};
+extern const struct type_union type_unions[];

@@ -487,5 +487,29 @@ def bodies_that_people_have(c):
         assert c.ask('DELETE', cm + '/' + name)[0] == 200
 
 
+# --- documents of OpenAPI
+
+PROTO = 'application/com.github.proto-openapi.spec.v2@v1.0+protobuf'
+
+
+def documents_are_made_a_piece_at_a_time(c):
+    """Megabytes go out, and a piece of them is there at a time; nothing is kept."""
+    def read_all():
+        total = 0
+        for form, path in (('application/json', '/openapi/v2'), (PROTO, '/openapi/v2'), ('application/json', '/openapi/v3/api/v1')):
+            for encoding in ('', '\r\nAccept-Encoding: gzip'):
+                s = asked(c, form + encoding, path)
+                while more := s.recv(1 << 16):
+                    total += len(more)
+                s.close()
+        return total
+    read_all()                                          # what a first time leaves, such as a thread of the pool
+    with Highest(c) as h:
+        total = read_all()
+    assert total > 2 << 20, total
+    assert h.most < (3 << 20) * SLOW, '%d KiB while %d were sent' % (h.most >> 10, total >> 10)
+    eventually('nothing of them is kept', lambda: anon(c) - h.rest < (512 << 10) * SLOW, timeout=30)
+
+
 if __name__ == '__main__':
-    main([ports_with_addresses, bodies_that_people_have, made, changed, odd_bodies, ports_that_are_there, large_lists, whoever_leaves_leaves_nothing, one_user_leaves_watches_to_others], args=['--roles', 'server'], image=False, port=16484, cluster=Server)
+    main([documents_are_made_a_piece_at_a_time, ports_with_addresses, bodies_that_people_have, made, changed, odd_bodies, ports_that_are_there, large_lists, whoever_leaves_leaves_nothing, one_user_leaves_watches_to_others], args=['--roles', 'server'], image=False, port=16484, cluster=Server)
