@@ -32,5 +32,7 @@ const struct field *field_find(const struct type *t, const struct name *name, ui
                                const struct field **in);
 /* Whether Go would not tell the value from the field's absence. */
 bool field_is_zero(const struct field *f, const struct val *v);
+/* Whether Go's encoder writes a field that has no value. */
+bool field_zero_written(const struct field *f);
 /* What a list element or map value of null reads as. */
 struct val type_zero(const struct type *t);

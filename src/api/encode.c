@@ -39,15 +39,12 @@ void json_encode(struct strbuf *b, const struct val *v)
     }
 }
 
-enum absent { LEFT_OUT, WRITTEN };
-
-/* Whether Go's encoder writes a field that has no value. */
-static enum absent absent_field(const struct field *f)
+bool field_zero_written(const struct field *f)
 {
     if (!(f->flags & (FIELD_OMITEMPTY | FIELD_OMITZERO)))
-        return WRITTEN;
+        return true;
     if (f->flags & (FIELD_OMITZERO | FIELD_POINTER))
-        return LEFT_OUT;
+        return false;
     switch ((enum type_kind)f->type->kind) { /* omitempty never drops what is a struct in Go */
     case TYPE_STRUCT:
     case TYPE_TIME:
@@ -58,7 +55,7 @@ static enum absent absent_field(const struct field *f)
     case TYPE_ANY:
     case TYPE_SCHEMA_OR_BOOL:
     case TYPE_SCHEMA_OR_ARRAY:
-    case TYPE_SCHEMA_OR_STRINGS: return WRITTEN;
+    case TYPE_SCHEMA_OR_STRINGS: return true;
     case TYPE_LIST:
     case TYPE_MAP:
     case TYPE_STRING:
@@ -66,9 +63,9 @@ static enum absent absent_field(const struct field *f)
     case TYPE_INT32:
     case TYPE_INT64:
     case TYPE_DOUBLE:
-    case TYPE_BYTES: return LEFT_OUT;
+    case TYPE_BYTES: return false;
     }
-    return WRITTEN;
+    return true;
 }
 
 static void add_key(struct strbuf *b, struct str name)
@@ -107,6 +104,12 @@ static void encode_fields(struct encoder *e, const struct type *t, const struct 
             e->rev = 0; /* only the outermost metadata has it */
             continue;
         }
+        if (e->managed && t == &type_meta_v1_ObjectMeta && f->name == N(managedFields)) {
+            add_key(b, f->name->s);
+            managed_json(b, e->managed);
+            e->managed = NULL;
+            continue;
+        }
         if (v && next < v->n && v->map[next].name == f->name)
             m = &v->map[next++].v;
         else if (v)
@@ -114,7 +117,7 @@ static void encode_fields(struct encoder *e, const struct type *t, const struct 
         if (m && m->type == VAL_NULL)
             m = NULL;
         if (!m || field_is_zero(f, m)) {
-            if (absent_field(f) == LEFT_OUT)
+            if (!field_zero_written(f))
                 continue;
             add_key(b, f->name->s);
             if (f->flags & FIELD_POINTER)
@@ -131,7 +134,25 @@ static void encode_fields(struct encoder *e, const struct type *t, const struct 
     }
 }
 
-/* As it came, members sorted. `meta`: the whole's metadata, which gets the resourceVersion. */
+/* Of what the whole's metadata has besides, what comes before this name; NULL: all of it. */
+static void splice_before(struct encoder *e, const struct name *next)
+{
+    struct strbuf *b = e->b;
+    if (e->managed && (!next || str_cmp(next->s, N(managedFields)->s) >= 0)) {
+        add_key(b, N(managedFields)->s);
+        managed_json(b, e->managed);
+        e->managed = NULL;
+    }
+    if (e->rev && (!next || str_cmp(next->s, N(resourceVersion)->s) >= 0)) {
+        add_key(b, N(resourceVersion)->s);
+        strbuf_addc(b, '"');
+        json_add_int(b, e->rev);
+        strbuf_addc(b, '"');
+        e->rev = 0;
+    }
+}
+
+/* As it came, members sorted. `meta`: the whole's metadata, which gets resourceVersion and managedFields. */
 static void encode_sorted(struct encoder *e, const struct val *v, const struct val *meta)
 {
     struct strbuf *b = e->b;
@@ -148,28 +169,22 @@ static void encode_sorted(struct encoder *e, const struct val *v, const struct v
     if (!val_is(v, VAL_MAP))
         return json_encode(b, v);
     AUTO_FREE uint32_t *order = sorted_members(v);
-    bool rev = v == meta && e->rev;
-    struct str name = N(resourceVersion)->s;
+    bool rev = e->rev, managed = e->managed;
     strbuf_addc(b, '{');
-    for (uint32_t i = 0; i <= v->n; i++) {
-        const struct member *m = i < v->n ? &v->map[order ? order[i] : i] : NULL;
-        if (rev && (!m || str_cmp(m->name->s, name) >= 0)) {
-            rev = false;
-            add_key(b, name);
-            strbuf_addc(b, '"');
-            json_add_int(b, e->rev);
-            strbuf_addc(b, '"');
-            if (m && m->name == N(resourceVersion))
-                continue;
-        }
-        if (!m)
-            break;
+    for (uint32_t i = 0; i < v->n; i++) {
+        const struct member *m = &v->map[order ? order[i] : i];
+        if (v == meta)
+            splice_before(e, m->name);
+        if (v == meta && ((rev && m->name == N(resourceVersion)) || (managed && m->name == N(managedFields))))
+            continue;
         if (b->p && b->p[b->n - 1] != '{')
             strbuf_addc(b, ',');
         json_add_string(b, m->name->s);
         strbuf_addc(b, ':');
         encode_sorted(e, &m->v, meta);
     }
+    if (v == meta)
+        splice_before(e, NULL);
     strbuf_addc(b, '}');
 }
 
@@ -178,8 +193,10 @@ static void encode_loose(struct encoder *e, const struct type *t, const struct v
 {
     struct val none = t->openapi ? val_map() : VAL_NONE;
     encode_sorted(e, v ? v : &none, t->openapi ? val_get(v, N(metadata)) : NULL);
-    if (t->openapi)
+    if (t->openapi) {
         e->rev = 0;
+        e->managed = NULL;
+    }
 }
 
 /* v NULL: the type's zero. */

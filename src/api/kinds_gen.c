@@ -2692,7 +2692,7 @@ const struct field_row field_rows[FIELD_ROWS] = {
     {NAME_annotations, TYPE_NO_map_string, 0, 12, FIELD_OMITEMPTY, 78399},
     {NAME_ownerReferences, TYPE_NO_list_meta_v1_OwnerReference, 30, 13, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 78444},
     {NAME_finalizers, TYPE_NO_list_string, 0, 14, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_SET, 78517},
-    {NAME_managedFields, TYPE_NO_list_meta_v1_ManagedFieldsEntry, 0, 17, FIELD_OMITEMPTY | FIELD_ATOMIC, 78606},
+    {NAME_managedFields, TYPE_NO_list_meta_v1_ManagedFieldsEntry, 0, 17, FIELD_OMITEMPTY | FIELD_ATOMIC | FIELD_EMPTY, 78606},
     {NAME_apiVersion, TYPE_NO_string, 0, 5, FIELD_REQUIRED, 78722},
     {NAME_kind, TYPE_NO_string, 0, 1, FIELD_REQUIRED, 78753},
     {NAME_name, TYPE_NO_string, 0, 3, FIELD_REQUIRED, 78771},
@@ -4611,7 +4611,7 @@ const struct root_type root_types[] = {
     {"v1", "ServiceProxyOptions", &type_core_v1_ServiceProxyOptions},
 };
 const size_t nroot_types = 168;
-const char kinds_hash[] = "B34E888B210FAC53297752D879B987D1";
+const char kinds_hash[] = "FF22E20B92830570D0CE759CBF2EBD53";
 const struct kind_set kind_set_builtin = {.kinds = kinds, .n = KINDS_COUNT, .versions = group_versions, .nversions = 22, .hash = kinds_hash};
 const struct type_union type_unions[] = {
     {&type_core_v1_PodSchedulingGroup, NULL},

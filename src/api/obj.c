@@ -279,6 +279,7 @@ void obj_unref(struct obj *o)
     if (!o || __atomic_sub_fetch(&o->refs, 1, __ATOMIC_ACQ_REL) > 0)
         return;
     bytes_forget(container_of(o, struct obj_room, o));
+    managed_unref(o->managed);
     kind_unref(o->kind);
     mem_free(container_of(o, struct obj_room, o));
 }
@@ -287,6 +288,16 @@ void obj_set_rev(struct obj *o, int64_t rev)
 {
     bytes_forget(container_of(o, struct obj_room, o));
     o->rev = rev;
+}
+
+void obj_set_managed(struct obj *o, const struct managed *m)
+{
+    const struct managed *was = o->managed;
+    bytes_forget(container_of(o, struct obj_room, o));
+    o->managed = managed_ref(m);
+    o->bytes += managed_bytes(m);
+    o->bytes -= managed_bytes(was);
+    managed_unref(was);
 }
 
 const struct val *obj_meta(const struct obj *o)
@@ -330,7 +341,7 @@ const struct val *obj_controller(const struct obj *o)
 
 void obj_encode(const struct obj *o, enum encoding enc, struct strbuf *b)
 {
-    struct encoder e = {.b = b, .rev = o->rev};
+    struct encoder e = {.b = b, .rev = o->rev, .managed = o->managed};
     if (enc == ENC_JSON)
         encode_value(&e, o->kind->type, &o->tree);
     else

@@ -1,19 +1,20 @@
 /* obj.h - one API object at one revision: immutable, counted, shared by every reader and watcher of every thread.
- * A change makes a new one. Holds a compact copy of its tree in one allocation, without managedFields and without
- * resourceVersion (which is `rev`, spliced in when it is encoded), and those of its encodings that were asked for
- * more than once, while there is room for them. */
+ * A change makes a new one. Holds a compact copy of its tree in one allocation, without resourceVersion (which is
+ * `rev`) and without managedFields (which are `managed`): both are spliced in when it is encoded. And those of its
+ * encodings that were asked for more than once, while there is room for them. */
 #pragma once
 #include "api/kind.h"
+#include "api/managed.h"
 #include "base/buf.h"
 
 struct obj {
-    int refs;                 /* atomic */
-    const struct kind *kind;  /* held, where it came at run time */
-    int64_t rev;              /* resourceVersion; 0: not stored yet */
-    struct str ns, name, uid; /* borrowed from the tree */
-    struct val tree;          /* VAL_MAP with apiVersion and kind, metadata without resourceVersion */
-    struct str managed;       /* stored managedFields section, opaque here; empty for now */
-    size_t bytes;             /* of this allocation, for accounting; encodings are counted apart */
+    int refs;                      /* atomic */
+    const struct kind *kind;       /* held, where it came at run time */
+    int64_t rev;                   /* resourceVersion; 0: not stored yet */
+    struct str ns, name, uid;      /* borrowed from the tree */
+    struct val tree;               /* VAL_MAP with apiVersion and kind, metadata without resourceVersion */
+    const struct managed *managed; /* counted; NULL: none, or they are not looked at (clients) */
+    size_t bytes;                  /* of this allocation, for accounting; encodings are counted apart */
 };
 /* Copies the tree. rev 0 where the store has not numbered it yet. */
 struct obj *obj_new(const struct kind *kind, const struct val *tree, int64_t rev);
@@ -22,6 +23,7 @@ void obj_unref(struct obj *o);
 AUTO_POINTER(obj_unref, struct obj);
 /* Only its maker, before it is shared. */
 void obj_set_rev(struct obj *o, int64_t rev);
+void obj_set_managed(struct obj *o, const struct managed *m); /* takes a reference of its own */
 
 /* metadata, read often */
 const struct val *obj_meta(const struct obj *o);

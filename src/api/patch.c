@@ -16,7 +16,7 @@
  * patch goes through, and those come out sorted, while all else stays as it was written. So maps are marked on the
  * way (VAL_F_TOUCHED) and sorted at the end.
  *
- * Not here: strategic merge (strategic.c) and server-side apply, which is refused.
+ * Not here: strategic merge (strategic.c) and server-side apply (apply.c).
  */
 #include "api/patch.h"
 #include "api/tree_int.h"

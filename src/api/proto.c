@@ -201,6 +201,11 @@ void encode_message(struct encoder *e, const struct type *t, const struct val *v
             e->rev = 0;
             continue;
         }
+        if (e->managed && t == &type_meta_v1_ObjectMeta && f->name == N(managedFields)) {
+            managed_pb(e->b, f->number, e->managed);
+            e->managed = NULL;
+            continue;
+        }
         const struct val *m = NULL;
         while (v && next < v->n && v->map[next].v.type == VAL_NULL)
             next++;
@@ -212,7 +217,7 @@ void encode_message(struct encoder *e, const struct type *t, const struct val *v
             m = NULL;
         if (!m && !absent_is_written(f))
             continue;
-        if (e->rev && f->type == &type_meta_v1_ObjectMeta) {
+        if ((e->rev || e->managed) && f->type == &type_meta_v1_ObjectMeta) {
             size_t at = pb_open(e->b, f->number);
             encode_message(e, f->type, m);
             pb_close(e->b, at);

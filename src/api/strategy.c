@@ -15,6 +15,7 @@
  * Further down: the Scale of what can be scaled. Hazard: val_set moves the members of a map, so a pointer to a member
  * must be taken after its siblings are set.
  */
+#include "api/managed.h"
 #include "api/selector.h"
 #include "api/strategy_int.h"
 
@@ -146,6 +147,63 @@ static const struct strategy_row *row_of(const struct kind *k)
 const struct strategy *kind_strategy(const struct kind *k)
 {
     return &row_of(k)->s;
+}
+
+static void reset_add(struct arena *a, struct fieldset *s, const char *first, const char *second)
+{
+    const char *const path[] = {first, second};
+    fieldset_add_fields(a, s, path, second ? 2 : 1);
+}
+
+static bool has_status(const struct kind *k)
+{
+    for (const struct subresource *s = k->subs; s && s < k->subs + k->nsubs; s++)
+        if (!strcmp(s->name, "status"))
+            return true;
+    return false;
+}
+
+static const char *const takes_ephemeral[] = {"spec", "ephemeralContainers", NULL};
+static const char *const takes_resources[] = {"spec", "containers", "*", "resources", NULL};
+static const char *const takes_policy[] = {"spec", "containers", "*", "resizePolicy", NULL};
+static const char *const takes_init_resources[] = {"spec", "initContainers", "*", "resources", NULL};
+static const char *const takes_init_policy[] = {"spec", "initContainers", "*", "resizePolicy", NULL};
+static const char *const takes_pod_resources[] = {"spec", "resources", NULL};
+static const char *const *const ephemeral_takes[] = {takes_ephemeral, NULL};
+static const char *const *const resize_takes[] = {takes_resources,   takes_policy,        takes_init_resources,
+                                                  takes_init_policy, takes_pod_resources, NULL};
+
+void kind_resets(struct arena *a, const struct kind *k, struct str sub, struct managing *g)
+{
+    const struct strategy_row *row = row_of(k);
+    struct fieldset *s = ARENA_NEW(a, struct fieldset);
+    bool own = row == &other ? has_status(k) : row->flags & STATUS_RESET;
+    bool meta = row == &other || row->flags & STATUS_META_FROM_OLD || k == K(CustomResourceDefinition) ||
+                k == K(APIService) || k == K(ValidatingAdmissionPolicy) || k == K(ResourceClaim);
+    g->takes = NULL;
+    if (str_eqz(sub, "status")) {
+        reset_add(a, s, "spec", NULL);
+        if (meta)
+            reset_add(a, s, "metadata", NULL);
+        if (k == K(Deployment))
+            reset_add(a, s, "metadata", "labels");
+        if (k == K(Pod)) {
+            reset_add(a, s, "metadata", "deletionTimestamp");
+            reset_add(a, s, "metadata", "ownerReferences");
+        }
+        if (k == K(CertificateSigningRequest))
+            reset_add(a, s, "status", "conditions");
+    } else if (str_eqz(sub, "approval")) {
+        reset_add(a, s, "spec", NULL);
+        reset_add(a, s, "status", "certificate");
+    } else if (str_eqz(sub, "ephemeralcontainers")) {
+        g->takes = ephemeral_takes;
+    } else if (str_eqz(sub, "resize")) {
+        g->takes = resize_takes;
+    } else if (own) {
+        reset_add(a, s, "status", NULL);
+    }
+    g->resets = s->n ? s : NULL;
 }
 
 static bool body_changed(const struct val *v, const struct val *old)

@@ -23,9 +23,9 @@ struct strategy {
 const struct strategy *kind_strategy(const struct kind *k);
 
 /* In place, on a decoded and defaulted tree. Clears deletionTimestamp, deletionGracePeriodSeconds, selfLink,
- * managedFields and what else the server owns (status, but not of a Node, which registers itself with one), sets the
- * first generation and computed fields. uid, creationTimestamp, name of generateName and namespace are the caller's,
- * set before (jobs put the uid into labels). now: nanoseconds since 1970. */
+ * managedFields (kept apart from the tree) and what else the server owns (status, but not of a Node, which registers
+ * itself with one), sets the first generation and computed fields. uid, creationTimestamp, name of generateName and
+ * namespace are the caller's, set before (jobs put the uid into labels). now: nanoseconds since 1970. */
 void kind_prepare_create(struct arena *a, const struct kind *k, struct val *v, int64_t now);
 /* v: what the client wants; old: what is stored (never changed). sub: "" or "status", "ephemeralcontainers",
  * "resize", "approval", "finalize". Copies from old what this write may not touch, metadata included (uid where
@@ -33,6 +33,11 @@ void kind_prepare_create(struct arena *a, const struct kind *k, struct val *v, i
  */
 void kind_prepare_update(struct arena *a, const struct kind *k, struct str sub, struct val *v, const struct val *old,
                          int64_t now);
+
+/* Which fields a write to the kind, through the subresource, does not take from whoever writes: g->resets and takes.
+ */
+struct managing;
+void kind_resets(struct arena *a, const struct kind *k, struct str sub, struct managing *g);
 
 /* Field selectors. metadata.name and metadata.namespace hold for every kind. */
 bool kind_field_supported(const struct kind *k, struct str path);

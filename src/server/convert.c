@@ -62,7 +62,9 @@ struct obj *object_as(const struct kind *k, struct obj *o)
         return obj_ref(o);
     AUTO(arena_fini) struct arena a = ARENA;
     struct val v = fields_convert(&a, &o->tree, o->kind, k);
-    return obj_new(k, &v, o->rev);
+    struct obj *as = obj_new(k, &v, o->rev);
+    obj_set_managed(as, o->managed);
+    return as;
 }
 
 struct obj *object_from(const struct kind *k, const struct val *tree)

@@ -3,8 +3,8 @@
 
 /* --- what is stored --- */
 
-/* A value: format byte, length of the section for managedFields (32 bits, big endian), that section, then the object
- * as JSON without resourceVersion. */
+/* A value: format byte, length of the section for managedFields (32 bits, big endian), that section (their list as
+ * JSON; nothing where there is none), then the object as JSON without them and without resourceVersion. */
 enum { FORMAT_JSON = 1 };
 
 static void object_ref(void *o)
@@ -25,10 +25,13 @@ static size_t object_size(const void *o)
 static void object_encode(const void *p, struct strbuf *out)
 {
     const struct obj *o = p;
-    uint32_t n = (uint32_t)o->managed.n;
+    AUTO(strbuf_fini) struct strbuf managed = STRBUF(UINT32_MAX / 2);
+    if (o->managed)
+        managed_json(&managed, o->managed);
+    uint32_t n = (uint32_t)managed.n;
     char head[5] = {FORMAT_JSON, (char)(n >> 24), (char)(n >> 16), (char)(n >> 8), (char)n};
     strbuf_add(out, (struct str){head, sizeof head});
-    strbuf_add(out, o->managed);
+    strbuf_add(out, strbuf_str(&managed));
     type_encode_json(out, o->kind->type, &o->tree);
 }
 
@@ -67,7 +70,14 @@ static void *object_load(void *arg, struct str key, struct str value, int64_t cr
         err_wrap(err, "object " STR_FMT, STR_ARG(key));
         return NULL;
     }
-    return obj_new(k, &typed, mod_rev);
+    AUTO(managed_unref) const struct managed *fields = NULL;
+    if (managed && !managed_parse(str_sub(value, 5, 5 + managed), &fields, err)) {
+        err_wrap(err, "object " STR_FMT ": managedFields", STR_ARG(key));
+        return NULL;
+    }
+    struct obj *o = obj_new(k, &typed, mod_rev);
+    obj_set_managed(o, fields);
+    return o;
 }
 
 /* arg: the publisher of kinds. */
@@ -143,5 +153,7 @@ void objects_each(struct server *s, const struct kind *k, struct str ns, bool (*
 
 struct obj *object_at(struct obj *o, int64_t rev)
 {
-    return obj_new(o->kind, &o->tree, rev);
+    struct obj *at = obj_new(o->kind, &o->tree, rev);
+    obj_set_managed(at, o->managed);
+    return at;
 }
