@@ -24,6 +24,7 @@ struct process_transport {
     struct arena arena;
     struct user user;
     struct str groups[3];
+    struct str agent; /* whose fields they are: as upstream's program of that account */
 };
 struct process_asking { /* one call under way */
     struct request request;
@@ -196,6 +197,7 @@ static void call_start_process(struct transport *base, struct call *c, const str
     c->impl = x;
     request_init(r, t->server, base->loop, on_done);
     r->user = &t->user;
+    r->user_agent = t->agent;
     bool ok = o->verb != CALL_RAW ||
               err_set(&err, E_NOT_IMPLEMENTED, "paths that are no resources are asked over HTTP");
     if (ok) {
@@ -326,6 +328,7 @@ struct transport *process_transport_new(struct loop *l, struct server *s, const 
     t->groups[0] = S("system:serviceaccounts");
     t->groups[1] = S("system:serviceaccounts:kube-system");
     t->groups[2] = S("system:authenticated");
+    t->agent = strcmp(account, "system:kube-scheduler") ? S("kube-controller-manager") : S("kube-scheduler");
     if (str_starts(str_of(account), S("system:")))
         t->user = (struct user){.name = str_of(account), .groups = t->groups + 2, .ngroups = 1};
     else

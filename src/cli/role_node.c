@@ -127,7 +127,9 @@ int role_node(struct role_start *r)
     role.loop = loop;
     bool ok = loop && find_crun(a, &c.crun, &err) && node_prepare(a, s, &err);
     AUTO(transport_free)
-    struct transport *transport = ok ? http_transport_new(loop, &(struct http_transport_config){.server = server},
+    struct transport *transport = ok ? http_transport_new(loop,
+                                                          &(struct http_transport_config){.server = server,
+                                                                                          .user_agent = S("kubelet")},
                                                           &err)
                                      : NULL;
     c.transport = transport;

@@ -10,6 +10,8 @@ struct val object_tree(struct arena *a, const struct obj *o)
         val_set(a, &meta, m->name, m->v);
     if (o->rev)
         val_set_text(a, &meta, N(resourceVersion), arena_fmt(a, "%lld", (long long)o->rev));
+    if (o->managed)
+        val_set(a, &meta, N(managedFields), managed_val(a, o->managed));
     val_each_member (m, &o->tree)
         val_set(a, &v, m->name, m->name == N(metadata) ? meta : m->v);
     return v;

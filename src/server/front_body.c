@@ -3,10 +3,12 @@
  * notes of what is in it twice or unknown, until there is what it is to change (write_patch.c). */
 #include "server/front_body.h"
 #include "api/body.h"
+#include "api/patch.h"
 #include "server/fail.h"
 #include "server/front.h"
 #include "server/negotiate.h"
 #include "server/options.h"
+#include "wire/yaml.h"
 
 /* The type of a body: the kind's, or that of the subresource. */
 struct expected {
@@ -143,6 +145,33 @@ static void keep_notes(struct request *r, const struct decode_notes *notes)
     }
 }
 
+static void twin_noted(void *arg, struct str text)
+{
+    struct decode_notes *notes = arg;
+    if (notes->texts.n < DECODE_MAX_NOTES)
+        array_push(&notes->texts, str_dup(notes->arena, text));
+}
+
+/* What is applied: YAML or JSON, untyped. */
+static bool config_decode(struct request *r, struct str body, struct val *v, struct decode_notes *notes)
+{
+    AUTO(strbuf_fini) struct strbuf json = STRBUF(CODEC_MAX_YAML);
+    struct yaml_notes keep = {twin_noted, notes};
+    struct err err = ERR;
+    if (!yaml_to_json(body, &keep, &json, &err) || !json_decode(&r->arena, strbuf_str(&json), v, &err))
+        return fail_bad_request(r, "error decoding YAML: error converting YAML to JSON: %s", err.text);
+    if (!body_fits(strbuf_str(&json), r->kind->kind, &err))
+        return fail_err(r, &err);
+    if (!val_is(v, VAL_MAP) && !val_is(v, VAL_NULL))
+        return fail_bad_request(r,
+                                "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot "
+                                "unmarshal %s into Go value of type map[string]interface {}",
+                                val_json_name(v));
+    if (val_is(v, VAL_NULL))
+        *v = val_map();
+    return true;
+}
+
 bool front_body_patch(struct request *r, struct http_request *h)
 {
     static const struct {
@@ -165,14 +194,18 @@ bool front_body_patch(struct request *r, struct http_request *h)
         struct val *v = ARENA_NEW(&r->arena, struct val);
         AUTO(decode_notes_fini) struct decode_notes notes = {.arena = &r->arena};
         struct err err = ERR;
+        if (formats[i].yaml) {
+            if (!config_decode(r, h->body, v, &notes))
+                return false;
+            r->body = v;
+            keep_notes(r, &notes);
+            return true;
+        }
         if (!body_fits(h->body, r->kind->kind, &err))
             return fail_err(r, &err);
-        if (!(formats[i].yaml ? yaml_decode(&r->arena, h->body, v, &err)
-                              : json_decode_noted(&r->arena, h->body, v, &notes, &err)))
+        if (!json_decode_noted(&r->arena, h->body, v, &notes, &err))
             return fail_bad_request(
-                r, "%s%s",
-                formats[i].format == FORMAT_STRATEGIC_PATCH || formats[i].yaml ? "" : "error decoding patch: ",
-                err.text);
+                r, "%s%s", formats[i].format == FORMAT_STRATEGIC_PATCH ? "" : "error decoding patch: ", err.text);
         r->body = v;
         keep_notes(r, &notes);
         return true;

@@ -5,7 +5,7 @@
 #include "server/limits.h"
 #include "server/options.h"
 #include "server/rbac_int.h"
-#include "server/write.h"
+#include "server/write_managed.h"
 
 static sub_fn sub_finalize;
 
@@ -105,6 +105,14 @@ static bool check_scale(struct request *r, const struct val *scale, const struct
     return true;
 }
 
+static const char *const replicas_path[] = {"spec", "replicas", NULL};
+
+static bool version_known(void *arg, struct str api_version)
+{
+    struct request *r = arg;
+    return kind_set_of_api_version(r->kinds, api_version, r->kind->kind) != NULL;
+}
+
 static bool change_scale(struct write *w)
 {
     struct request *r = w->r;
@@ -118,6 +126,14 @@ static bool change_scale(struct write *w)
         val_set_text(a, &now, N(apiVersion), S("autoscaling/v1"));
         val_set_text(a, val_need_map(a, &now, N(metadata)), N(resourceVersion),
                      arena_fmt(a, "%lld", (long long)cur->rev));
+    }
+    struct managing g = managing_of(w, T(autoscaling_v1_Scale), S("autoscaling/v1"), &now);
+    struct owners all = owners_open(a, cur->managed);
+    w->owners = owners_to_scale(a, &all, replicas_path, version_known, r);
+    if (r->verb == VERB_PATCH && r->options.patch == FORMAT_APPLY_PATCH) {
+        if (!apply_config(w, &g, S("Scale"), &scale))
+            return false;
+    } else if (r->verb == VERB_PATCH) {
         if (!patch_apply(r, T(autoscaling_v1_Scale), &now, &scale))
             return false;
     } else {
@@ -125,6 +141,11 @@ static bool change_scale(struct write *w)
     }
     if (!check_scale(r, &scale, cur))
         return false;
+    if (!w->applied)
+        manage_update_open(&g, &scale, &w->owners);
+    w->owners = owners_from_scale(a, &all, &w->owners, replicas_path, r->kind->api_version, version_known, r);
+    w->tracked = true;
+    w->applied = false;
     w->tree = ARENA_NEW(a, struct val);
     *w->tree = val_copy(a, &cur->tree);
     kind_scale_apply(a, r->kind, w->tree, &scale);
@@ -137,10 +158,6 @@ static bool change_scale(struct write *w)
 void sub_scale(struct request *r)
 {
     if (r->verb != VERB_GET) {
-        if (r->verb == VERB_PATCH && !patch_known(r)) {
-            request_finish(r);
-            return;
-        }
         struct write *w = write_new(r, write_update_steps);
         w->sub = S("");
         w->change = change_scale;
@@ -200,6 +217,8 @@ static enum write_next step_finalize(struct write *w)
         val_set(a, spec, N(finalizers), val_copy(a, list));
     else
         val_del(spec, N(finalizers));
+    w->cur = obj_ref(cur);
+    (void)write_manage(w);
     if (obj_deleting(cur) && !val_len(list) && !val_len(val_get(meta, N(finalizers))) && !r->options.dry_run) {
         AUTO(obj_unref) struct obj *gone = obj_new(cur->kind, tree, cur->rev);
         return write_delete(w, gone);

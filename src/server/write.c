@@ -26,6 +26,7 @@ static void write_forget(struct write *w)
     if (w->pending)
         obj_unref(TAKE(w->pending));
     alloc_released(w->r);
+    w->tracked = w->applied = false;
 }
 
 void write_fini(struct write *w)

@@ -49,6 +49,13 @@ struct write {
     struct admission admission;
     struct reserved *reserved; /* addresses and ports taken for it: alloc.c */
 
+    /* who owns its fields: write_managed.c */
+    const struct val *sent_managed; /* what the client says of them; NULL: nothing */
+    struct managing managing;
+    struct owners owners;     /* where it is tracked */
+    struct applying applying; /* where something was applied */
+    bool tracked, applied;
+
     /* what differs between those who change an object */
     bool (*change)(struct write *w); /* makes tree of cur; false: answered */
     bool uid_conflict;               /* another uid in the tree is a 409 (PUT), not left to validation (patches) */
@@ -123,8 +130,6 @@ MUST_USE bool delete_may(struct request *r, const struct obj *cur);
 
 /* The request's patch over a document of a type, decoded; false: answered. */
 MUST_USE bool patch_apply(struct request *r, const struct type *type, const struct val *doc, struct val *out);
-/* Server-side apply; false: answered with a 415. */
-MUST_USE bool patch_known(struct request *r);
 /* A write does a bounded amount of work on long lists; beyond, what was found of it means nothing. False: answered.
  */
 MUST_USE bool work_fits(struct request *r);

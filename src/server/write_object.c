@@ -7,7 +7,7 @@
 #include "server/limits.h"
 #include "server/rbac.h"
 #include "server/webhook.h"
-#include "server/write.h"
+#include "server/write_managed.h"
 
 /* --- what every write of metadata has in common --- */
 
@@ -49,6 +49,19 @@ static struct str generated_name(struct arena *a, struct str prefix)
     return arena_fmt(a, STR_FMT "%.5s", STR_ARG(prefix), tail);
 }
 
+static bool check_name(struct request *r, const struct val *tree)
+{
+    struct str name = val_text_at(tree, N(metadata), N(name));
+    if (!name.n)
+        return fail_bad_request(
+            r, "the name of the object (" STR_FMT " based on URL) was undeterminable: name must be provided",
+            STR_ARG(r->name));
+    return str_eq(name, r->name) ||
+           fail_bad_request(r,
+                            "the name of the object (" STR_FMT ") does not match the name on the URL (" STR_FMT ")",
+                            STR_ARG(name), STR_ARG(r->name));
+}
+
 /* What the tree replaces; NULL: nothing. */
 static const struct val *old_of(const struct write *w)
 {
@@ -60,7 +73,7 @@ static const struct val *old_of(const struct write *w)
 static enum write_next step_default(struct write *w)
 {
     struct request *r = w->r;
-    val_del(write_metadata(w), N(managedFields));
+    write_managed_take(w);
     kind_default(&r->arena, r->kind, w->tree);
     admit_begin(&w->admission, r, w->cur ? VERB_UPDATE : VERB_CREATE, w->tree, old_of(w));
     if (!w->cur)
@@ -104,8 +117,13 @@ static enum write_next step_warn(struct write *w)
 
 static enum write_next create_begin(struct write *w)
 {
-    w->tree = body_copy(w->r);
-    if (w->has_turn) /* a PUT */
+    if (w->r->verb == VERB_PATCH) { /* an apply */
+        if (!change_apply(w) || !check_name(w->r, w->tree))
+            return WRITE_OVER;
+    } else {
+        w->tree = body_copy(w->r);
+    }
+    if (w->has_turn) /* no POST */
         val_del(write_metadata(w), N(resourceVersion));
     struct str rev = val_text_at(write_metadata(w), N(resourceVersion));
     int64_t number;
@@ -164,22 +182,14 @@ bool write_renamed(struct write *w)
 }
 
 static const struct write_step create_steps[] = {
-    {"begin", create_begin},
-    {"default", step_default},
-    {"mutate", write_mutate},
-    {"prepare", create_prepare},
-    {"allocate", step_allocate},
-    {"validate", step_validate},
-    {"admit", write_admit},
-    {"warn", step_warn},
-    {"put", create_put},
-    {"answer", write_answer},
-    {NULL, NULL},
+    {"begin", create_begin},     {"default", step_default},   {"manage", write_manage},    {"mutate", write_mutate},
+    {"prepare", create_prepare}, {"allocate", step_allocate}, {"validate", step_validate}, {"admit", write_admit},
+    {"warn", step_warn},         {"put", create_put},         {"answer", write_answer},    {NULL, NULL},
 };
 
 /* --- update --- */
 
-/* A PUT that makes the object does what a create does, and needs its right. */
+/* A PUT or an apply that makes the object does what a create does, and needs its right. */
 static bool may_create(struct request *r)
 {
     struct str asked = r->verb_text;
@@ -192,7 +202,8 @@ static bool may_create(struct request *r)
 static enum write_next update_current(struct write *w)
 {
     struct request *r = w->r;
-    bool creates = r->verb == VERB_UPDATE && !r->sub.n && kind_strategy(r->kind)->put_creates;
+    bool creates = !r->sub.n && (r->verb == VERB_UPDATE ? kind_strategy(r->kind)->put_creates
+                                                        : r->options.patch == FORMAT_APPLY_PATCH);
     creates = creates && !store_get(r->server->store, w->key);
     w->code = creates ? 201 : 200;
     if (creates && !may_create(r))
@@ -265,7 +276,7 @@ static enum write_next update_put(struct write *w)
 {
     struct request *r = w->r;
     bool ends = ends_with_it(r->kind, w->tree);
-    if (val_equal(w->tree, &w->cur->tree) && !ends) {
+    if (val_equal(w->tree, &w->cur->tree) && write_managed_same(w) && !ends) {
         w->pending = obj_ref(w->stored);
         return WRITE_ON;
     }
@@ -275,34 +286,30 @@ static enum write_next update_put(struct write *w)
 }
 
 const struct write_step write_update_steps[] = {
-    {"turn", write_turn},        {"current", update_current},
-    {"change", update_change},   {"check", update_check},
-    {"default", step_default},   {"mutate", write_mutate},
-    {"prepare", update_prepare}, {"allocate", step_allocate},
-    {"validate", step_validate}, {"admit", write_admit},
-    {"warn", step_warn},         {"put", update_put},
-    {"answer", write_answer},    {NULL, NULL},
+    {"turn", write_turn},        {"current", update_current}, {"change", update_change},
+    {"check", update_check},     {"default", step_default},   {"manage", write_manage},
+    {"mutate", write_mutate},    {"prepare", update_prepare}, {"allocate", step_allocate},
+    {"validate", step_validate}, {"admit", write_admit},      {"warn", step_warn},
+    {"put", update_put},         {"answer", write_answer},    {NULL, NULL},
 };
 
 /* --- the verbs --- */
-
-static bool check_name(struct request *r, const struct val *tree)
-{
-    struct str name = val_text_at(tree, N(metadata), N(name));
-    if (!name.n)
-        return fail_bad_request(
-            r, "the name of the object (" STR_FMT " based on URL) was undeterminable: name must be provided",
-            STR_ARG(r->name));
-    return str_eq(name, r->name) ||
-           fail_bad_request(r,
-                            "the name of the object (" STR_FMT ") does not match the name on the URL (" STR_FMT ")",
-                            STR_ARG(name), STR_ARG(r->name));
-}
 
 static bool change_put(struct write *w)
 {
     w->tree = body_copy(w->r);
     return true;
+}
+
+/* Only such a patch needs them in what it is applied to. */
+static bool patch_names_managed(const struct val *patch)
+{
+    val_each_item (it, patch) {
+        struct str path = val_text_at(it, N(path)), from = val_text_at(it, N(from));
+        if (str_has(path, S("managedFields")) || str_has(from, S("managedFields")))
+            return true;
+    }
+    return false;
 }
 
 static bool change_patch(struct write *w)
@@ -315,7 +322,11 @@ static bool change_patch(struct write *w)
     if ((r->options.expect_rev.n && str_to_i64(r->options.expect_rev, 0, INT64_MAX, &want) && want != cur->rev) ||
         (uid.n && !str_eq(uid, cur->uid)))
         return fail_conflict(r, CONFLICT_MODIFIED);
+    if (r->options.patch == FORMAT_APPLY_PATCH)
+        return change_apply(w) && check_name(r, w->tree);
     struct val doc = val_copy(a, &cur->tree);
+    if (r->options.patch == FORMAT_JSON_PATCH && patch_names_managed(r->body) && cur->managed)
+        (void)val_set(a, val_need_map(a, &doc, N(metadata)), N(managedFields), managed_val(a, cur->managed));
     w->tree = ARENA_NEW(a, struct val);
     val_set_text(a, val_need_map(a, &doc, N(metadata)), N(resourceVersion),
                  arena_fmt(a, "%lld", (long long)cur->rev));
@@ -335,7 +346,7 @@ static bool names_fit(struct request *r)
 void verb_write(struct request *r)
 {
     bool patch = r->verb == VERB_PATCH, create = r->verb == VERB_CREATE;
-    if (!create && !(patch ? patch_known(r) : names_fit(r))) {
+    if (!create && !patch && !names_fit(r)) {
         request_finish(r);
         return;
     }

@@ -14,18 +14,6 @@ bool work_fits(struct request *r)
     return fail_err(r, &err);
 }
 
-bool patch_known(struct request *r)
-{
-    if (r->options.patch != FORMAT_APPLY_PATCH)
-        return true;
-    fail_plain(r, 415, "server-side apply (application/apply-patch) is not there yet: use %s",
-               str_eqz(r->sub, "scale")
-                   ? "a merge patch"
-                   : "kubectl apply --server-side=false, or a JSON, merge or strategic merge patch");
-    r->answer.fail.reason = "UnsupportedMediaType";
-    return false;
-}
-
 /* A strategic patch shows itself where a value has the wrong shape, the others their result. */
 static bool fail_strategic(struct request *r, const struct strbuf *why)
 {
@@ -47,7 +35,7 @@ static bool patch_doc(struct request *r, const struct type *type, const struct v
     case FORMAT_STRATEGIC_PATCH: return patch_strategic(a, type, doc, r->body, out, err);
     case FORMAT_APPLY_PATCH: break;
     }
-    return err_set(err, E_UNSUPPORTED_MEDIA, "server-side apply is not there yet");
+    return err_set(err, E_UNSUPPORTED_MEDIA, "an apply is no patch of a document"); /* write_managed.c */
 }
 
 static bool fail_patch(struct request *r, const struct err *err)

@@ -1,7 +1,7 @@
 /* The commit of a write: one put, one deletion, or an object's last put and its deletion together. */
 #include "server/fail.h"
 #include "server/room.h"
-#include "server/write.h"
+#include "server/write_managed.h"
 
 /* What a crash of the machine may take back: events of the last second (KEP-383), renewals of node leases (KEP-589:
  * the next one comes in seconds, and a lease that is old counts as unknown since the server began), renewals of other
@@ -68,6 +68,7 @@ enum write_next write_put(struct write *w, struct obj *own_o)
 {
     struct request *r = w->r;
     struct err full = ERR;
+    write_managed_give(w, own_o);
     if (r->options.dry_run) {
         w->pending = own_o;
         if (w->stored)
@@ -124,6 +125,7 @@ static void delete_done(struct store_op *op)
 enum write_next write_delete(struct write *w, struct obj *gone)
 {
     struct obj *was = w->stored;
+    write_managed_give(w, gone);
     w->pending = obj_ref(gone);
     w->put = (struct store_write){.key = object_key(&w->r->arena, was->kind, was->ns, was->name), .expect = was->rev};
     w->op = (struct store_op){.writes = &w->put, .n = 1, .class = class_of(was, NULL), .done = delete_done};
@@ -164,6 +166,7 @@ static void ending_done(struct store_op *op)
 enum write_next write_then_delete(struct write *w, struct obj *own_o)
 {
     struct put_ending *e = ARENA_NEW(&w->r->arena, struct put_ending);
+    write_managed_give(w, own_o);
     e->w = w;
     e->put = put_of(w, own_o);
     e->op = (struct store_op){

@@ -1,0 +1,18 @@
+/* write_managed.h - the steps of a write that have to do with managedFields, and server-side apply as a change. */
+#pragma once
+#include "server/write.h"
+
+/* What the client says of managedFields, out of w->tree. */
+void write_managed_take(struct write *w);
+/* The step: whom the change belongs to. After defaults, before admission, whose changes are nobody's. */
+enum write_next write_manage(struct write *w);
+/* The object that is to be stored gets its managedFields. */
+void write_managed_give(struct write *w, struct obj *o);
+bool write_managed_same(struct write *w); /* nobody owns more or less than before */
+
+/* Who writes, through which subresource, to a tree of this type (NULL: it is made). */
+struct managing managing_of(struct write *w, const struct type *type, struct str api_version, const struct val *was);
+/* write.change for server-side apply. */
+MUST_USE bool change_apply(struct write *w);
+/* The request's configuration, of this kind, over g->was, with w->owners; false: answered. */
+MUST_USE bool apply_config(struct write *w, const struct managing *g, struct str kind, struct val *out);
