@@ -112,9 +112,9 @@ def lists_by_helm(c):
                         % (ITEM % 'h1', ITEM % 'h2'))):
         with open(chart + '/' + name, 'w') as f:
             f.write(text)
-    c.helm('install', 'lists', chart, '--server-side=false')
+    c.helm('install', 'lists', chart)
     assert c.kubectl('get', 'cm', 'h1', 'h2', '-o', 'name') == 'configmap/h1\nconfigmap/h2\n'
-    c.helm('upgrade', 'lists', chart, '--server-side=false')
+    c.helm('upgrade', 'lists', chart)
     c.helm('uninstall', 'lists')
     assert not c.kubectl('get', 'cm', 'h1', 'h2', '--ignore-not-found')
 

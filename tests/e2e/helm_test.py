@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""helm 4 with a plain chart: install, upgrade, rollback, uninstall."""
+"""helm 4 with its defaults (it applies on the server) and a plain chart: install, upgrade, rollback, uninstall."""
 import base64, gzip, json, os, subprocess
 from lib import *
 
@@ -87,7 +87,6 @@ spec:
   containers: [{name: c, image: %(image)s, command: [wget, -qO-, "http://{{ .Release.Name }}/"]}]
 ''',
 }
-CLIENT_SIDE = '--server-side=false'
 
 
 def chart(c, version):
@@ -114,7 +113,7 @@ def history(c):
 
 def install(c):
     assert 'v4' in c.helm('version', '--short'), 'helm 4'
-    out = c.helm('install', 'shop', chart(c, '1.0.0'), '-n', 'apps', '--create-namespace', '--wait', '--timeout', '60s', CLIENT_SIDE, timeout=90)
+    out = c.helm('install', 'shop', chart(c, '1.0.0'), '-n', 'apps', '--create-namespace', '--wait', '--timeout', '60s', timeout=90)
     assert 'STATUS: deployed' in out, out
     assert answer().startswith('Hello from shop-'), answer()
     got = releases(c)
@@ -127,13 +126,13 @@ def install(c):
 
 
 def install_twice_is_refused(c):
-    p = subprocess.run([c.bin + '/helm', 'install', 'shop', chart(c, '1.0.0'), '-n', 'apps', CLIENT_SIDE], env=c.env, text=True,
+    p = subprocess.run([c.bin + '/helm', 'install', 'shop', chart(c, '1.0.0'), '-n', 'apps'], env=c.env, text=True,
                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
     assert p.returncode != 0 and ('in use' in p.stderr or 'name' in p.stderr), p
 
 
 def upgrade(c):
-    c.helm('upgrade', 'shop', chart(c, '1.1.0'), '-n', 'apps', '--set', 'replicas=2,greeting=Salut', '--wait', '--timeout', '60s', CLIENT_SIDE, timeout=90)
+    c.helm('upgrade', 'shop', chart(c, '1.1.0'), '-n', 'apps', '--set', 'replicas=2,greeting=Salut', '--wait', '--timeout', '60s', timeout=90)
     eventually('only the new pods answer', lambda: answer().startswith('Salut'))
     assert c.get('deploy', 'shop', '-n', 'apps')['status']['readyReplicas'] == 2
     assert history(c) == [(1, 'superseded'), (2, 'deployed')], history(c)
@@ -151,14 +150,14 @@ def release_secrets(c):
 
 def a_chart_that_never_is_ready(c):
     p = subprocess.run([c.bin + '/helm', 'upgrade', 'shop', chart(c, '1.1.0'), '-n', 'apps', '--set', 'replicas=2,greeting=null', '--wait',
-                        '--timeout', '4s', CLIENT_SIDE], env=c.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+                        '--timeout', '4s'], env=c.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
     assert p.returncode != 0, p
     assert history(c)[-1] == (3, 'failed'), history(c)
     assert answer().startswith('Salut'), 'the old pods go on'
 
 
 def rollback(c):
-    c.helm('rollback', 'shop', '1', '-n', 'apps', '--wait', '--timeout', '60s', CLIENT_SIDE, timeout=90)
+    c.helm('rollback', 'shop', '1', '-n', 'apps', '--wait', '--timeout', '60s', timeout=90)
     eventually('the first answer is back', lambda: answer().startswith('Hello from shop-'))
     assert c.get('deploy', 'shop', '-n', 'apps')['spec']['replicas'] == 1
     assert history(c)[-1] == (4, 'deployed'), history(c)
@@ -172,7 +171,7 @@ def a_test_hook(c):
 
 
 def what_it_would_do(c):
-    out = c.helm('upgrade', 'shop', chart(c, '1.1.0'), '-n', 'apps', '--dry-run=server', '--set', 'greeting=Ciao', CLIENT_SIDE)
+    out = c.helm('upgrade', 'shop', chart(c, '1.1.0'), '-n', 'apps', '--dry-run=server', '--set', 'greeting=Ciao')
     assert 'Ciao' in out and history(c)[-1] == (4, 'deployed'), out
     assert 'kind: Service' in c.helm('get', 'manifest', 'shop', '-n', 'apps')
 

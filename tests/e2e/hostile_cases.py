@@ -104,6 +104,7 @@ def pb(number, data):
     return bytes([number << 3 | 2, len(data)]) + data
 
 
+APPLY = 'application/apply-patch+yaml'
 JSONPATCH, MERGE, STRATEGIC = ('application/%s+json' % k for k in ('json-patch', 'merge-patch', 'strategic-merge-patch'))
 PROTO = 'application/vnd.kubernetes.protobuf'
 YAML = 'application/yaml'
@@ -226,7 +227,12 @@ REQUESTS = [
     ('a merge patch of an old revision', 'PATCH', KEPT, {'metadata': {'resourceVersion': '1'}, 'data': {'a': 'z'}}, 409, 'modified', MERGE),
     ('a strategic patch with a bad directive', 'PATCH', KEPT, {'data': {'$patch': 'explode'}}, (400, 422, 500), '', STRATEGIC),
     ('a strategic patch that is half', 'PATCH', KEPT, b'{"data":', 400, '', STRATEGIC),
-    ('server-side apply', 'PATCH', KEPT + '?fieldManager=x', cm(), 415, '', 'application/apply-patch+yaml'),
+    ('an apply without a manager', 'PATCH', KEPT, cm(), 422, 'fieldManager', APPLY),
+    ('an apply of half a document', 'PATCH', KEPT + '?fieldManager=x', b'a: [', 400, 'YAML', APPLY),
+    ('an apply of a list', 'PATCH', KEPT + '?fieldManager=x', [], 400, 'array', APPLY),
+    ('an apply of another kind', 'PATCH', KEPT + '?fieldManager=x', {'apiVersion': 'v1', 'kind': 'Secret', 'metadata': {'name': 'kept'}}, 400, 'invalid object type', APPLY),
+    ('an apply of what no field is', 'PATCH', KEPT + '?fieldManager=x', dict(cm(), what=1), 500, 'field not declared', APPLY),
+    ('an apply in CBOR', 'PATCH', KEPT + '?fieldManager=x', b'x', 415, '', 'application/apply-patch+cbor'),
     ('exec into nothing', 'GET', '/api/v1/namespaces/bad/pods/none/exec?command=sh', None, 404, 'none'),
     ('log of nothing', 'GET', '/api/v1/namespaces/bad/pods/none/log', None, 404, 'none'),
     ('log with a word for a number', 'GET', '/api/v1/namespaces/bad/pods/none/log?tailLines=all', None, (400, 404), ''),

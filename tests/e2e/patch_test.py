@@ -17,7 +17,7 @@ STRATEGIC = 'application/strategic-merge-patch+json'
 def shown(o):
     """What is compared of an object."""
     o = json.loads(json.dumps(o))
-    for k in ('uid', 'resourceVersion', 'creationTimestamp', 'generation', 'namespace', 'annotations'):
+    for k in ('uid', 'resourceVersion', 'creationTimestamp', 'generation', 'namespace', 'annotations', 'managedFields'):
         o.get('metadata', {}).pop(k, None)      # of annotations there are those of clients and controllers alone
     o.pop('status', None)
     for k in ('clusterIP', 'clusterIPs'):
