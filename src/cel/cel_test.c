@@ -17,7 +17,10 @@ static void add_value(struct strbuf *b, struct cel_run *run, struct cel_value v)
         strbuf_addz(b, "d");
         break;
     case CEL_STRING: strbuf_addf(b, "\"" STR_FMT "\"", STR_ARG(cel_text(v))); break;
-    case CEL_BYTES: strbuf_addf(b, "b\"" STR_FMT "\"", STR_ARG(cel_text(v))); break;
+    case CEL_BYTES:
+        strbuf_addz(b, "0x");
+        strbuf_add_hex(b, v.text, v.n);
+        break;
     case CEL_DURATION: cel_add_duration(b, v.i); break;
     case CEL_TIMESTAMP: cel_add_timestamp(b, v.i, v.n); break;
     case CEL_LIST:

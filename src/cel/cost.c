@@ -80,10 +80,18 @@ static uint64_t cost_traversal(struct cel_run *run, struct cel_value v)
     return cost;
 }
 
+/* A size that had to be measured. */
+static uint64_t size_measured(struct cel_run *run, struct cel_value v)
+{
+    if (v.kind == CEL_STRING)
+        run_work(run, v.n / 64);
+    return cel_size(v);
+}
+
 uint64_t cel_call_cost(enum cel_cost cost, struct cel_run *run, const struct cel_value *args, size_t n,
                        struct cel_value result)
 {
-    uint64_t self = n ? cel_size(args[0]) : 0, last = n > 1 ? cel_size(args[n - 1]) : self;
+    uint64_t self = n ? size_measured(run, args[0]) : 0, last = n > 1 ? size_measured(run, args[n - 1]) : self;
     switch (cost) {
     case CEL_COST_ONE: return 1;
     case CEL_COST_SELF:

@@ -70,6 +70,9 @@ struct expr_masks {
 
 /* Limits of cel-go's parser. */
 enum { CEL_MAX_CODE_POINTS = 100000, CEL_MAX_DEPTH = 250 };
+/* Of our own: how deep the tree is once macros are expanded, and how much they may double (optMap has its target
+ * twice, and targets may hold optMap). */
+enum { CEL_MAX_TREE = 1000, CEL_MAX_COPIED = 5000 };
 
 /* Errors with places, told as cel-go tells them. */
 struct cel_issue {
@@ -82,6 +85,7 @@ struct cel_issues {
     struct str source;
     struct cel_issue *list;
     uint32_t n, cap;
+    uint32_t copied; /* parts of the expression that macros have doubled */
 };
 void cel_issue_add(struct cel_issues *issues, uint32_t at, const char *fmt, ...) PRINTF(3, 4);
 /* All of them in the order of their places: "ERROR: <input>:1:5: undefined field 'b'\n | self.b == 1\n | ....^". */

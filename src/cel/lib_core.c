@@ -248,6 +248,8 @@ static struct cel_value map_insert(CEL_RUN)
 
 static struct cel_value size_of(CEL_RUN)
 {
+    if (a[0].kind == CEL_STRING)
+        run_work(run, a[0].n / 64);
     return cel_int((int64_t)cel_size(a[0]));
 }
 

@@ -62,6 +62,10 @@ static struct expr *macro_acc(const struct macro_call *m)
 /* A tree shared by two places would be checked twice: each has its own. */
 static struct expr *macro_copy(const struct macro_call *m, const struct expr *e)
 {
+    if (++m->issues->copied == CEL_MAX_COPIED)
+        cel_issue_add(m->issues, m->at, "expression is too large once its macros are expanded");
+    if (m->issues->copied >= CEL_MAX_COPIED)
+        return expr_new(m->a, EXPR_NONE, e->at);
     struct expr *copy = arena_dup(m->a, e, sizeof *e);
     if (e->n) {
         copy->args = arena_alloc(m->a, e->n * sizeof *e->args);

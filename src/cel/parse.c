@@ -800,6 +800,19 @@ static struct expr *parse_expr(struct cel_parser *p, uint64_t follow)
     return e;
 }
 
+static bool tree_too_deep(const struct expr *e, unsigned left)
+{
+    if (!left)
+        return true;
+    for (uint32_t i = 0; i < e->n; i++)
+        if (tree_too_deep(e->args[i], left - 1))
+            return true;
+    const struct expr_fold *f = e->fold;
+    return f && (tree_too_deep(f->range, left - 1) || tree_too_deep(f->init, left - 1) ||
+                 tree_too_deep(f->condition, left - 1) || tree_too_deep(f->step, left - 1) ||
+                 tree_too_deep(f->result, left - 1));
+}
+
 struct expr *cel_parse(struct arena *a, struct str source, struct cel_issues *issues)
 {
     size_t points = cel_code_points(source);
@@ -813,5 +826,10 @@ struct expr *cel_parse(struct arena *a, struct str source, struct cel_issues *is
     struct expr *e = parse_expr(&p, BIT(T_EOF));
     if (!parser_match(&p, T_EOF, 0))
         p.wrong = true;
-    return issues->n || p.wrong ? NULL : e;
+    if (issues->n || p.wrong)
+        return NULL;
+    if (!tree_too_deep(e, CEL_MAX_TREE))
+        return e;
+    cel_issue_add(issues, CEL_NOWHERE, "expression recursion limit exceeded: %d", CEL_MAX_DEPTH);
+    return NULL;
 }

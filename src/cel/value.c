@@ -53,6 +53,7 @@ static struct cel_value timestamp_of(struct cel_run *run, struct str text, bool 
 static struct cel_value bytes_of(struct cel_run *run, struct str text)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(text.n + 4);
+    run_work(run, text.n);
     if (!strbuf_add_unbase64(&b, text))
         return cel_error(run, "Invalid byte formatted string " STR_FMT, STR_ARG(text));
     return cel_bytes(str_dup(run->arena, strbuf_str(&b)));
@@ -164,17 +165,42 @@ const struct schema_node *cel_list_node(struct cel_value list)
     return n && (n->flags & (SCHEMA_LIST_SET | SCHEMA_LIST_MAP)) ? n : NULL;
 }
 
-/* Whether two items of a map list have the same keys. */
-static bool keys_equal(struct cel_run *run, const struct schema_node *node, struct cel_value a, struct cel_value b)
+/* What an item of a set or map list is known by, as a key: itself, or its keys as one text. False: it has none. */
+static bool item_identity(struct cel_run *run, const struct schema_node *node, struct cel_value v,
+                          struct cel_value *out)
 {
-    for (const struct name *const *key = node->list_keys; key && *key; key++) {
-        struct cel_value x, y, name = cel_string((*key)->s);
-        bool in_a = a.kind == CEL_MAP && cel_map_find(run, a, name, &x),
-             in_b = b.kind == CEL_MAP && cel_map_find(run, b, name, &y);
-        if (in_a != in_b || (in_a && !cel_equal(run, x, y)))
-            return false;
+    if (!(node->flags & SCHEMA_LIST_MAP)) {
+        *out = v;
+        return v.kind == CEL_STRING || v.kind == CEL_INT || v.kind == CEL_BOOL;
     }
-    return true;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
+    for (const struct name *const *key = node->list_keys; key && *key; key++) {
+        struct cel_value x = cel_null();
+        if (v.kind == CEL_MAP)
+            cel_map_find(run, v, cel_string((*key)->s), &x);
+        if (x.kind == CEL_STRING)
+            strbuf_addf(&b, "%u:" STR_FMT ",", x.n, STR_ARG(cel_text(x)));
+        else if (x.kind == CEL_INT || x.kind == CEL_BOOL)
+            strbuf_addf(&b, "%d=%lld,", x.kind, x.kind == CEL_INT ? (long long)x.i : (long long)x.b);
+        else
+            strbuf_addz(&b, "-,");
+    }
+    *out = cel_string(str_dup(run->arena, strbuf_str(&b)));
+    return node->list_keys != NULL && !b.over;
+}
+
+/* Where the items of a list stand, by their identities. NULL: some have none. */
+static struct cel_map *items_by_identity(struct cel_run *run, const struct schema_node *node, struct cel_value list)
+{
+    struct cel_map *map = cel_map_new(run, cel_list_len(list));
+    run_work(run, cel_list_len(list) * 8);
+    for (size_t i = 0, n = cel_list_len(list); i < n; i++) {
+        struct cel_value id;
+        if (!item_identity(run, node, cel_list_at(run, list, i), &id))
+            return NULL;
+        cel_map_add(run, map, id, cel_int((int64_t)i));
+    }
+    return map;
 }
 
 struct cel_value cel_list_join(struct cel_run *run, struct cel_value a, struct cel_value b)
@@ -182,19 +208,18 @@ struct cel_value cel_list_join(struct cel_run *run, struct cel_value a, struct c
     const struct schema_node *node = cel_list_node(a);
     size_t na = cel_list_len(a), nb = cel_list_len(b);
     struct cel_list *list = cel_list_new(run, na + nb);
+    run_work(run, (na + nb) * 8);
     for (size_t i = 0; i < na; i++)
         cel_list_add(run, list, cel_list_at(run, a, i));
-    bool keyed = node && (node->flags & SCHEMA_LIST_MAP);
+    struct cel_map *there = node ? items_by_identity(run, node, a) : NULL;
     for (size_t i = 0; i < nb; i++) {
-        struct cel_value v = cel_list_at(run, b, i);
-        size_t k = 0;
-        while (node && k < list->n &&
-               !(keyed ? keys_equal(run, node, list->items[k], v) : cel_equal(run, list->items[k], v)))
-            k++;
-        if (!node || k == list->n)
+        struct cel_value v = cel_list_at(run, b, i), id, place;
+        if (!there || !item_identity(run, node, v, &id))
             cel_list_add(run, list, v);
-        else if (keyed)
-            list->items[k] = v;
+        else if (cel_map_add(run, there, id, cel_int((int64_t)list->n)))
+            cel_list_add(run, list, v);
+        else if ((node->flags & SCHEMA_LIST_MAP) && cel_map_find(run, cel_map_of(there), id, &place))
+            list->items[place.i] = v;
     }
     struct cel_value joined = cel_list_of(list);
     joined.schema = node;
@@ -476,16 +501,15 @@ bool cel_compare(struct cel_value a, struct cel_value b, int *out)
 static bool unordered_equal(struct cel_run *run, const struct schema_node *node, struct cel_value a,
                             struct cel_value b)
 {
-    bool keyed = node->flags & SCHEMA_LIST_MAP;
     size_t n = cel_list_len(a);
+    struct cel_map *there = n ? items_by_identity(run, node, b) : NULL;
     for (size_t i = 0; i < n; i++) {
-        struct cel_value x = cel_list_at(run, a, i);
-        bool found = false;
-        for (size_t k = 0; k < n && !found; k++) {
-            struct cel_value y = cel_list_at(run, b, (i + k) % n); /* mostly it stands at the same place */
-            if (keyed && !keys_equal(run, node, x, y))
-                continue;
-            found = cel_equal(run, x, y);
+        struct cel_value x = cel_list_at(run, a, i), id, place;
+        bool found = there && item_identity(run, node, x, &id) && cel_map_find(run, cel_map_of(there), id, &place) &&
+                     cel_equal(run, x, cel_list_at(run, b, (size_t)place.i));
+        for (size_t k = 0; k < n && !found && !there && run->cost <= run->limit; k++) { /* mostly at the same place */
+            run_work(run, 1);
+            found = cel_equal(run, x, cel_list_at(run, b, (i + k) % n));
         }
         if (!found)
             return false;
@@ -498,6 +522,7 @@ static bool lists_equal(struct cel_run *run, struct cel_value a, struct cel_valu
     size_t n = cel_list_len(a);
     if (n != cel_list_len(b))
         return false;
+    run_work(run, n);
     const struct schema_node *node = cel_list_node(a);
     if (!node)
         node = cel_list_node(b);
@@ -513,6 +538,7 @@ static bool maps_equal(struct cel_run *run, struct cel_value a, struct cel_value
 {
     if (cel_map_len(a) != cel_map_len(b))
         return false;
+    run_work(run, cel_map_len(a));
     struct cel_value key, x, y;
     for (size_t at = 0; cel_map_next(run, a, &at, &key, &x);)
         if (!cel_map_find(run, b, key, &y) || !cel_equal(run, x, y))
