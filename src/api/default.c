@@ -1,10 +1,15 @@
 #include "api/codec_int.h"
+#include "api/schema.h"
 
 /* Inline members stand in the same map. */
 static void default_fields(struct arena *a, const struct type *t, struct val *map);
 
 static void default_value(struct arena *a, const struct type *t, struct val *v)
 {
+    if (t->loose) { /* a null may stay */
+        schema_default(a, schema_node(t), v);
+        return;
+    }
     if (t->kind == TYPE_STRUCT && v->type == VAL_MAP)
         default_fields(a, t, v);
     else if (t->kind == TYPE_LIST && v->type == VAL_LIST && t->of->kind == TYPE_STRUCT)

@@ -76,7 +76,17 @@ static void judge_tell(struct judging *j, enum field_error_type type, struct str
         field = arena_fmt(e->arena, STR_FMT "." STR_FMT, STR_ARG(j->prefix), STR_ARG(path));
     else if (!path.n)
         field = j->prefix.n ? j->prefix : S("<nil>");
+    size_t before = e->list.n;
     error_add(e, type, field, value ? str_of(value) : STR_NONE, detail);
+    if (e->list.n == before)
+        return;
+    const struct field_error *last = &e->list.p[before]; /* two ways to the same complaint make one */
+    for (size_t i = 0; i < before; i++)
+        if (str_eq(e->list.p[i].text, last->text) && str_eq(e->list.p[i].field, last->field)) {
+            e->bytes -= last->field.n + last->text.n;
+            e->list.n = before;
+            return;
+        }
 }
 
 static const char *value_text(struct judging *j, const struct val *v)

@@ -158,3 +158,18 @@ TEST(what_is_nested_too_deep_is_refused)
     CHECK(!schema_compile(&a, &props, &s, &err));
     CHECK_STR(str_of(err.text), S("a schema is nested in more than 128 others"));
 }
+
+TEST(a_null_that_may_be_stays_where_there_is_a_default)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    const struct schema *s = schema_of(
+        &a, "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\",\"default\":\"x\",\"nullable\":true},"
+            "\"b\":{\"type\":\"string\",\"default\":\"y\"},\"c\":{\"type\":\"string\"}}}");
+    struct val v;
+    struct err err = ERR;
+    CHECK_OK(type_decode_json(&a, &s->root->type, S("{\"a\":null,\"b\":null,\"c\":null}"), &v, NULL, &err), err);
+    type_default(&a, &s->root->type, &v);
+    type_encode_json(&b, &s->root->type, &v);
+    CHECK_STR(strbuf_str(&b), S("{\"a\":null,\"b\":\"y\"}"));
+}
