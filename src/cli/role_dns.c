@@ -4,11 +4,17 @@
 #include "net/dns_feed.h"
 #include "net/dns_server.h"
 #include "sys/file.h"
+#include "sys/inotify.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/inotify.h>
 
-#define AGAIN (NS_PER_S)
+#define AGAIN  (NS_PER_S)
+#define SETTLE (100 * NS_PER_MS) /* whoever writes resolv.conf may do it in several steps */
+
+/* Where this machine says which resolvers it has; the second is what stands behind a stub of systemd-resolved. */
+static const char *const resolv_confs[] = {"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"};
 
 /* The dns role. Its address is told to the cluster by an EndpointSlice of the Service kube-system/kube-dns. */
 struct dns_role {
@@ -22,6 +28,9 @@ struct dns_role {
     struct call call;
     struct timer again;
     bool made;
+    struct inotify changes; /* of resolv_confs */
+    struct timer settle;
+    struct dns_upstreams upstreams;
 };
 
 static void on_term(struct signal_source *s, int signo)
@@ -106,20 +115,68 @@ static struct str text_of(struct arena *a, const char *path)
     return S("");
 }
 
+static void upstreams_read(struct dns_role *r)
+{
+    const struct settings *s = r->settings;
+    struct arena a = ARENA;
+    uint32_t own[2] = {s->node_pods.ip + 1, s->services.ip + 10};
+    r->upstreams = (struct dns_upstreams){0};
+    dns_upstreams_parse(text_of(&a, resolv_confs[0]), text_of(&a, resolv_confs[1]), own, countof(own), 53,
+                        &r->upstreams);
+    arena_fini(&a);
+}
+
+static void change_watch(struct dns_role *r, const char *path, uint32_t mask)
+{
+    struct err err = ERR;
+    if (inotify_add(&r->changes, path, mask, &err) < 0 && err.sys != ENOENT && err.sys != ENOTDIR)
+        log_warn("dns.upstreams", "changes of %s will not be noticed error=\"%s\"", path, err.text);
+}
+
+/* The file may be written in place, replaced in its folder, or be a link to one that is: so the file that is there
+ * now is watched, and its folder. */
+static void upstreams_watch(struct dns_role *r)
+{
+    for (size_t i = 0; i < countof(resolv_confs); i++) {
+        char folder[64];
+        (void)snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(resolv_confs[i], '/') - resolv_confs[i]),
+                       resolv_confs[i]);
+        change_watch(r, resolv_confs[i], IN_CLOSE_WRITE | IN_ATTRIB | IN_MOVE_SELF);
+        change_watch(r, folder, IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE);
+    }
+}
+
+static void upstreams_changed(struct inotify *i, int watch, uint32_t mask, struct str name)
+{
+    struct dns_role *r = container_of(i, struct dns_role, changes);
+    (void)watch;
+    if (!(mask & IN_IGNORED) && (name.n == 0 || str_eq(name, S("resolv.conf"))))
+        timer_set(&r->settle, SETTLE);
+}
+
+static void upstreams_settled(struct timer *t)
+{
+    struct dns_role *r = container_of(t, struct dns_role, settle);
+    struct dns_upstreams old = r->upstreams;
+    upstreams_watch(r); /* before it is read: nothing is missed in between */
+    upstreams_read(r);
+    if (memcmp(&old, &r->upstreams, sizeof old) == 0)
+        return;
+    log_info("dns.upstreams", "the host's resolv.conf changed servers=%zu", r->upstreams.n);
+    dns_server_upstreams(r->server, &r->upstreams);
+}
+
 int role_dns(struct role_start *start)
 {
     struct settings *s = &start->settings;
     struct dns_role r = {.settings = s};
     struct err err = ERR;
-    uint32_t own[2] = {s->node_pods.ip + 1, s->services.ip + 10};
     struct dns_server_config c = {
         .udp_fd = role_socket(start, "dns-udp"), .tcp_fd = role_socket(start, "dns-tcp"), .zone = &r.zone};
     struct str server = arena_fmt(&s->arena, "unix:" STR_FMT "/server.sock", STR_ARG(s->run));
-    dns_upstreams_parse(text_of(&s->arena, "/etc/resolv.conf"),
-                        text_of(&s->arena, "/run/systemd/resolve/resolv.conf"), own, countof(own), 53, &c.upstreams);
     AUTO(loop_free) struct loop *loop = loop_new(&err);
     r.loop = loop;
-    bool ok = loop && dns_zone_init(&r.zone, s->domain, s->pods, s->services, own[1], &err) &&
+    bool ok = loop && dns_zone_init(&r.zone, s->domain, s->pods, s->services, s->services.ip + 10, &err) &&
               signal_start(&r.on_term, loop, SIGTERM, on_term, &err);
     AUTO(transport_free)
     struct transport *transport = ok ? http_transport_new(loop, &(struct http_transport_config){.server = server},
@@ -132,6 +189,13 @@ int role_dns(struct role_start *start)
     r.transport = transport;
     r.call.done = service_published;
     timer_init(&r.again, loop, service_publish);
+    timer_init(&r.settle, loop, upstreams_settled);
+    if (inotify_start(&r.changes, loop, upstreams_changed, &err))
+        upstreams_watch(&r);
+    else
+        log_warn("dns.upstreams", "changes of resolv.conf will not be noticed error=\"%s\"", err.text);
+    upstreams_read(&r);
+    c.upstreams = r.upstreams;
     r.server = dns_server_new(loop, &c);
     r.feed = dns_feed_new(transport, &r.zone, feed_heard, &r);
     loop_run(loop);

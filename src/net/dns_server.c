@@ -688,6 +688,8 @@ void dns_server_free(struct dns_server *s)
 void dns_server_upstreams(struct dns_server *s, const struct dns_upstreams *u)
 {
     s->config.upstreams = *u;
+    dns_cache_fini(&s->cache); /* others may know other names */
+    dns_cache_init(&s->cache);
 }
 
 const struct dns_stats *dns_server_stats(const struct dns_server *s)
