@@ -50,4 +50,4 @@ struct objset_iter objset_all(const struct objset *s);
 /* Those with the key in the index, which must be one of the set's. */
 struct objset_iter objset_with(const struct objset *s, const struct objindex *index, struct str key);
 struct obj *objset_next(struct objset_iter *it);
-size_t objset_count(const struct objset *s, const struct objindex *index, struct str key);
+size_t objset_count(const struct objset *s, const struct objindex *index, struct str key); /* for tests of indexes */

@@ -34,5 +34,5 @@ void workqueue_add_after(struct workqueue *q, struct str key, int64_t delay_ns);
 void workqueue_done(struct workqueue *q, struct str key, bool ok);
 /* The loop's turn has lasted as long as one may: work that has more to do adds its key again, for the rest. */
 bool workqueue_turn_spent(const struct workqueue *q);
-int workqueue_failures(const struct workqueue *q, struct str key);
+int workqueue_failures(const struct workqueue *q, struct str key); /* in a row; for tests of the back-off */
 size_t workqueue_len(const struct workqueue *q); /* waiting to be worked on now; delayed ones do not count */

@@ -35,5 +35,6 @@ void dataplane_apply(struct dataplane *dp, uint64_t revision);
 void dataplane_drain(struct dataplane *dp, uint32_t pod_ip,
                      void (*fn)(void *arg, const struct drain_sample *sample, const struct err *err), void *arg);
 
-/* The same without a loop, where a thread may wait: reads the kernel if `read`, loads what is missing, applies. */
+/* The same without a loop, where a thread may wait: reads the kernel if `read`, loads what is missing, applies. For
+ * tests of the rules and for bench/net_bench.c, which look at one step after the other. */
 MUST_USE bool rules_commit(struct nft *n, struct rules *r, bool read, bool *repaired, struct err *err);

@@ -61,35 +61,6 @@ int netns_new(struct err *err)
     return fd;
 }
 
-bool netns_keep(int netns_fd, const char *path, struct err *err)
-{
-    AUTO(fd_close) int fd = open(path, O_CREAT | O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return err_errno(err, "create %s", path);
-    char from[64];
-    (void)snprintf(from, sizeof from, "/proc/thread-self/fd/%d", netns_fd);
-    if (fault("netns.keep", EPERM) || mount(from, path, NULL, MS_BIND, NULL) < 0) {
-        (void)err_errno(err, "keep a network namespace at %s", path);
-        (void)unlink(path);
-        return false;
-    }
-    return true;
-}
-
-int netns_open(const char *path, struct err *err)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return err_errno(err, "open %s", path), -1;
-    return fd;
-}
-
-void netns_drop(const char *path)
-{
-    (void)umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW);
-    (void)unlink(path);
-}
-
 int netns_enter(int netns_fd, struct err *err)
 {
     AUTO(fd_close) int home = own_netns(err);

@@ -21,9 +21,6 @@ struct instance instance_of(struct str root); /* of the root folder ("/" by defa
 /* Network namespaces by descriptor. netns_new: a fresh one with only a lo that is down; it lives as long as a
  * descriptor, a process or a bind mount does. */
 MUST_USE int netns_new(struct err *err);
-MUST_USE bool netns_keep(int netns_fd, const char *path, struct err *err); /* bind mount on a file made at path */
-MUST_USE int netns_open(const char *path, struct err *err);
-void netns_drop(const char *path); /* unmounts and removes the file; not there: nothing happens */
 /* For the calling thread: enters, and gives the descriptor to go home with (-1: still at home). */
 MUST_USE int netns_enter(int netns_fd, struct err *err);
 void netns_leave(int home_fd); /* aborts where the thread cannot go home; the descriptor stays the caller's */

@@ -138,27 +138,6 @@ TEST(a_link_that_fails_half_way_leaves_nothing)
     CHECK(false);
 }
 
-TEST(a_namespace_is_kept_by_its_file)
-{
-    world_enter();
-    struct err err = ERR;
-    char path[200];
-    (void)snprintf(path, sizeof path, "%s/ns", test_dir());
-    int ns = netns_new(&err);
-    CHECK_OK(netns_keep(ns, path, &err), err);
-    fd_close(ns);
-    ns = netns_open(path, &err);
-    CHECK_OK(ns >= 0, err);
-    int home = netns_enter(ns, &err);
-    CHECK_OK(home >= 0, err);
-    netns_leave(home);
-    fd_close(home);
-    fd_close(ns);
-    netns_drop(path);
-    CHECK(access(path, F_OK) < 0);
-    netns_drop(path);
-}
-
 /* One side: pods come and go, and the last one stays in the namespace that the parent holds. */
 static bool pods_come_and_go(uint32_t side, int last_ns)
 {

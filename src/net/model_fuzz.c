@@ -66,11 +66,9 @@ static void rules_try(struct net_services *all)
     struct err err = ERR;
     rules_init(&r);
     for (int round = 0; round < 2; round++) {
-        rules_mark(&r);
         array_each (s, &all->list)
             if (!rules_put(&r, s, &err))
                 ASSERT(err.text[0]);
-        rules_sweep(&r);
         rules_diff(&r, &d);
         ASSERT(round == 0 || d.changes.n == 0);
         rules_applied(&r, &d);

@@ -13,5 +13,5 @@ struct network_config {
 /* Routes, settings, the node's address. Whatever of an earlier run is there stays. */
 MUST_USE bool network_up(const struct network_config *c, struct err *err);
 /* Removes the table, links of pods, routes, address, and puts settings back. Goes on after an error and reports the
- * first; what is not there is no error. Namespaces that are kept by files are their makers' (netns_drop). */
+ * first; what is not there is no error. */
 MUST_USE bool network_down(const struct network_config *c, struct err *err);

@@ -39,7 +39,6 @@ struct rule_slot {
 struct rule_service {
     ARRAY(struct rule_slot *) slots;
     struct net_service of; /* the frontends and endpoints of it, owned */
-    bool marked;
 };
 
 struct rule_chain_state {
@@ -324,7 +323,6 @@ bool rules_put(struct rules *r, const struct net_service *s, struct err *err)
     bool all = drop_held(r, &now, err);
     rules_of_service(&now, &want);
     sv->of = now;
-    sv->marked = false;
     note_gone(r, &was, &now);
     mem_free((void *)was.cluster_ips);
     mem_free((void *)was.external_ips);
@@ -347,25 +345,6 @@ void rules_del(struct rules *r, struct str ns, struct str name, struct str port)
     note_gone(r, &sv->of, NULL);
     service_release(r, sv);
     service_free(sv);
-}
-
-void rules_mark(struct rules *r)
-{
-    map_each (it, &r->services)
-        ((struct rule_service *)it->value)->marked = true;
-}
-
-void rules_sweep(struct rules *r)
-{
-    map_each (it, &r->services) {
-        struct rule_service *sv = it->value;
-        if (!sv->marked)
-            continue;
-        note_gone(r, &sv->of, NULL);
-        service_release(r, sv);
-        service_free(sv);
-        (void)map_del(&r->services, it->key);
-    }
 }
 
 size_t rules_elements(const struct rules *r)

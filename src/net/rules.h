@@ -110,9 +110,6 @@ AUTO_VALUE(rules_fini, struct rules);
  * be put again when the other may be gone. */
 MUST_USE bool rules_put(struct rules *r, const struct net_service *s, struct err *err);
 void rules_del(struct rules *r, struct str ns, struct str name, struct str port);
-/* Drops every Service that was not put since rules_mark. */
-void rules_mark(struct rules *r);
-void rules_sweep(struct rules *r);
 size_t rules_elements(const struct rules *r); /* wanted */
 
 struct rule_change {

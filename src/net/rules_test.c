@@ -263,23 +263,6 @@ TEST(udp_and_affinity_entries_go_with_their_endpoint)
     CHECK(str_has(diff_text(&r, true), S("gone 6 10.43.0.10:80 -> 10.42.0.5 affinity")));
 }
 
-TEST(what_is_not_listed_again_goes)
-{
-    AUTO(rules_fini) struct rules r;
-    struct err err = ERR;
-    rules_init(&r);
-    struct net_service a = web_service(eps, 1), b = web_service(eps, 1);
-    b.name = S("b");
-    b.port_number = 81;
-    CHECK(rules_put(&r, &a, &err) && rules_put(&r, &b, &err));
-    (void)diff_text(&r, true);
-    rules_mark(&r);
-    CHECK_OK(rules_put(&r, &b, &err), err);
-    rules_sweep(&r);
-    CHECK_STR(diff_text(&r, true),
-              S("- eps tcp 10.43.0.10:80 #0 -> 10.42.0.5:8080\n- svc tcp 10.43.0.10:80 -> s1\n"));
-}
-
 TEST(chains_have_names_that_read_back)
 {
     struct rule_chain c;

@@ -88,7 +88,7 @@ bool token_check(struct server *s, struct arena *a, struct str token, const stru
 {
     struct str text;
     struct val c;
-    if (!jwt_verify_seen(a, s->keys->tokens, &s->keys->seen, token, &text, err) || !json_decode(a, text, &c, err))
+    if (!jwt_verify(a, s->keys->tokens, &s->keys->seen, token, &text, err) || !json_decode(a, text, &c, err))
         return false;
     int64_t now = clock_real() / NS_PER_S;
     if (!str_eq(claim_get(&c, "iss", NULL, NULL), token_issuer(s)))

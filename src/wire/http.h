@@ -23,5 +23,3 @@ MUST_USE bool http_unescape(struct arena *a, struct str s, struct str *out);
 bool http_query_next(struct arena *a, struct str *rest, struct str *name, struct str *value, struct err *err);
 /* Adds the text with everything but unreserved characters escaped (RFC 3986 2.3). */
 void http_escape(struct strbuf *b, struct str s);
-/* The preference q (0..1000) of a media type in an Accept header; an empty header accepts all. */
-int http_accepts(struct str accept, struct str type);

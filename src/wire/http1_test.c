@@ -197,14 +197,3 @@ TEST(http_queries_and_escapes)
     http_escape(&b, S("a b/c~\xc3"));
     CHECK_STR(strbuf_str(&b), S("a%20b%2Fc~%C3"));
 }
-
-TEST(http_accept_preferences)
-{
-    struct str accept = S("application/vnd.kubernetes.protobuf, application/json;q=0.5, text/*;q=0.25, */*;q=0.1");
-    CHECK_INT(http_accepts(accept, S("application/vnd.kubernetes.protobuf")), 1000);
-    CHECK_INT(http_accepts(accept, S("application/json")), 500);
-    CHECK_INT(http_accepts(accept, S("text/plain")), 250);
-    CHECK_INT(http_accepts(accept, S("image/png")), 100);
-    CHECK_INT(http_accepts(S("application/json"), S("text/plain")), 0);
-    CHECK_INT(http_accepts(S(""), S("text/plain")), 1000);
-}

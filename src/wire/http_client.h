@@ -71,7 +71,3 @@ bool http_call_over_high(const struct http_call *c);   /* wait for drained befor
 void http_call_pause(struct http_call *c, bool pause); /* no `data` while paused; `done` may come */
 void http_cancel(struct http_call *c);                 /* NULL is fine */
 AUTO_POINTER(http_cancel, struct http_call);
-
-/* Straight-line, for jobs and command lines: runs a loop of its own until the answer is there. Texts in the arena. */
-MUST_USE bool http_fetch(const struct http_client_config *c, const struct http_outgoing *o, struct arena *a,
-                         struct http_answer *out, struct err *err);

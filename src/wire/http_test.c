@@ -784,35 +784,3 @@ TEST(http_over_tls_with_a_client_certificate)
               S("HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"));
     world_end();
 }
-
-static void fetch_work(struct job *j);
-struct fetching {
-    struct job job;
-    struct arena a;
-    struct http_answer answer;
-    struct err err;
-    bool ok;
-};
-static void fetch_work(struct job *j)
-{
-    struct fetching *f = container_of(j, struct fetching, job);
-    f->ok = http_fetch(&(struct http_client_config){.address = str_of(w.address)},
-                       &(struct http_outgoing){.method = S("GET"), .target = S("/hello")}, &f->a, &f->answer,
-                       &f->err);
-}
-static void fetch_done(UNUSED struct job *j)
-{
-    loop_stop(w.loop);
-}
-TEST(http_fetch_in_a_job)
-{
-    world_begin();
-    struct fetching f = {0};
-    job_start(&f.job, w.loop, fetch_work, fetch_done);
-    loop_run(w.loop);
-    CHECK_OK(f.ok, f.err);
-    CHECK_STR(f.answer.body, S("hello"));
-    CHECK_STR(http_header(&f.answer.headers, S("x-who")), S("nobody"));
-    arena_fini(&f.a);
-    world_end();
-}

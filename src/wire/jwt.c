@@ -45,8 +45,8 @@ static bool token_cut(struct str token, struct jwt_parts *p, struct err *err)
     return true;
 }
 
-/* The header's say on algorithm and key; "crit" names extensions that must be understood, and none is. */
-static bool read_header(struct arena *a, struct str encoded, struct str *kid, struct err *err)
+/* The header's say on the algorithm; "crit" names extensions that must be understood, and none is. */
+static bool read_header(struct arena *a, struct str encoded, struct err *err)
 {
     AUTO(strbuf_fini) struct strbuf text = STRBUF(HEADER_MOST);
     if (!strbuf_add_unbase64url(&text, encoded) || text.over || !json_check(strbuf_str(&text), err))
@@ -55,7 +55,6 @@ static bool read_header(struct arena *a, struct str encoded, struct str *kid, st
     if (json_type(&j) != JSON_OBJECT)
         return err_set(err, E_UNAUTHORIZED, "token: malformed header");
     struct str alg = S("");
-    *kid = S("");
     bool crit = false;
     for (json_enter(&j); json_more(&j);) {
         struct str key = json_key(&j, a);
@@ -63,8 +62,6 @@ static bool read_header(struct arena *a, struct str encoded, struct str *kid, st
         crit |= str_eq(key, S("crit"));
         if (is_string && str_eq(key, S("alg")))
             alg = json_string(&j, a);
-        else if (is_string && str_eq(key, S("kid")))
-            *kid = json_string(&j, a);
         else
             (void)json_skip(&j);
     }
@@ -73,12 +70,6 @@ static bool read_header(struct arena *a, struct str encoded, struct str *kid, st
     if (crit)
         return err_set(err, E_UNAUTHORIZED, "token: its header has critical extensions, and none is known here");
     return true;
-}
-
-bool jwt_kid(struct arena *a, struct str token, struct str *kid, struct err *err)
-{
-    struct jwt_parts p;
-    return token_cut(token, &p, err) && read_header(a, p.header, kid, err);
 }
 
 static bool signature_is_good(const struct cert_key *k, const struct jwt_parts *p)
@@ -102,13 +93,12 @@ static bool seen_before(const struct cert_key *k, struct jwt_seen *seen, struct 
     return true;
 }
 
-static bool token_verify(struct arena *a, const struct cert_key *k, struct jwt_seen *seen, struct str token,
-                         struct str *claims, struct err *err)
+bool jwt_verify(struct arena *a, const struct cert_key *k, struct jwt_seen *seen, struct str token,
+                struct str *claims, struct err *err)
 {
     struct jwt_parts p;
-    struct str kid;
     AUTO(strbuf_fini) struct strbuf text = STRBUF(JWT_MOST);
-    if (!token_cut(token, &p, err) || !read_header(a, p.header, &kid, err))
+    if (!token_cut(token, &p, err) || !read_header(a, p.header, err))
         return false;
     if (!(seen ? seen_before(k, seen, token, &p) : signature_is_good(k, &p)))
         return err_set(err, E_UNAUTHORIZED, "token: the signature is not good");
@@ -116,15 +106,4 @@ static bool token_verify(struct arena *a, const struct cert_key *k, struct jwt_s
         return err_set(err, E_UNAUTHORIZED, "token: malformed claims");
     *claims = str_dup(a, strbuf_str(&text));
     return true;
-}
-
-bool jwt_verify(struct arena *a, const struct cert_key *k, struct str token, struct str *claims, struct err *err)
-{
-    return token_verify(a, k, NULL, token, claims, err);
-}
-
-bool jwt_verify_seen(struct arena *a, const struct cert_key *k, struct jwt_seen *seen, struct str token,
-                     struct str *claims, struct err *err)
-{
-    return token_verify(a, k, seen, token, claims, err);
 }
