@@ -23,11 +23,11 @@ static const struct named_format named_formats[] = {
     {"dns1123SubdomainPrefix", format_dns1123_subdomain, true, 0, 0, 60},
     {"dns1035LabelPrefix", format_dns1035_label, true, 0, 0, 30},
     {"labelValue", format_label_value, false, 0, 0, 40},
-    {"uri", NULL, false, 0, 0, 1103},
-    {"uuid", NULL, false, "uuid", "does not match the UUID format", 76},
-    {"byte", NULL, false, "byte", "invalid base64", 93},
-    {"date", NULL, false, "date", "invalid date", 79},
-    {"datetime", NULL, false, "datetime", "invalid datetime", 79},
+    {"uri", NULL, false, 0, 0, 1120},
+    {"uuid", NULL, false, "uuid", "does not match the UUID format", 70},
+    {"byte", NULL, false, "byte", "invalid base64", 84},
+    {"date", NULL, false, "date", "invalid date", 71},
+    {"datetime", NULL, false, "datetime", "invalid datetime", 71},
 };
 
 static bool format_equal(const void *a, const void *b)

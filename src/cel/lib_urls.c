@@ -107,6 +107,6 @@ static const struct cel_function rows[] = {
     {"getPort", "url_get_port", "kubernetes.URL.() string", get_port, CEL_COST_ONE, 0, 0},
     {"getEscapedPath", "url_get_escaped_path", "kubernetes.URL.() string", get_escaped_path, CEL_COST_ONE, 0, 0},
     {"getQuery", "url_get_query", "kubernetes.URL.() map(string, list(string))", get_query, CEL_COST_ONE, 0, 0},
-    {"isURL", "is_url_string", "(string) bool", url_is_valid, CEL_COST_PARSE, 0, 0},
+    {"isURL", "is_url_string", "(string) bool", url_is_valid, CEL_COST_ONE, 0, 0},
 };
 const struct cel_library cel_lib_urls = CEL_LIBRARY("kubernetes.urls", rows);
