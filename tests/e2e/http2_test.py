@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """HTTP/2 as it should be and as nobody should speak it: requests and their bounds, streams by the thousand, floods of every
 kind of frame, readers that do not read, restarts. Others notice nothing, and the memory has a bound."""
-import concurrent.futures, gzip
+import gzip, http.server
 from h2 import *
 from hostile_test import BOUND, SLOW, Attacked, Neighbour, metric, report, resident
 from limits_test import Line, fill
@@ -103,6 +103,46 @@ def bodies_of_size(c):
         got = h.get(CM + '/of-size')
         assert got.status == 200 and json.loads(got.body)['data'] == data
         assert h.answer(h.ask('DELETE', CM + '/of-size')).status == 200
+
+
+def through_a_proxy(c):
+    """What speaks HTTP/1.1 behind it: a node, and a program that takes a body by pieces and answers with it."""
+    class Echo(http.server.BaseHTTPRequestHandler):
+        protocol_version = 'HTTP/1.1'
+
+        def do_POST(self):
+            body = b''
+            if self.headers.get('Transfer-Encoding') == 'chunked':
+                while (n := int(self.rfile.readline(), 16)):
+                    body += self.rfile.read(n)
+                    self.rfile.readline()
+                self.rfile.readline()
+            else:
+                body = self.rfile.read(int(self.headers['Content-Length']))
+            self.send_response(200)
+            self.send_header('X-Cookie', self.headers.get('Cookie', ''))
+            self.send_header('Content-Length', str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *unused):
+            pass
+    node = c.get('nodes')['items'][0]
+    address = next(a['address'] for a in node['status']['addresses'] if a['type'] == 'InternalIP')
+    server = http.server.ThreadingHTTPServer((address, 0), Echo)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with H2(c.raw) as h:
+        a = h.get('/api/v1/nodes/%s/proxy/healthz' % node['metadata']['name'])
+        assert a.status == 200 and a.ended, (a.status, a.body)
+        path, body = '/api/v1/nodes/%s:%d/proxy/x' % (node['metadata']['name'], server.server_port), os.urandom(100000)
+        while 4 not in h.settings:
+            h.take()
+        for more in ((), (('content-length', '100000'),)):
+            a = h.answer(h.ask('POST', path, body, ('cookie', 'a=1'), ('cookie', 'b=2'), *more))
+            assert a.status == 200 and a.body == body, (a.status, a.code, a.body[:200])
+        server.shutdown()
+        server.server_close()
+        assert h.answer(h.ask('POST', path, b'x')).status == 503
 
 
 def compressed(c):
@@ -329,5 +369,5 @@ def restarts_lose_nothing(c):
 
 
 if __name__ == '__main__':
-    main([requests, an_expectation, bodies_of_size, compressed, streams_by_the_thousand, more_streams_than_there_may_be, floods, a_head_without_end,
+    main([requests, an_expectation, bodies_of_size, through_a_proxy, compressed, streams_by_the_thousand, more_streams_than_there_may_be, floods, a_head_without_end,
           windows_that_stay_shut, a_watch_that_is_not_read, restarts_lose_nothing], port=16491, cluster=Attacked)
