@@ -309,8 +309,8 @@ static void add_union(struct strbuf *b, const struct type *t)
         strbuf_addf(b, "\"discriminator\":\"%s\",", u->discriminator);
     strbuf_addz(b, "\"fields-to-discriminateBy\":{");
     bool first = true;
-    for (uint16_t i = 0; i < t->nfields; i++) {
-        struct str name = t->fields[i].name->s;
+    type_fields_each (f, t) {
+        struct str name = f->name->s;
         if (u->discriminator && str_eqz(name, u->discriminator))
             continue;
         strbuf_addf(b, "%s\"" STR_FMT "\":\"%c" STR_FMT "\"", first ? "" : ",", STR_ARG(name), name.p[0] - 'a' + 'A',
