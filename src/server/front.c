@@ -364,7 +364,8 @@ static bool exchange_prepare(struct exchange *x, const struct path_info *p)
     struct request *r = &x->r;
     if (!front_find_kind(r, x->http, p))
         return false;
-    r->user_agent = http_header(&x->http->headers, S("User-Agent"));
+    struct str agent = http_header(&x->http->headers, S("User-Agent"));
+    r->user_agent = agent.p ? agent : S("");
     if (x->http->unread)
         return fail_plain(r, 413, "the body is larger than what is read of somebody without a name");
     if (nodeproxy_connects(r)) /* bodies and forms are a matter between the client and the node */

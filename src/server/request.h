@@ -113,8 +113,8 @@ struct request {
     const struct subresource *sub_row;   /* NULL: none */
     struct str group, version, resource; /* resource: plural */
     struct str ns, name, sub;            /* sub: "status" ...; "" none */
-    struct str user_agent;               /* whose first word writes where no fieldManager is said; "": nobody's */
-    struct str path;                     /* as asked; where verb is 0 authorization looks at it */
+    struct str user_agent; /* its first word writes where no fieldManager is said; p NULL: of the server */
+    struct str path;       /* as asked; where verb is 0 authorization looks at it */
     struct request_options options;
     const struct kind *body_kind; /* of the body of a subresource, where it has one; NULL: kind */
     const struct val *body;       /* decoded by type; a patch untyped; NULL: none */

@@ -59,8 +59,8 @@ struct managing managing_of(struct write *w, const struct type *type, struct str
                          .was = was,
                          .now = clock_real() / NS_PER_S,
                          .versions = &v->base};
-    if (!g.manager.n)
-        g.manager = agent_name(&r->arena, r->user_agent);
+    if (!g.manager.n) /* what the server writes of itself comes without one */
+        g.manager = r->user_agent.p ? agent_name(&r->arena, r->user_agent) : S("kube-apiserver");
     return g;
 }
 
