@@ -14,7 +14,8 @@ static const char *const expressions[] = {
     "!isQuantity(s) || !quantity(s).isLessThan(quantity('1e27')) || !quantity(s).isGreaterThan(quantity('-1e27')) || "
     "(quantity(s) == quantity(s) && quantity(s).compareTo(quantity(s).add(0)) == 0)",
     "!isQuantity(s) || !quantity(s).isInteger() || quantity(s).asInteger() < 0 == (sign(quantity(s)) < 0)",
-    "!isURL(s) || s.contains('#') || url(s).getQuery().size() >= 0 && url(s).getEscapedPath().size() >= 0",
+    "!isURL(s) || s.contains('#') || s.startsWith('//') || url(s).getQuery().size() >= 0 && "
+    "url(s).getEscapedPath().size() >= 0",
     "s.split('').join() == s && s.split(' ').join(' ') == s && s.replace('a', 'b', 0) == s",
     "s.indexOf('a') < 0 || s.substring(s.indexOf('a')).startsWith('a') && s.lastIndexOf('a') >= s.indexOf('a')",
     "s.lowerAscii().upperAscii() == s.upperAscii() && s.trim().trim() == s.trim() && s.charAt(s.size()) == ''",
