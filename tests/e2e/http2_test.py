@@ -277,7 +277,7 @@ def windows_that_stay_shut(c):
         asked = [h.ask('GET', CM) for _ in range(1000)]
         eventually('answers wait', lambda: metric(c, 'wherry_http_queued_bytes') > 1 << 20)
         for _ in range(20):
-            assert metric(c, 'wherry_http_queued_bytes') < 28 << 20, metric(c, 'wherry_http_queued_bytes')
+            assert metric(c, 'wherry_http_queued_bytes') < 64 << 20, metric(c, 'wherry_http_queued_bytes')    # of 3 GB; some had begun
             time.sleep(0.05)
         if SLOW == 1:
             assert resident(c) < before + (100 << 20), (before >> 20, resident(c) >> 20)
