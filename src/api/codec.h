@@ -69,5 +69,6 @@ void pb_wrap(struct strbuf *b, struct str api_version, struct str kind, struct s
 /* The same around so many bytes that follow in between. */
 void pb_wrap_begin(struct strbuf *b, struct str api_version, struct str kind, size_t raw);
 void pb_wrap_end(struct strbuf *b);
-/* Declared defaults (field_extra.dflt) only; kind_default (rules.h) sets these and the hand-written ones. */
+/* Declared defaults (field_extra.dflt) only, of any type: tests look at them alone. kind_default (rules.h) sets these
+ * and the hand-written ones. */
 void type_default(struct arena *a, const struct type *t, struct val *v);

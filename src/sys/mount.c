@@ -47,59 +47,6 @@ static bool option_set(int fs, const char *key, const char *value, const char *w
     return fsconfig(fs, FSCONFIG_SET_STRING, key, value, 0) == 0 || fs_failed(fs, what, to, err);
 }
 
-bool mount_bind(const char *from, const char *to, int flags, struct err *err)
-{
-    unsigned deep = flags & MOUNT_RECURSIVE ? AT_RECURSIVE : 0;
-    AUTO(fd_close) int tree = open_tree(AT_FDCWD, from, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | deep);
-    if (tree < 0)
-        return err_errno(err, "mount %s at %s: open the source", from, to);
-    struct mount_attr attr = {.attr_set = attributes_of(flags)};
-    if (attr.attr_set && mount_setattr(tree, "", AT_EMPTY_PATH | deep, &attr, sizeof attr) < 0)
-        return err_errno(err, "mount %s at %s: set attributes", from, to);
-    if (fault("mount", EIO) || move_mount(tree, "", AT_FDCWD, to, MOVE_MOUNT_F_EMPTY_PATH) < 0)
-        return err_errno(err, "mount %s at %s", from, to);
-    return true;
-}
-
-/* Layers one by one (lowerdir+, since 6.5), or joined by colons. */
-static bool overlay_lower(int fs, const char *const *lower, size_t n, const char *to, struct err *err)
-{
-    size_t i = 0;
-    while (i < n && fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir+", lower[i], 0) == 0)
-        i++;
-    if (i == n)
-        return true;
-    if (i > 0 || errno != EINVAL)
-        return err_errno(err, "mount overlay at %s: layer %s", to, lower[i]);
-    AUTO(strbuf_fini) struct strbuf all = STRBUF(1 << 20);
-    for (i = 0; i < n; i++) {
-        for (const char *c = lower[i]; *c; c++) {
-            if (*c == ':' || *c == '\\')
-                strbuf_addc(&all, '\\');
-            strbuf_addc(&all, *c);
-        }
-        if (i + 1 < n)
-            strbuf_addc(&all, ':');
-    }
-    return option_set(fs, "lowerdir", all.p, "overlay", to, err);
-}
-
-bool mount_overlay(const char *const *lower, size_t nlower, const char *upper, const char *work, const char *to,
-                   int flags, struct err *err)
-{
-    if (nlower == 0 || nlower > 500)
-        return err_set(err, E_INVALID, "mount overlay at %s: %zu layers, want 1 to 500", to, nlower);
-    AUTO(fd_close) int fs = fsopen("overlay", FSOPEN_CLOEXEC);
-    if (fs < 0)
-        return err_errno(err, "mount overlay at %s: fsopen", to);
-    if (!overlay_lower(fs, lower, nlower, to, err))
-        return false;
-    if (upper && (!option_set(fs, "upperdir", upper, "overlay", to, err) ||
-                  !option_set(fs, "workdir", work, "overlay", to, err)))
-        return false;
-    return option_set(fs, "source", "overlay", "overlay", to, err) && mount_attach(fs, flags, "overlay", to, err);
-}
-
 bool mount_tmpfs(const char *to, uint64_t size, unsigned mode, int flags, struct err *err)
 {
     AUTO(fd_close) int fs = fsopen("tmpfs", FSOPEN_CLOEXEC);
@@ -112,14 +59,6 @@ bool mount_tmpfs(const char *to, uint64_t size, unsigned mode, int flags, struct
     (void)snprintf(text, sizeof text, "%o", mode);
     return option_set(fs, "mode", text, "tmpfs", to, err) && option_set(fs, "source", "tmpfs", "tmpfs", to, err) &&
            mount_attach(fs, flags, "tmpfs", to, err);
-}
-
-bool mount_private(const char *at, struct err *err)
-{
-    struct mount_attr attr = {.propagation = MS_PRIVATE};
-    if (mount_setattr(AT_FDCWD, at, AT_RECURSIVE, &attr, sizeof attr) < 0)
-        return err_errno(err, "make the mounts at %s private", at);
-    return true;
 }
 
 bool mount_remove(const char *at, struct err *err)

@@ -1,17 +1,12 @@
-/* mount.h - mounts by the new mount interface (fsopen, fsconfig, open_tree, move_mount), whose options have no length
- * limit and whose errors have words. Blocking, for jobs; needs CAP_SYS_ADMIN. */
+/* mount.h - mounts by the new mount interface (fsopen, fsconfig, move_mount), whose errors have words. Blocking, for
+ * jobs; needs CAP_SYS_ADMIN. */
 #pragma once
 #include "base/err.h"
 
-enum { MOUNT_RO = 1, MOUNT_NOSUID = 2, MOUNT_NODEV = 4, MOUNT_NOEXEC = 8, MOUNT_RECURSIVE = 16 };
-MUST_USE bool mount_bind(const char *from, const char *to, int flags, struct err *err);
-/* lower: upmost first, 1 to 500; upper and work NULL: read-only. */
-MUST_USE bool mount_overlay(const char *const *lower, size_t nlower, const char *upper, const char *work,
-                            const char *to, int flags, struct err *err);
+enum { MOUNT_RO = 1, MOUNT_NOSUID = 2, MOUNT_NODEV = 4, MOUNT_NOEXEC = 8 };
 MUST_USE bool mount_tmpfs(const char *to, uint64_t size, unsigned mode, int flags,
-                          struct err *err);                   /* size 0: half of memory */
-MUST_USE bool mount_private(const char *at, struct err *err); /* nothing is propagated, recursively */
-MUST_USE bool mount_remove(const char *at, struct err *err);  /* the top one, lazily (MNT_DETACH); none is fine */
+                          struct err *err);                  /* size 0: half of memory */
+MUST_USE bool mount_remove(const char *at, struct err *err); /* the top one, lazily (MNT_DETACH); none is fine */
 bool mount_is_point(const char *at);
 /* Whether the mount that `fd` lies on passes on what is mounted in it (is a peer of others, or may get some). */
 bool mount_is_shared(int fd);
