@@ -15,6 +15,7 @@ description: a Deployment with what it needs
 replicas: 1
 greeting: Hello
 password: geheim
+image: %(image)s
 ''',
     'templates/_names.tpl': '''{{- define "plain.labels" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
@@ -60,7 +61,7 @@ spec:
       serviceAccountName: {{ .Release.Name }}
       containers:
       - name: web
-        image: %(image)s
+        image: {{ .Values.image }}
         ports: [{name: http, containerPort: 8080}]
         env:
         - {name: GREETING, valueFrom: {configMapKeyRef: {name: {{ .Release.Name }}, key: greeting}}}
@@ -149,7 +150,7 @@ def release_secrets(c):
 
 
 def a_chart_that_never_is_ready(c):
-    p = subprocess.run([c.bin + '/helm', 'upgrade', 'shop', chart(c, '1.1.0'), '-n', 'apps', '--set', 'replicas=2,greeting=null', '--wait',
+    p = subprocess.run([c.bin + '/helm', 'upgrade', 'shop', chart(c, '1.1.0'), '-n', 'apps', '--set', 'replicas=2,image=wherry.dev/none:1', '--wait',
                         '--timeout', '4s'], env=c.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
     assert p.returncode != 0, p
     assert history(c)[-1] == (3, 'failed'), history(c)
