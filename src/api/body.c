@@ -141,6 +141,28 @@ bool body_fits(struct str json, struct str kind, struct err *err)
     return json.n < 2 * most || json_values(json) <= most || too_many(kind, err);
 }
 
+/* An instance of a definition, which upstream reads without a table: it must say what it is, and of what kind it is
+ * is left to its rules. */
+static bool custom_decode(struct arena *a, enum body_format format, struct str body, struct str text,
+                          const struct body_expected *e, struct val *out, struct decode_notes *notes, struct err *err)
+{
+    struct str api_version, kind;
+    if (format == BODY_PROTOBUF)
+        return err_set(err, E_BAD_REQUEST, "the body of a " STR_FMT " has no protobuf form", STR_ARG(e->kind));
+    if (!json_type_meta(a, text, &api_version, &kind, err))
+        return body_unrecognized(body, e, err);
+    if (!kind.n) {
+        (void)err_set(err, E_BAD_REQUEST, "Object 'Kind' is missing in '" STR_FMT "'", STR_ARG(text));
+        return body_unrecognized(body, e, err);
+    }
+    if (!str_eq(api_version, e->api_version))
+        return err_set(err, E_BAD_REQUEST,
+                       "the API version in the data (" STR_FMT ") does not match the expected API version (" STR_FMT
+                       ")",
+                       STR_ARG(api_version), STR_ARG(e->api_version));
+    return type_decode_json(a, e->type, text, out, notes, err);
+}
+
 bool body_decode(struct arena *a, enum body_format format, struct str body, const struct body_expected *e,
                  struct val *out, struct decode_notes *notes, struct err *err)
 {
@@ -155,6 +177,8 @@ bool body_decode(struct arena *a, enum body_format format, struct str body, cons
     }
     if (format != BODY_PROTOBUF && !body_fits(text, e->kind, err))
         return false;
+    if (e->type->loose)
+        return custom_decode(a, format, body, text, e, out, notes, err);
     if (!read_meta(a, format, text, e, &f, &raw, err))
         return body_unrecognized(body, e, err);
     const struct type *t = root_type_find(f.api_version, f.kind);

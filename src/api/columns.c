@@ -8,10 +8,11 @@
  * scripts read them; the descriptions are our own.
  *
  * Costs: a call for each cell and a walk over some 55 rows for each object; texts live in the caller's arena, and
- * nothing is kept from one object to the next. Not here: sorting, hiding of wide columns (the client does both), and
- * columns that a CustomResourceDefinition declares.
+ * nothing is kept from one object to the next. Columns that a definition declares
+ * are made with its kinds (custom.c). Not here: sorting, hiding of wide columns (the client does both).
  */
 #include "api/columns_int.h"
+#include "api/custom.h"
 #include "api/strategy.h"
 
 #define C(name, type, text_, priority, ...)                                                                          \
@@ -335,6 +336,10 @@ const struct column *columns_of(const struct kind *k, size_t *n)
             *n = tables[i].n;
             return tables[i].columns;
         }
+    if (k->custom) {
+        *n = k->custom->ncolumns;
+        return k->custom->columns;
+    }
     *n = k->live ? countof(table_live) : countof(table_other);
     return k->live ? table_live : table_other;
 }
@@ -346,7 +351,9 @@ void columns_row(struct arena *a, const struct kind *k, const struct val *tree, 
     struct column_source source = {a, tree, now};
     *cells = val_list();
     for (size_t i = 0; i < n; i++)
-        val_add(a, cells, columns[i].cell(&source, columns[i].path));
+        val_add(a, cells,
+                columns[i].cell ? columns[i].cell(&source, columns[i].path)
+                                : custom_cell(a, k->custom, i, tree, now));
     if (k == K(IPAddress)) /* upstream's rows have an age that no column declares */
         val_add(a, cells, cell_age(&source, "metadata.creationTimestamp"));
 }

@@ -4074,275 +4074,275 @@ static const struct subresource subs_PriorityLevelConfiguration[] = {
 const struct kind kind_Binding = {
     S_INIT(""), S_INIT("v1"), S_INIT("Binding"), S_INIT(""), S_INIT("bindings"), S_INIT("binding"), S_INIT("v1"),
     NULL, NULL, NULL, true, VERB_CREATE,
-    &type_core_v1_Binding, NULL, NULL, 0, &kind_Binding, 0, NULL, NULL};
+    &type_core_v1_Binding, NULL, NULL, 0, &kind_Binding, 0, NULL, NULL, NULL};
 const struct kind kind_ComponentStatus = {
     S_INIT(""), S_INIT("v1"), S_INIT("ComponentStatus"), S_INIT("ComponentStatusList"), S_INIT("componentstatuses"), S_INIT("componentstatus"), S_INIT("v1"),
     values_67, NULL, NULL, false, VERB_GET | VERB_LIST,
-    &type_core_v1_ComponentStatus, &type_core_v1_ComponentStatusList, NULL, 0, &kind_ComponentStatus, 1, NULL, NULL};
+    &type_core_v1_ComponentStatus, &type_core_v1_ComponentStatusList, NULL, 0, &kind_ComponentStatus, 1, NULL, NULL, NULL};
 const struct kind kind_ConfigMap = {
     S_INIT(""), S_INIT("v1"), S_INIT("ConfigMap"), S_INIT("ConfigMapList"), S_INIT("configmaps"), S_INIT("configmap"), S_INIT("v1"),
     values_68, NULL, "qFsyl6wFWjQ=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_core_v1_ConfigMap, &type_core_v1_ConfigMapList, NULL, 0, &kind_ConfigMap, 2, NULL, NULL};
+    &type_core_v1_ConfigMap, &type_core_v1_ConfigMapList, NULL, 0, &kind_ConfigMap, 2, NULL, NULL, NULL};
 const struct kind kind_Endpoints = {
     S_INIT(""), S_INIT("v1"), S_INIT("Endpoints"), S_INIT("EndpointsList"), S_INIT("endpoints"), S_INIT("endpoints"), S_INIT("v1"),
     values_69, NULL, "fWeeMqaN/OA=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_core_v1_Endpoints, &type_core_v1_EndpointsList, NULL, 0, &kind_Endpoints, 3, NULL, NULL};
+    &type_core_v1_Endpoints, &type_core_v1_EndpointsList, NULL, 0, &kind_Endpoints, 3, NULL, NULL, NULL};
 const struct kind kind_Event = {
     S_INIT(""), S_INIT("v1"), S_INIT("Event"), S_INIT("EventList"), S_INIT("events"), S_INIT("event"), S_INIT("v1"),
     values_70, NULL, "r2yiGXH7wu8=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_core_v1_Event, &type_core_v1_EventList, NULL, 0, &kind_Event, 4, NULL, NULL};
+    &type_core_v1_Event, &type_core_v1_EventList, NULL, 0, &kind_Event, 4, NULL, NULL, NULL};
 const struct kind kind_LimitRange = {
     S_INIT(""), S_INIT("v1"), S_INIT("LimitRange"), S_INIT("LimitRangeList"), S_INIT("limitranges"), S_INIT("limitrange"), S_INIT("v1"),
     values_71, NULL, "EBKMFVe6cwo=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_core_v1_LimitRange, &type_core_v1_LimitRangeList, NULL, 0, &kind_LimitRange, 5, NULL, NULL};
+    &type_core_v1_LimitRange, &type_core_v1_LimitRangeList, NULL, 0, &kind_LimitRange, 5, NULL, NULL, NULL};
 const struct kind kind_Namespace = {
     S_INIT(""), S_INIT("v1"), S_INIT("Namespace"), S_INIT("NamespaceList"), S_INIT("namespaces"), S_INIT("namespace"), S_INIT("v1"),
     values_72, NULL, "Q3oi5N2YM8M=", false, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE,
-    &type_core_v1_Namespace, &type_core_v1_NamespaceList, subs_Namespace, 2, &kind_Namespace, 6, NULL, NULL};
+    &type_core_v1_Namespace, &type_core_v1_NamespaceList, subs_Namespace, 2, &kind_Namespace, 6, NULL, NULL, NULL};
 const struct kind kind_Node = {
     S_INIT(""), S_INIT("v1"), S_INIT("Node"), S_INIT("NodeList"), S_INIT("nodes"), S_INIT("node"), S_INIT("v1"),
     values_73, NULL, "XwShjMxG9Fs=", false, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_core_v1_Node, &type_core_v1_NodeList, subs_Node, 2, &kind_Node, 7, NULL, NULL};
+    &type_core_v1_Node, &type_core_v1_NodeList, subs_Node, 2, &kind_Node, 7, NULL, NULL, NULL};
 const struct kind kind_PersistentVolumeClaim = {
     S_INIT(""), S_INIT("v1"), S_INIT("PersistentVolumeClaim"), S_INIT("PersistentVolumeClaimList"), S_INIT("persistentvolumeclaims"), S_INIT("persistentvolumeclaim"), S_INIT("v1"),
     values_74, NULL, "QWTyNDq0dC4=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_core_v1_PersistentVolumeClaim, &type_core_v1_PersistentVolumeClaimList, subs_PersistentVolumeClaim, 1, &kind_PersistentVolumeClaim, 8, NULL, NULL};
+    &type_core_v1_PersistentVolumeClaim, &type_core_v1_PersistentVolumeClaimList, subs_PersistentVolumeClaim, 1, &kind_PersistentVolumeClaim, 8, NULL, NULL, NULL};
 const struct kind kind_PersistentVolume = {
     S_INIT(""), S_INIT("v1"), S_INIT("PersistentVolume"), S_INIT("PersistentVolumeList"), S_INIT("persistentvolumes"), S_INIT("persistentvolume"), S_INIT("v1"),
     values_75, NULL, "HN/zwEC+JgM=", false, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_core_v1_PersistentVolume, &type_core_v1_PersistentVolumeList, subs_PersistentVolume, 1, &kind_PersistentVolume, 9, NULL, NULL};
+    &type_core_v1_PersistentVolume, &type_core_v1_PersistentVolumeList, subs_PersistentVolume, 1, &kind_PersistentVolume, 9, NULL, NULL, NULL};
 const struct kind kind_Pod = {
     S_INIT(""), S_INIT("v1"), S_INIT("Pod"), S_INIT("PodList"), S_INIT("pods"), S_INIT("pod"), S_INIT("v1"),
     values_76, values_77, "xPOwRZ+Yhw8=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_core_v1_Pod, &type_core_v1_PodList, subs_Pod, 10, &kind_Pod, 10, NULL, NULL};
+    &type_core_v1_Pod, &type_core_v1_PodList, subs_Pod, 10, &kind_Pod, 10, NULL, NULL, NULL};
 const struct kind kind_PodTemplate = {
     S_INIT(""), S_INIT("v1"), S_INIT("PodTemplate"), S_INIT("PodTemplateList"), S_INIT("podtemplates"), S_INIT("podtemplate"), S_INIT("v1"),
     NULL, NULL, "LIXB2x4IFpk=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_core_v1_PodTemplate, &type_core_v1_PodTemplateList, NULL, 0, &kind_PodTemplate, 11, NULL, NULL};
+    &type_core_v1_PodTemplate, &type_core_v1_PodTemplateList, NULL, 0, &kind_PodTemplate, 11, NULL, NULL, NULL};
 const struct kind kind_ReplicationController = {
     S_INIT(""), S_INIT("v1"), S_INIT("ReplicationController"), S_INIT("ReplicationControllerList"), S_INIT("replicationcontrollers"), S_INIT("replicationcontroller"), S_INIT("v1"),
     values_78, values_77, "Jond2If31h0=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_core_v1_ReplicationController, &type_core_v1_ReplicationControllerList, subs_ReplicationController, 2, &kind_ReplicationController, 12, NULL, NULL};
+    &type_core_v1_ReplicationController, &type_core_v1_ReplicationControllerList, subs_ReplicationController, 2, &kind_ReplicationController, 12, NULL, NULL, NULL};
 const struct kind kind_ResourceQuota = {
     S_INIT(""), S_INIT("v1"), S_INIT("ResourceQuota"), S_INIT("ResourceQuotaList"), S_INIT("resourcequotas"), S_INIT("resourcequota"), S_INIT("v1"),
     values_79, NULL, "8uhSgffRX6w=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_core_v1_ResourceQuota, &type_core_v1_ResourceQuotaList, subs_ResourceQuota, 1, &kind_ResourceQuota, 13, NULL, NULL};
+    &type_core_v1_ResourceQuota, &type_core_v1_ResourceQuotaList, subs_ResourceQuota, 1, &kind_ResourceQuota, 13, NULL, NULL, NULL};
 const struct kind kind_Secret = {
     S_INIT(""), S_INIT("v1"), S_INIT("Secret"), S_INIT("SecretList"), S_INIT("secrets"), S_INIT("secret"), S_INIT("v1"),
     NULL, NULL, "S6u1pOWzb84=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_core_v1_Secret, &type_core_v1_SecretList, NULL, 0, &kind_Secret, 14, NULL, NULL};
+    &type_core_v1_Secret, &type_core_v1_SecretList, NULL, 0, &kind_Secret, 14, NULL, NULL, NULL};
 const struct kind kind_ServiceAccount = {
     S_INIT(""), S_INIT("v1"), S_INIT("ServiceAccount"), S_INIT("ServiceAccountList"), S_INIT("serviceaccounts"), S_INIT("serviceaccount"), S_INIT("v1"),
     values_80, NULL, "pbx9ZvyFpBE=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_core_v1_ServiceAccount, &type_core_v1_ServiceAccountList, subs_ServiceAccount, 1, &kind_ServiceAccount, 15, NULL, NULL};
+    &type_core_v1_ServiceAccount, &type_core_v1_ServiceAccountList, subs_ServiceAccount, 1, &kind_ServiceAccount, 15, NULL, NULL, NULL};
 const struct kind kind_Service = {
     S_INIT(""), S_INIT("v1"), S_INIT("Service"), S_INIT("ServiceList"), S_INIT("services"), S_INIT("service"), S_INIT("v1"),
     values_81, values_77, "0/CO1lhkEBI=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_core_v1_Service, &type_core_v1_ServiceList, subs_Service, 2, &kind_Service, 16, NULL, NULL};
+    &type_core_v1_Service, &type_core_v1_ServiceList, subs_Service, 2, &kind_Service, 16, NULL, NULL, NULL};
 const struct kind kind_APIService = {
     S_INIT("apiregistration.k8s.io"), S_INIT("v1"), S_INIT("APIService"), S_INIT("APIServiceList"), S_INIT("apiservices"), S_INIT("apiservice"), S_INIT("apiregistration.k8s.io/v1"),
     NULL, values_82, "InPBPD7+PqM=", false, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_apiregistration_v1_APIService, &type_apiregistration_v1_APIServiceList, subs_APIService, 1, &kind_APIService, 17, NULL, NULL};
+    &type_apiregistration_v1_APIService, &type_apiregistration_v1_APIServiceList, subs_APIService, 1, &kind_APIService, 17, NULL, NULL, NULL};
 const struct kind kind_ControllerRevision = {
     S_INIT("apps"), S_INIT("v1"), S_INIT("ControllerRevision"), S_INIT("ControllerRevisionList"), S_INIT("controllerrevisions"), S_INIT("controllerrevision"), S_INIT("apps/v1"),
     NULL, NULL, "85nkx63pcBU=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_apps_v1_ControllerRevision, &type_apps_v1_ControllerRevisionList, NULL, 0, &kind_ControllerRevision, 18, NULL, NULL};
+    &type_apps_v1_ControllerRevision, &type_apps_v1_ControllerRevisionList, NULL, 0, &kind_ControllerRevision, 18, NULL, NULL, NULL};
 const struct kind kind_DaemonSet = {
     S_INIT("apps"), S_INIT("v1"), S_INIT("DaemonSet"), S_INIT("DaemonSetList"), S_INIT("daemonsets"), S_INIT("daemonset"), S_INIT("apps/v1"),
     values_83, values_77, "dd7pWHUlMKQ=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_apps_v1_DaemonSet, &type_apps_v1_DaemonSetList, subs_DaemonSet, 1, &kind_DaemonSet, 19, NULL, NULL};
+    &type_apps_v1_DaemonSet, &type_apps_v1_DaemonSetList, subs_DaemonSet, 1, &kind_DaemonSet, 19, NULL, NULL, NULL};
 const struct kind kind_Deployment = {
     S_INIT("apps"), S_INIT("v1"), S_INIT("Deployment"), S_INIT("DeploymentList"), S_INIT("deployments"), S_INIT("deployment"), S_INIT("apps/v1"),
     values_84, values_77, "8aSe+NMegvE=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_apps_v1_Deployment, &type_apps_v1_DeploymentList, subs_Deployment, 2, &kind_Deployment, 20, NULL, NULL};
+    &type_apps_v1_Deployment, &type_apps_v1_DeploymentList, subs_Deployment, 2, &kind_Deployment, 20, NULL, NULL, NULL};
 const struct kind kind_ReplicaSet = {
     S_INIT("apps"), S_INIT("v1"), S_INIT("ReplicaSet"), S_INIT("ReplicaSetList"), S_INIT("replicasets"), S_INIT("replicaset"), S_INIT("apps/v1"),
     values_85, values_77, "P1RzHs8/mWQ=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_apps_v1_ReplicaSet, &type_apps_v1_ReplicaSetList, subs_ReplicaSet, 2, &kind_ReplicaSet, 21, NULL, NULL};
+    &type_apps_v1_ReplicaSet, &type_apps_v1_ReplicaSetList, subs_ReplicaSet, 2, &kind_ReplicaSet, 21, NULL, NULL, NULL};
 const struct kind kind_StatefulSet = {
     S_INIT("apps"), S_INIT("v1"), S_INIT("StatefulSet"), S_INIT("StatefulSetList"), S_INIT("statefulsets"), S_INIT("statefulset"), S_INIT("apps/v1"),
     values_86, values_77, "H+vl74LkKdo=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_apps_v1_StatefulSet, &type_apps_v1_StatefulSetList, subs_StatefulSet, 2, &kind_StatefulSet, 22, NULL, NULL};
+    &type_apps_v1_StatefulSet, &type_apps_v1_StatefulSetList, subs_StatefulSet, 2, &kind_StatefulSet, 22, NULL, NULL, NULL};
 const struct kind kind_events_k8s_io_Event = {
     S_INIT("events.k8s.io"), S_INIT("v1"), S_INIT("Event"), S_INIT("EventList"), S_INIT("events"), S_INIT("event"), S_INIT("events.k8s.io/v1"),
     values_70, NULL, "r2yiGXH7wu8=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_events_v1_Event, &type_events_v1_EventList, NULL, 0, &kind_Event, 23, NULL, NULL};
+    &type_events_v1_Event, &type_events_v1_EventList, NULL, 0, &kind_Event, 23, NULL, NULL, NULL};
 const struct kind kind_SelfSubjectReview = {
     S_INIT("authentication.k8s.io"), S_INIT("v1"), S_INIT("SelfSubjectReview"), S_INIT(""), S_INIT("selfsubjectreviews"), S_INIT("selfsubjectreview"), S_INIT("authentication.k8s.io/v1"),
     NULL, NULL, NULL, false, VERB_CREATE,
-    &type_authentication_v1_SelfSubjectReview, NULL, NULL, 0, &kind_SelfSubjectReview, 24, NULL, NULL};
+    &type_authentication_v1_SelfSubjectReview, NULL, NULL, 0, &kind_SelfSubjectReview, 24, NULL, NULL, NULL};
 const struct kind kind_TokenReview = {
     S_INIT("authentication.k8s.io"), S_INIT("v1"), S_INIT("TokenReview"), S_INIT(""), S_INIT("tokenreviews"), S_INIT("tokenreview"), S_INIT("authentication.k8s.io/v1"),
     NULL, NULL, NULL, false, VERB_CREATE,
-    &type_authentication_v1_TokenReview, NULL, NULL, 0, &kind_TokenReview, 25, NULL, NULL};
+    &type_authentication_v1_TokenReview, NULL, NULL, 0, &kind_TokenReview, 25, NULL, NULL, NULL};
 const struct kind kind_LocalSubjectAccessReview = {
     S_INIT("authorization.k8s.io"), S_INIT("v1"), S_INIT("LocalSubjectAccessReview"), S_INIT(""), S_INIT("localsubjectaccessreviews"), S_INIT("localsubjectaccessreview"), S_INIT("authorization.k8s.io/v1"),
     NULL, NULL, NULL, true, VERB_CREATE,
-    &type_authorization_v1_LocalSubjectAccessReview, NULL, NULL, 0, &kind_LocalSubjectAccessReview, 26, NULL, NULL};
+    &type_authorization_v1_LocalSubjectAccessReview, NULL, NULL, 0, &kind_LocalSubjectAccessReview, 26, NULL, NULL, NULL};
 const struct kind kind_SelfSubjectAccessReview = {
     S_INIT("authorization.k8s.io"), S_INIT("v1"), S_INIT("SelfSubjectAccessReview"), S_INIT(""), S_INIT("selfsubjectaccessreviews"), S_INIT("selfsubjectaccessreview"), S_INIT("authorization.k8s.io/v1"),
     NULL, NULL, NULL, false, VERB_CREATE,
-    &type_authorization_v1_SelfSubjectAccessReview, NULL, NULL, 0, &kind_SelfSubjectAccessReview, 27, NULL, NULL};
+    &type_authorization_v1_SelfSubjectAccessReview, NULL, NULL, 0, &kind_SelfSubjectAccessReview, 27, NULL, NULL, NULL};
 const struct kind kind_SelfSubjectRulesReview = {
     S_INIT("authorization.k8s.io"), S_INIT("v1"), S_INIT("SelfSubjectRulesReview"), S_INIT(""), S_INIT("selfsubjectrulesreviews"), S_INIT("selfsubjectrulesreview"), S_INIT("authorization.k8s.io/v1"),
     NULL, NULL, NULL, false, VERB_CREATE,
-    &type_authorization_v1_SelfSubjectRulesReview, NULL, NULL, 0, &kind_SelfSubjectRulesReview, 28, NULL, NULL};
+    &type_authorization_v1_SelfSubjectRulesReview, NULL, NULL, 0, &kind_SelfSubjectRulesReview, 28, NULL, NULL, NULL};
 const struct kind kind_SubjectAccessReview = {
     S_INIT("authorization.k8s.io"), S_INIT("v1"), S_INIT("SubjectAccessReview"), S_INIT(""), S_INIT("subjectaccessreviews"), S_INIT("subjectaccessreview"), S_INIT("authorization.k8s.io/v1"),
     NULL, NULL, NULL, false, VERB_CREATE,
-    &type_authorization_v1_SubjectAccessReview, NULL, NULL, 0, &kind_SubjectAccessReview, 29, NULL, NULL};
+    &type_authorization_v1_SubjectAccessReview, NULL, NULL, 0, &kind_SubjectAccessReview, 29, NULL, NULL, NULL};
 const struct kind kind_HorizontalPodAutoscaler = {
     S_INIT("autoscaling"), S_INIT("v2"), S_INIT("HorizontalPodAutoscaler"), S_INIT("HorizontalPodAutoscalerList"), S_INIT("horizontalpodautoscalers"), S_INIT("horizontalpodautoscaler"), S_INIT("autoscaling/v2"),
     values_87, values_77, "qwQve8ut294=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_autoscaling_v2_HorizontalPodAutoscaler, &type_autoscaling_v2_HorizontalPodAutoscalerList, subs_HorizontalPodAutoscaler, 1, &kind_HorizontalPodAutoscaler, 30, NULL, NULL};
+    &type_autoscaling_v2_HorizontalPodAutoscaler, &type_autoscaling_v2_HorizontalPodAutoscalerList, subs_HorizontalPodAutoscaler, 1, &kind_HorizontalPodAutoscaler, 30, NULL, NULL, NULL};
 const struct kind kind_autoscaling_v1_HorizontalPodAutoscaler = {
     S_INIT("autoscaling"), S_INIT("v1"), S_INIT("HorizontalPodAutoscaler"), S_INIT("HorizontalPodAutoscalerList"), S_INIT("horizontalpodautoscalers"), S_INIT("horizontalpodautoscaler"), S_INIT("autoscaling/v1"),
     values_87, values_77, "qwQve8ut294=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_autoscaling_v1_HorizontalPodAutoscaler, &type_autoscaling_v1_HorizontalPodAutoscalerList, subs_autoscaling_v1_HorizontalPodAutoscaler, 1, &kind_HorizontalPodAutoscaler, 31, NULL, NULL};
+    &type_autoscaling_v1_HorizontalPodAutoscaler, &type_autoscaling_v1_HorizontalPodAutoscalerList, subs_autoscaling_v1_HorizontalPodAutoscaler, 1, &kind_HorizontalPodAutoscaler, 31, NULL, NULL, NULL};
 const struct kind kind_CronJob = {
     S_INIT("batch"), S_INIT("v1"), S_INIT("CronJob"), S_INIT("CronJobList"), S_INIT("cronjobs"), S_INIT("cronjob"), S_INIT("batch/v1"),
     values_88, values_77, "sd5LIXh4Fjs=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_batch_v1_CronJob, &type_batch_v1_CronJobList, subs_CronJob, 1, &kind_CronJob, 32, NULL, NULL};
+    &type_batch_v1_CronJob, &type_batch_v1_CronJobList, subs_CronJob, 1, &kind_CronJob, 32, NULL, NULL, NULL};
 const struct kind kind_Job = {
     S_INIT("batch"), S_INIT("v1"), S_INIT("Job"), S_INIT("JobList"), S_INIT("jobs"), S_INIT("job"), S_INIT("batch/v1"),
     NULL, values_77, "mudhfqk/qZY=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_batch_v1_Job, &type_batch_v1_JobList, subs_Job, 1, &kind_Job, 33, NULL, NULL};
+    &type_batch_v1_Job, &type_batch_v1_JobList, subs_Job, 1, &kind_Job, 33, NULL, NULL, NULL};
 const struct kind kind_CertificateSigningRequest = {
     S_INIT("certificates.k8s.io"), S_INIT("v1"), S_INIT("CertificateSigningRequest"), S_INIT("CertificateSigningRequestList"), S_INIT("certificatesigningrequests"), S_INIT("certificatesigningrequest"), S_INIT("certificates.k8s.io/v1"),
     values_89, NULL, "95fRKMXA+00=", false, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_certificates_v1_CertificateSigningRequest, &type_certificates_v1_CertificateSigningRequestList, subs_CertificateSigningRequest, 2, &kind_CertificateSigningRequest, 34, NULL, NULL};
+    &type_certificates_v1_CertificateSigningRequest, &type_certificates_v1_CertificateSigningRequestList, subs_CertificateSigningRequest, 2, &kind_CertificateSigningRequest, 34, NULL, NULL, NULL};
 const struct kind kind_IngressClass = {
     S_INIT("networking.k8s.io"), S_INIT("v1"), S_INIT("IngressClass"), S_INIT("IngressClassList"), S_INIT("ingressclasses"), S_INIT("ingressclass"), S_INIT("networking.k8s.io/v1"),
     NULL, NULL, "l/iqIbDgFyQ=", false, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_networking_v1_IngressClass, &type_networking_v1_IngressClassList, NULL, 0, &kind_IngressClass, 35, NULL, NULL};
+    &type_networking_v1_IngressClass, &type_networking_v1_IngressClassList, NULL, 0, &kind_IngressClass, 35, NULL, NULL, NULL};
 const struct kind kind_Ingress = {
     S_INIT("networking.k8s.io"), S_INIT("v1"), S_INIT("Ingress"), S_INIT("IngressList"), S_INIT("ingresses"), S_INIT("ingress"), S_INIT("networking.k8s.io/v1"),
     values_90, NULL, "39NQlfNR+bo=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_networking_v1_Ingress, &type_networking_v1_IngressList, subs_Ingress, 1, &kind_Ingress, 36, NULL, NULL};
+    &type_networking_v1_Ingress, &type_networking_v1_IngressList, subs_Ingress, 1, &kind_Ingress, 36, NULL, NULL, NULL};
 const struct kind kind_IPAddress = {
     S_INIT("networking.k8s.io"), S_INIT("v1"), S_INIT("IPAddress"), S_INIT("IPAddressList"), S_INIT("ipaddresses"), S_INIT("ipaddress"), S_INIT("networking.k8s.io/v1"),
     values_91, NULL, "3f/plJFChNE=", false, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_networking_v1_IPAddress, &type_networking_v1_IPAddressList, NULL, 0, &kind_IPAddress, 37, NULL, NULL};
+    &type_networking_v1_IPAddress, &type_networking_v1_IPAddressList, NULL, 0, &kind_IPAddress, 37, NULL, NULL, NULL};
 const struct kind kind_NetworkPolicy = {
     S_INIT("networking.k8s.io"), S_INIT("v1"), S_INIT("NetworkPolicy"), S_INIT("NetworkPolicyList"), S_INIT("networkpolicies"), S_INIT("networkpolicy"), S_INIT("networking.k8s.io/v1"),
     values_92, NULL, "YpfwF18m1G8=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_networking_v1_NetworkPolicy, &type_networking_v1_NetworkPolicyList, NULL, 0, &kind_NetworkPolicy, 38, NULL, NULL};
+    &type_networking_v1_NetworkPolicy, &type_networking_v1_NetworkPolicyList, NULL, 0, &kind_NetworkPolicy, 38, NULL, NULL, NULL};
 const struct kind kind_ServiceCIDR = {
     S_INIT("networking.k8s.io"), S_INIT("v1"), S_INIT("ServiceCIDR"), S_INIT("ServiceCIDRList"), S_INIT("servicecidrs"), S_INIT("servicecidr"), S_INIT("networking.k8s.io/v1"),
     NULL, NULL, "gNLvruQhW2g=", false, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_networking_v1_ServiceCIDR, &type_networking_v1_ServiceCIDRList, subs_ServiceCIDR, 1, &kind_ServiceCIDR, 39, NULL, NULL};
+    &type_networking_v1_ServiceCIDR, &type_networking_v1_ServiceCIDRList, subs_ServiceCIDR, 1, &kind_ServiceCIDR, 39, NULL, NULL, NULL};
 const struct kind kind_PodDisruptionBudget = {
     S_INIT("policy"), S_INIT("v1"), S_INIT("PodDisruptionBudget"), S_INIT("PodDisruptionBudgetList"), S_INIT("poddisruptionbudgets"), S_INIT("poddisruptionbudget"), S_INIT("policy/v1"),
     values_93, NULL, "EVWiDmWqyJw=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_policy_v1_PodDisruptionBudget, &type_policy_v1_PodDisruptionBudgetList, subs_PodDisruptionBudget, 1, &kind_PodDisruptionBudget, 40, NULL, NULL};
+    &type_policy_v1_PodDisruptionBudget, &type_policy_v1_PodDisruptionBudgetList, subs_PodDisruptionBudget, 1, &kind_PodDisruptionBudget, 40, NULL, NULL, NULL};
 const struct kind kind_ClusterRoleBinding = {
     S_INIT("rbac.authorization.k8s.io"), S_INIT("v1"), S_INIT("ClusterRoleBinding"), S_INIT("ClusterRoleBindingList"), S_INIT("clusterrolebindings"), S_INIT("clusterrolebinding"), S_INIT("rbac.authorization.k8s.io/v1"),
     NULL, NULL, "48tpQ8gZHFc=", false, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_rbac_v1_ClusterRoleBinding, &type_rbac_v1_ClusterRoleBindingList, NULL, 0, &kind_ClusterRoleBinding, 41, NULL, NULL};
+    &type_rbac_v1_ClusterRoleBinding, &type_rbac_v1_ClusterRoleBindingList, NULL, 0, &kind_ClusterRoleBinding, 41, NULL, NULL, NULL};
 const struct kind kind_ClusterRole = {
     S_INIT("rbac.authorization.k8s.io"), S_INIT("v1"), S_INIT("ClusterRole"), S_INIT("ClusterRoleList"), S_INIT("clusterroles"), S_INIT("clusterrole"), S_INIT("rbac.authorization.k8s.io/v1"),
     NULL, NULL, "bYE5ZWDrJ44=", false, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_rbac_v1_ClusterRole, &type_rbac_v1_ClusterRoleList, NULL, 0, &kind_ClusterRole, 42, NULL, NULL};
+    &type_rbac_v1_ClusterRole, &type_rbac_v1_ClusterRoleList, NULL, 0, &kind_ClusterRole, 42, NULL, NULL, NULL};
 const struct kind kind_RoleBinding = {
     S_INIT("rbac.authorization.k8s.io"), S_INIT("v1"), S_INIT("RoleBinding"), S_INIT("RoleBindingList"), S_INIT("rolebindings"), S_INIT("rolebinding"), S_INIT("rbac.authorization.k8s.io/v1"),
     NULL, NULL, "eGsCzGH6b1g=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_rbac_v1_RoleBinding, &type_rbac_v1_RoleBindingList, NULL, 0, &kind_RoleBinding, 43, NULL, NULL};
+    &type_rbac_v1_RoleBinding, &type_rbac_v1_RoleBindingList, NULL, 0, &kind_RoleBinding, 43, NULL, NULL, NULL};
 const struct kind kind_Role = {
     S_INIT("rbac.authorization.k8s.io"), S_INIT("v1"), S_INIT("Role"), S_INIT("RoleList"), S_INIT("roles"), S_INIT("role"), S_INIT("rbac.authorization.k8s.io/v1"),
     NULL, NULL, "7FuwZcIIItM=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_rbac_v1_Role, &type_rbac_v1_RoleList, NULL, 0, &kind_Role, 44, NULL, NULL};
+    &type_rbac_v1_Role, &type_rbac_v1_RoleList, NULL, 0, &kind_Role, 44, NULL, NULL, NULL};
 const struct kind kind_CSIDriver = {
     S_INIT("storage.k8s.io"), S_INIT("v1"), S_INIT("CSIDriver"), S_INIT("CSIDriverList"), S_INIT("csidrivers"), S_INIT("csidriver"), S_INIT("storage.k8s.io/v1"),
     NULL, NULL, "hL6j/rwBV5w=", false, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_storage_v1_CSIDriver, &type_storage_v1_CSIDriverList, NULL, 0, &kind_CSIDriver, 45, NULL, NULL};
+    &type_storage_v1_CSIDriver, &type_storage_v1_CSIDriverList, NULL, 0, &kind_CSIDriver, 45, NULL, NULL, NULL};
 const struct kind kind_CSINode = {
     S_INIT("storage.k8s.io"), S_INIT("v1"), S_INIT("CSINode"), S_INIT("CSINodeList"), S_INIT("csinodes"), S_INIT("csinode"), S_INIT("storage.k8s.io/v1"),
     NULL, NULL, "Pe62DkZtjuo=", false, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_storage_v1_CSINode, &type_storage_v1_CSINodeList, NULL, 0, &kind_CSINode, 46, NULL, NULL};
+    &type_storage_v1_CSINode, &type_storage_v1_CSINodeList, NULL, 0, &kind_CSINode, 46, NULL, NULL, NULL};
 const struct kind kind_CSIStorageCapacity = {
     S_INIT("storage.k8s.io"), S_INIT("v1"), S_INIT("CSIStorageCapacity"), S_INIT("CSIStorageCapacityList"), S_INIT("csistoragecapacities"), S_INIT("csistoragecapacity"), S_INIT("storage.k8s.io/v1"),
     NULL, NULL, "xeVl+2Ly1kE=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_storage_v1_CSIStorageCapacity, &type_storage_v1_CSIStorageCapacityList, NULL, 0, &kind_CSIStorageCapacity, 47, NULL, NULL};
+    &type_storage_v1_CSIStorageCapacity, &type_storage_v1_CSIStorageCapacityList, NULL, 0, &kind_CSIStorageCapacity, 47, NULL, NULL, NULL};
 const struct kind kind_StorageClass = {
     S_INIT("storage.k8s.io"), S_INIT("v1"), S_INIT("StorageClass"), S_INIT("StorageClassList"), S_INIT("storageclasses"), S_INIT("storageclass"), S_INIT("storage.k8s.io/v1"),
     values_94, NULL, "K+m6uJwbjGY=", false, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_storage_v1_StorageClass, &type_storage_v1_StorageClassList, NULL, 0, &kind_StorageClass, 48, NULL, NULL};
+    &type_storage_v1_StorageClass, &type_storage_v1_StorageClassList, NULL, 0, &kind_StorageClass, 48, NULL, NULL, NULL};
 const struct kind kind_VolumeAttachment = {
     S_INIT("storage.k8s.io"), S_INIT("v1"), S_INIT("VolumeAttachment"), S_INIT("VolumeAttachmentList"), S_INIT("volumeattachments"), S_INIT("volumeattachment"), S_INIT("storage.k8s.io/v1"),
     NULL, NULL, "tJx/ezt6UDU=", false, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_storage_v1_VolumeAttachment, &type_storage_v1_VolumeAttachmentList, subs_VolumeAttachment, 1, &kind_VolumeAttachment, 49, NULL, NULL};
+    &type_storage_v1_VolumeAttachment, &type_storage_v1_VolumeAttachmentList, subs_VolumeAttachment, 1, &kind_VolumeAttachment, 49, NULL, NULL, NULL};
 const struct kind kind_VolumeAttributesClass = {
     S_INIT("storage.k8s.io"), S_INIT("v1"), S_INIT("VolumeAttributesClass"), S_INIT("VolumeAttributesClassList"), S_INIT("volumeattributesclasses"), S_INIT("volumeattributesclass"), S_INIT("storage.k8s.io/v1"),
     values_95, NULL, "tIjydgKBC5w=", false, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_storage_v1_VolumeAttributesClass, &type_storage_v1_VolumeAttributesClassList, NULL, 0, &kind_VolumeAttributesClass, 50, NULL, NULL};
+    &type_storage_v1_VolumeAttributesClass, &type_storage_v1_VolumeAttributesClassList, NULL, 0, &kind_VolumeAttributesClass, 50, NULL, NULL, NULL};
 const struct kind kind_MutatingAdmissionPolicy = {
     S_INIT("admissionregistration.k8s.io"), S_INIT("v1"), S_INIT("MutatingAdmissionPolicy"), S_INIT("MutatingAdmissionPolicyList"), S_INIT("mutatingadmissionpolicies"), S_INIT("mutatingadmissionpolicy"), S_INIT("admissionregistration.k8s.io/v1"),
     NULL, values_82, "LYmCf+UMVdg=", false, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_admissionregistration_v1_MutatingAdmissionPolicy, &type_admissionregistration_v1_MutatingAdmissionPolicyList, NULL, 0, &kind_MutatingAdmissionPolicy, 51, NULL, NULL};
+    &type_admissionregistration_v1_MutatingAdmissionPolicy, &type_admissionregistration_v1_MutatingAdmissionPolicyList, NULL, 0, &kind_MutatingAdmissionPolicy, 51, NULL, NULL, NULL};
 const struct kind kind_MutatingAdmissionPolicyBinding = {
     S_INIT("admissionregistration.k8s.io"), S_INIT("v1"), S_INIT("MutatingAdmissionPolicyBinding"), S_INIT("MutatingAdmissionPolicyBindingList"), S_INIT("mutatingadmissionpolicybindings"), S_INIT("mutatingadmissionpolicybinding"), S_INIT("admissionregistration.k8s.io/v1"),
     NULL, values_82, "90V5FRZZ3Zg=", false, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_admissionregistration_v1_MutatingAdmissionPolicyBinding, &type_admissionregistration_v1_MutatingAdmissionPolicyBindingList, NULL, 0, &kind_MutatingAdmissionPolicyBinding, 52, NULL, NULL};
+    &type_admissionregistration_v1_MutatingAdmissionPolicyBinding, &type_admissionregistration_v1_MutatingAdmissionPolicyBindingList, NULL, 0, &kind_MutatingAdmissionPolicyBinding, 52, NULL, NULL, NULL};
 const struct kind kind_MutatingWebhookConfiguration = {
     S_INIT("admissionregistration.k8s.io"), S_INIT("v1"), S_INIT("MutatingWebhookConfiguration"), S_INIT("MutatingWebhookConfigurationList"), S_INIT("mutatingwebhookconfigurations"), S_INIT("mutatingwebhookconfiguration"), S_INIT("admissionregistration.k8s.io/v1"),
     NULL, values_82, "Sqi0GUgDaX0=", false, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_admissionregistration_v1_MutatingWebhookConfiguration, &type_admissionregistration_v1_MutatingWebhookConfigurationList, NULL, 0, &kind_MutatingWebhookConfiguration, 53, NULL, NULL};
+    &type_admissionregistration_v1_MutatingWebhookConfiguration, &type_admissionregistration_v1_MutatingWebhookConfigurationList, NULL, 0, &kind_MutatingWebhookConfiguration, 53, NULL, NULL, NULL};
 const struct kind kind_ValidatingAdmissionPolicy = {
     S_INIT("admissionregistration.k8s.io"), S_INIT("v1"), S_INIT("ValidatingAdmissionPolicy"), S_INIT("ValidatingAdmissionPolicyList"), S_INIT("validatingadmissionpolicies"), S_INIT("validatingadmissionpolicy"), S_INIT("admissionregistration.k8s.io/v1"),
     NULL, values_82, "6OxvlMmQ6is=", false, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_admissionregistration_v1_ValidatingAdmissionPolicy, &type_admissionregistration_v1_ValidatingAdmissionPolicyList, subs_ValidatingAdmissionPolicy, 1, &kind_ValidatingAdmissionPolicy, 54, NULL, NULL};
+    &type_admissionregistration_v1_ValidatingAdmissionPolicy, &type_admissionregistration_v1_ValidatingAdmissionPolicyList, subs_ValidatingAdmissionPolicy, 1, &kind_ValidatingAdmissionPolicy, 54, NULL, NULL, NULL};
 const struct kind kind_ValidatingAdmissionPolicyBinding = {
     S_INIT("admissionregistration.k8s.io"), S_INIT("v1"), S_INIT("ValidatingAdmissionPolicyBinding"), S_INIT("ValidatingAdmissionPolicyBindingList"), S_INIT("validatingadmissionpolicybindings"), S_INIT("validatingadmissionpolicybinding"), S_INIT("admissionregistration.k8s.io/v1"),
     NULL, values_82, "v9715VZqakg=", false, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_admissionregistration_v1_ValidatingAdmissionPolicyBinding, &type_admissionregistration_v1_ValidatingAdmissionPolicyBindingList, NULL, 0, &kind_ValidatingAdmissionPolicyBinding, 55, NULL, NULL};
+    &type_admissionregistration_v1_ValidatingAdmissionPolicyBinding, &type_admissionregistration_v1_ValidatingAdmissionPolicyBindingList, NULL, 0, &kind_ValidatingAdmissionPolicyBinding, 55, NULL, NULL, NULL};
 const struct kind kind_ValidatingWebhookConfiguration = {
     S_INIT("admissionregistration.k8s.io"), S_INIT("v1"), S_INIT("ValidatingWebhookConfiguration"), S_INIT("ValidatingWebhookConfigurationList"), S_INIT("validatingwebhookconfigurations"), S_INIT("validatingwebhookconfiguration"), S_INIT("admissionregistration.k8s.io/v1"),
     NULL, values_82, "B0wHjQmsGNk=", false, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_admissionregistration_v1_ValidatingWebhookConfiguration, &type_admissionregistration_v1_ValidatingWebhookConfigurationList, NULL, 0, &kind_ValidatingWebhookConfiguration, 56, NULL, NULL};
+    &type_admissionregistration_v1_ValidatingWebhookConfiguration, &type_admissionregistration_v1_ValidatingWebhookConfigurationList, NULL, 0, &kind_ValidatingWebhookConfiguration, 56, NULL, NULL, NULL};
 const struct kind kind_CustomResourceDefinition = {
     S_INIT("apiextensions.k8s.io"), S_INIT("v1"), S_INIT("CustomResourceDefinition"), S_INIT("CustomResourceDefinitionList"), S_INIT("customresourcedefinitions"), S_INIT("customresourcedefinition"), S_INIT("apiextensions.k8s.io/v1"),
     values_96, values_82, "jfWCUB31mvA=", false, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_apiextensions_v1_CustomResourceDefinition, &type_apiextensions_v1_CustomResourceDefinitionList, subs_CustomResourceDefinition, 1, &kind_CustomResourceDefinition, 57, NULL, NULL};
+    &type_apiextensions_v1_CustomResourceDefinition, &type_apiextensions_v1_CustomResourceDefinitionList, subs_CustomResourceDefinition, 1, &kind_CustomResourceDefinition, 57, NULL, NULL, NULL};
 const struct kind kind_PriorityClass = {
     S_INIT("scheduling.k8s.io"), S_INIT("v1"), S_INIT("PriorityClass"), S_INIT("PriorityClassList"), S_INIT("priorityclasses"), S_INIT("priorityclass"), S_INIT("scheduling.k8s.io/v1"),
     values_97, NULL, "1QwjyaZjj3Y=", false, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_scheduling_v1_PriorityClass, &type_scheduling_v1_PriorityClassList, NULL, 0, &kind_PriorityClass, 58, NULL, NULL};
+    &type_scheduling_v1_PriorityClass, &type_scheduling_v1_PriorityClassList, NULL, 0, &kind_PriorityClass, 58, NULL, NULL, NULL};
 const struct kind kind_Lease = {
     S_INIT("coordination.k8s.io"), S_INIT("v1"), S_INIT("Lease"), S_INIT("LeaseList"), S_INIT("leases"), S_INIT("lease"), S_INIT("coordination.k8s.io/v1"),
     NULL, NULL, "gqkMMb/YqFM=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_coordination_v1_Lease, &type_coordination_v1_LeaseList, NULL, 0, &kind_Lease, 59, NULL, NULL};
+    &type_coordination_v1_Lease, &type_coordination_v1_LeaseList, NULL, 0, &kind_Lease, 59, NULL, NULL, NULL};
 const struct kind kind_RuntimeClass = {
     S_INIT("node.k8s.io"), S_INIT("v1"), S_INIT("RuntimeClass"), S_INIT("RuntimeClassList"), S_INIT("runtimeclasses"), S_INIT("runtimeclass"), S_INIT("node.k8s.io/v1"),
     NULL, NULL, "WQTu1GL3T2Q=", false, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_node_v1_RuntimeClass, &type_node_v1_RuntimeClassList, NULL, 0, &kind_RuntimeClass, 60, NULL, NULL};
+    &type_node_v1_RuntimeClass, &type_node_v1_RuntimeClassList, NULL, 0, &kind_RuntimeClass, 60, NULL, NULL, NULL};
 const struct kind kind_EndpointSlice = {
     S_INIT("discovery.k8s.io"), S_INIT("v1"), S_INIT("EndpointSlice"), S_INIT("EndpointSliceList"), S_INIT("endpointslices"), S_INIT("endpointslice"), S_INIT("discovery.k8s.io/v1"),
     NULL, NULL, "qgS0xkrxYAI=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_discovery_v1_EndpointSlice, &type_discovery_v1_EndpointSliceList, NULL, 0, &kind_EndpointSlice, 61, NULL, NULL};
+    &type_discovery_v1_EndpointSlice, &type_discovery_v1_EndpointSliceList, NULL, 0, &kind_EndpointSlice, 61, NULL, NULL, NULL};
 const struct kind kind_DeviceClass = {
     S_INIT("resource.k8s.io"), S_INIT("v1"), S_INIT("DeviceClass"), S_INIT("DeviceClassList"), S_INIT("deviceclasses"), S_INIT("deviceclass"), S_INIT("resource.k8s.io/v1"),
     NULL, NULL, "Yk2PTc1Ybxk=", false, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_resource_v1_DeviceClass, &type_resource_v1_DeviceClassList, NULL, 0, &kind_DeviceClass, 62, NULL, NULL};
+    &type_resource_v1_DeviceClass, &type_resource_v1_DeviceClassList, NULL, 0, &kind_DeviceClass, 62, NULL, NULL, NULL};
 const struct kind kind_ResourceClaim = {
     S_INIT("resource.k8s.io"), S_INIT("v1"), S_INIT("ResourceClaim"), S_INIT("ResourceClaimList"), S_INIT("resourceclaims"), S_INIT("resourceclaim"), S_INIT("resource.k8s.io/v1"),
     NULL, NULL, "wgAZaHcZxUg=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_resource_v1_ResourceClaim, &type_resource_v1_ResourceClaimList, subs_ResourceClaim, 1, &kind_ResourceClaim, 63, NULL, NULL};
+    &type_resource_v1_ResourceClaim, &type_resource_v1_ResourceClaimList, subs_ResourceClaim, 1, &kind_ResourceClaim, 63, NULL, NULL, NULL};
 const struct kind kind_ResourceClaimTemplate = {
     S_INIT("resource.k8s.io"), S_INIT("v1"), S_INIT("ResourceClaimTemplate"), S_INIT("ResourceClaimTemplateList"), S_INIT("resourceclaimtemplates"), S_INIT("resourceclaimtemplate"), S_INIT("resource.k8s.io/v1"),
     NULL, NULL, "TuzjC49aUfM=", true, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_resource_v1_ResourceClaimTemplate, &type_resource_v1_ResourceClaimTemplateList, NULL, 0, &kind_ResourceClaimTemplate, 64, NULL, NULL};
+    &type_resource_v1_ResourceClaimTemplate, &type_resource_v1_ResourceClaimTemplateList, NULL, 0, &kind_ResourceClaimTemplate, 64, NULL, NULL, NULL};
 const struct kind kind_ResourceSlice = {
     S_INIT("resource.k8s.io"), S_INIT("v1"), S_INIT("ResourceSlice"), S_INIT("ResourceSliceList"), S_INIT("resourceslices"), S_INIT("resourceslice"), S_INIT("resource.k8s.io/v1"),
     NULL, NULL, "KsC072WgaEY=", false, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_resource_v1_ResourceSlice, &type_resource_v1_ResourceSliceList, NULL, 0, &kind_ResourceSlice, 65, NULL, NULL};
+    &type_resource_v1_ResourceSlice, &type_resource_v1_ResourceSliceList, NULL, 0, &kind_ResourceSlice, 65, NULL, NULL, NULL};
 const struct kind kind_FlowSchema = {
     S_INIT("flowcontrol.apiserver.k8s.io"), S_INIT("v1"), S_INIT("FlowSchema"), S_INIT("FlowSchemaList"), S_INIT("flowschemas"), S_INIT("flowschema"), S_INIT("flowcontrol.apiserver.k8s.io/v1"),
     NULL, NULL, "GJVAJZSZBIw=", false, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_flowcontrol_v1_FlowSchema, &type_flowcontrol_v1_FlowSchemaList, subs_FlowSchema, 1, &kind_FlowSchema, 66, NULL, NULL};
+    &type_flowcontrol_v1_FlowSchema, &type_flowcontrol_v1_FlowSchemaList, subs_FlowSchema, 1, &kind_FlowSchema, 66, NULL, NULL, NULL};
 const struct kind kind_PriorityLevelConfiguration = {
     S_INIT("flowcontrol.apiserver.k8s.io"), S_INIT("v1"), S_INIT("PriorityLevelConfiguration"), S_INIT("PriorityLevelConfigurationList"), S_INIT("prioritylevelconfigurations"), S_INIT("prioritylevelconfiguration"), S_INIT("flowcontrol.apiserver.k8s.io/v1"),
     NULL, NULL, "Kir5PVfvNeI=", false, VERB_GET | VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_UPDATE | VERB_PATCH | VERB_DELETE | VERB_DELETECOLLECTION,
-    &type_flowcontrol_v1_PriorityLevelConfiguration, &type_flowcontrol_v1_PriorityLevelConfigurationList, subs_PriorityLevelConfiguration, 1, &kind_PriorityLevelConfiguration, 67, NULL, NULL};
+    &type_flowcontrol_v1_PriorityLevelConfiguration, &type_flowcontrol_v1_PriorityLevelConfigurationList, subs_PriorityLevelConfiguration, 1, &kind_PriorityLevelConfiguration, 67, NULL, NULL, NULL};
 const struct kind *const kinds[] = {
     &kind_Binding,
     &kind_ComponentStatus,

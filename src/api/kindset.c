@@ -14,7 +14,7 @@
  * running. Therefore a listener may neither publish nor listen nor end that. The set is published before the
  * listeners hear of it.
  */
-#include "api/kindset.h"
+#include "api/custom.h"
 #include <stdatomic.h>
 
 /* --- kinds that come at run time --- */
@@ -117,6 +117,12 @@ void kind_set_unref(const struct kind_set *set)
         return;
     for (size_t i = KINDS_COUNT; i < s->n; i++)
         kind_unref(s->kinds[i]);
+    map_each (it, &s->by_prefix)
+        kind_unref(it->value);
+    map_each (it, &s->hidden)
+        kind_unref(it->value);
+    map_fini(&s->by_prefix);
+    map_fini(&s->hidden);
     map_fini(&s->by_plural);
     map_fini(&s->by_kind);
     arena_fini(&s->arena);
@@ -160,16 +166,19 @@ static int64_t version_rank(struct str v)
     return (int64_t)(alpha ? 1 : beta ? 2 : 3) << 50 | major << 25 | minor;
 }
 
+int version_order(struct str a, struct str b)
+{
+    int64_t m = version_rank(a), n = version_rank(b);
+    return m != n ? (m > n ? -1 : 1) : str_cmp(a, b);
+}
+
 static int by_order(const void *x, const void *y)
 {
     const struct kind *a = *(const struct kind *const *)x, *b = *(const struct kind *const *)y;
     int c = str_cmp(a->group, b->group);
     if (c)
         return c;
-    int64_t m = version_rank(a->version), n = version_rank(b->version);
-    if (m != n)
-        return m > n ? -1 : 1;
-    c = str_cmp(a->version, b->version);
+    c = version_order(a->version, b->version);
     return c ? c : str_cmp(a->plural, b->plural);
 }
 
@@ -217,6 +226,13 @@ static void hash_add(uint64_t *hash, const struct kind *k)
             *hash = (*hash ^ (c < texts[i].n ? (unsigned char)texts[i].p[c] : 0)) * 0x100000001b3u;
 }
 
+static void stored_put(struct kind_set *s, const struct kind *k)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    strbuf_addf(&b, STR_FMT "." STR_FMT, STR_ARG(k->plural), STR_ARG(k->group));
+    kind_unref(map_put(&s->by_prefix, strbuf_str(&b), (void *)(uintptr_t)kind_ref(k)));
+}
+
 const struct kind_set *kind_set_new(const struct kind *const *more, size_t n)
 {
     const struct kind_set *b = &kind_set_builtin;
@@ -226,14 +242,21 @@ const struct kind_set *kind_set_new(const struct kind *const *more, size_t n)
     s->refs = 1;
     const struct kind **all = arena_alloc(&s->arena, (b->n + n + 1) * sizeof *all);
     memcpy(all, b->kinds, b->n * sizeof *all);
+    size_t served = 0;
     for (size_t i = 0; i < n; i++) {
-        all[b->n + i] = kind_ref(more[i]);
+        if (!more[i]->storage || more[i]->storage == more[i])
+            stored_put(s, more[i]);
+        if (more[i]->custom && more[i]->custom->hidden) {
+            key_put(&s->hidden, kind_ref(more[i]), more[i]->kind);
+            continue;
+        }
+        all[b->n + served++] = kind_ref(more[i]);
         key_put(&s->by_plural, more[i], more[i]->plural);
         key_put(&s->by_kind, more[i], more[i]->kind);
     }
-    qsort(all + b->n, n, sizeof *all, by_order);
+    qsort(all + b->n, served, sizeof *all, by_order);
     s->kinds = all;
-    s->n = b->n + n;
+    s->n = b->n + served;
     add_versions(s);
     uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
     for (size_t i = b->n; i < s->n; i++)
@@ -262,6 +285,16 @@ const struct kind *kind_set_of_api_version(const struct kind_set *s, struct str 
     if (!k && str_split(api_version, '/', &group, &version))
         k = key_get(&s->by_kind, group, version, kind);
     return k;
+}
+
+const struct kind *kind_set_find_stored(const struct kind_set *s, struct str api_version, struct str kind,
+                                        struct str resource)
+{
+    struct str group, version;
+    const struct kind *k = kind_set_of_api_version(s, api_version, kind);
+    if (!k && str_split(api_version, '/', &group, &version))
+        k = key_get(&s->hidden, group, version, kind);
+    return k || !map_len(&s->by_prefix) ? k : map_get(&s->by_prefix, resource);
 }
 
 bool kind_set_has(const struct kind_set *s, const struct kind *k)

@@ -24,13 +24,16 @@ struct kind_set {
     /* of kinds that came at run time */
     struct arena arena;
     struct map by_plural, by_kind; /* "group/version/plural", "group/version/Kind" -> struct kind */
+    struct map by_prefix;          /* "plural.group" -> the struct kind as which its objects are stored; counted */
+    struct map hidden;             /* as by_kind, of those that are not served; counted */
 };
 extern const struct kind_set kind_set_builtin;
 
 const struct kind_set *kind_set_ref(const struct kind_set *s);
 void kind_set_unref(const struct kind_set *s);
 AUTO_POINTER(kind_set_unref, const struct kind_set);
-/* The built-in kinds and these, of which it takes references of its own. Groups that have kinds at run time alone
+/* The built-in kinds and these, of which it takes references of its own; hidden ones are found by
+ * kind_set_find_stored alone. Groups that have kinds at run time alone
  * come behind the others, in order of their names; versions of a group the most stable first (v2, v1, v1beta1,
  * v1alpha1). */
 const struct kind_set *kind_set_new(const struct kind *const *more, size_t n) __attribute__((returns_nonnull));
@@ -40,11 +43,18 @@ const struct kind *kind_set_find(const struct kind_set *s, struct str group, str
 const struct kind *kind_set_find_plural(const struct kind_set *s, struct str group, struct str version,
                                         struct str plural);
 const struct kind *kind_set_of_api_version(const struct kind_set *s, struct str api_version, struct str kind);
+/* What is stored as this, at a key that begins with resource ("plural.group" of run time): the very kind, be it
+ * served or not, or the one as which that resource is stored now. */
+const struct kind *kind_set_find_stored(const struct kind_set *s, struct str api_version, struct str kind,
+                                        struct str resource);
+/* v2, v1, v1beta2, v1beta1, v1alpha1, and then whatever else by its letters (k8s.io/apimachinery/pkg/version): <0: a
+ * is preferred. */
+int version_order(struct str a, struct str b);
 bool kind_set_has(const struct kind_set *s, const struct kind *k); /* this very one */
 
 /* --- kinds that come at run time --- */
 
-enum { KIND_IDS = 1024 }; /* for tables by id: built-in kinds and those of run time that live */
+enum { KIND_IDS = 8192 }; /* for tables by id: built-in kinds and those of run time that live */
 /* Zeroed, with an id, and one reference, which is the maker's, who fills it in, what it points to from its arena, and
  * then changes it no more. It holds the kind as which it is stored: where that is another one, the maker gives it a
  * reference. Texts end in a NUL. NULL: there are too many. */

@@ -1,6 +1,7 @@
 /* openapi_int.h - what the files that write OpenAPI documents share. */
 #pragma once
 #include "api/openapi.h"
+#include "api/schema.h"
 #include "base/map.h"
 #include "wire/json.h"
 
@@ -19,6 +20,11 @@ void openapi_add_component(struct openapi_document *d, const struct type *t); /*
 void openapi_add_ref(struct openapi_document *d, const struct type *t);       /* "$ref":"..." */
 void openapi_add_text(struct strbuf *b, const char *key, const char *text);
 void openapi_add_gvk(struct strbuf *b, struct str group, struct str version, const char *kind);
+
+/* openapi_custom.c: the schema of a definition as a component: its members, without the braces. two: as far as
+ * OpenAPI 2.0 has words for it, which is what upstream gives of it: no combinations, no defaults, and nothing of what
+ * may be null but that it is there. */
+void openapi_add_nodes(struct strbuf *b, const struct schema_node *root, bool two);
 
 /* openapi_paths.c: members of "paths"; they note the types that they speak of. */
 void openapi_add_kind(struct openapi_document *d, const struct kind *k, bool *first);

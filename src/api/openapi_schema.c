@@ -17,6 +17,10 @@ void openapi_need(struct openapi_document *d, const struct type *t)
             return;
         (void)map_put(&d->seen, str_of(t->openapi), (void *)(uintptr_t)t);
     }
+    if (t->loose) { /* whatever else it speaks of stands in it */
+        openapi_need(d, T(meta_v1_ObjectMeta));
+        return;
+    }
     if (t->of)
         openapi_need(d, t->of);
     need_fields(d, t);
@@ -324,6 +328,12 @@ void openapi_add_component(struct openapi_document *d, const struct type *t)
 {
     struct strbuf *b = d->b;
     strbuf_addf(b, "\"%s\":{", t->openapi);
+    if (t->loose) {
+        openapi_add_nodes(b, schema_node(t), d->two);
+        add_root_kinds(d, t);
+        strbuf_addc(b, '}');
+        return;
+    }
     openapi_add_text(b, "description", type_doc(t) ? type_doc(t) : t->name);
     switch ((enum type_kind)t->kind) {
     case TYPE_TIME:

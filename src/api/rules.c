@@ -22,6 +22,7 @@
  * (tests/rules).
  */
 #include "api/rules.h"
+#include "api/custom.h"
 #include "api/quantity.h"
 #include "api/rules_int.h"
 #include "api/strategy.h"
@@ -671,6 +672,8 @@ static bool has_core_finalizers(const struct kind *k)
 void kind_validate(const struct kind *k, struct str sub, const struct val *v, const struct val *old,
                    struct field_errors *e)
 {
+    if (k->custom && !custom_is_named(k, v, e))
+        return;
     const struct kind_rules *r = rules_of(k);
     const struct at *meta = AT(NULL, "metadata");
     format_fn *name = r->name ? r->name : format_dns1123_subdomain;
@@ -682,12 +685,16 @@ void kind_validate(const struct kind *k, struct str sub, const struct val *v, co
         check_meta(e, meta, k == K(Job) ? &own : V(v, metadata), k->namespaced, name, has_core_finalizers(k));
         if (r->create)
             r->create(e, v);
+        if (k->custom)
+            custom_validate(k, sub, v, old, e);
         return;
     }
     check_meta(e, meta, V(v, metadata), k->namespaced, format_path_segment, false);
     check_meta_update(e, meta, V(v, metadata), V(old, metadata), false);
     if (has_core_finalizers(k))
         check_meta_update(e, meta, V(v, metadata), V(old, metadata), true);
+    if (k->custom)
+        return custom_validate(k, sub, v, old, e);
     if (str_eq(sub, S("status"))) {
         if (r->status)
             r->status(e, v, old);

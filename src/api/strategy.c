@@ -15,6 +15,7 @@
  * Further down: the Scale of what can be scaled. Hazard: val_set moves the members of a map, so a pointer to a member
  * must be taken after its siblings are set.
  */
+#include "api/custom.h"
 #include "api/managed.h"
 #include "api/selector.h"
 #include "api/strategy_int.h"
@@ -27,7 +28,8 @@ enum generation {
     GEN_TEMPLATE,
     GEN_BODY, /* everything but metadata, and labels */
     GEN_WEBHOOKS,
-    GEN_ONCE, /* 1 on create */
+    GEN_ONCE,  /* 1 on create */
+    GEN_WHOLE, /* everything but metadata: an empty list is another thing than none */
 };
 enum { STATUS_RESET = 1, STATUS_META_FROM_OLD = 2 };
 
@@ -136,8 +138,16 @@ static const struct strategy_row rows[] = {
 };
 static const struct strategy_row other = {{NULL, false, false, false, PROPAGATE_BACKGROUND}, GEN_BODY, 0, NULL, NULL};
 
+/* Of a definition: with the status subresource status is the server's, without it one field of the body. */
+static const struct strategy_row custom_plain = {
+    {NULL, false, false, false, PROPAGATE_BACKGROUND}, GEN_WHOLE, 0, NULL, NULL};
+static const struct strategy_row custom_status = {
+    {NULL, false, false, false, PROPAGATE_BACKGROUND}, GEN_WHOLE, STATUS_RESET | STATUS_META_FROM_OLD, NULL, NULL};
+
 static const struct strategy_row *row_of(const struct kind *k)
 {
+    if (k->custom)
+        return k->custom->has_status ? &custom_status : &custom_plain;
     for (size_t i = 0; i < countof(rows); i++)
         if (rows[i].s.kind == k)
             return &rows[i];
@@ -220,6 +230,15 @@ static bool body_changed(const struct val *v, const struct val *old)
     return false;
 }
 
+static bool whole_changed(const struct val *v, const struct val *old)
+{
+    val_each_member (m, v)
+        if (m->name != N(metadata) && m->name != N(apiVersion) && m->name != N(kind) &&
+            !val_equal(&m->v, val_get_str(old, m->name->s)))
+            return true;
+    return false;
+}
+
 static bool generation_counts(enum generation rule, const struct val *v, const struct val *old)
 {
     switch (rule) {
@@ -231,6 +250,7 @@ static bool generation_counts(enum generation rule, const struct val *v, const s
     case GEN_TEMPLATE: return !SAME(v, old, template);
     case GEN_BODY: return body_changed(v, old) || !SAME(V(v, metadata), V(old, metadata), labels);
     case GEN_WEBHOOKS: return !SAME(v, old, webhooks);
+    case GEN_WHOLE: return whole_changed(v, old) || whole_changed(old, v);
     }
     return false;
 }
@@ -295,19 +315,22 @@ void kind_prepare_update(struct arena *a, const struct kind *k, struct str sub, 
 
 /* Scale. */
 
-bool kind_scale_of(struct arena *a, const struct kind *k, const struct val *tree, struct val *scale)
+/* Of the paths that its definition names. */
+static void custom_scale_of(struct arena *a, const struct custom *c, const struct val *tree, struct val *spec,
+                            struct val *status)
 {
-    if (k != K(Deployment) && k != K(ReplicaSet) && k != K(StatefulSet) && k != K(ReplicationController))
-        return false;
-    struct val meta = val_map(), spec = val_map(), status = val_map();
-    const struct name *const copied[] = {N(name), N(namespace), N(uid), N(resourceVersion), N(creationTimestamp)};
-    for (size_t i = 0; i < countof(copied); i++) {
-        const struct val *v = val_get(V(tree, metadata), copied[i]);
-        if (v)
-            val_set(a, &meta, copied[i], *v);
-    }
-    val_set_num(a, &spec, N(replicas), val_num_at(tree, 0, N(spec), N(replicas)));
-    val_set_num(a, &status, N(replicas), val_num_at(tree, 0, N(status), N(replicas)));
+    struct str by = c->scale_selector.n ? val_text(jsonpath_plain(tree, c->scale_selector)) : S("");
+    val_set_num(a, spec, N(replicas), val_num(jsonpath_plain(tree, c->scale_spec), 0));
+    val_set_num(a, status, N(replicas), val_num(jsonpath_plain(tree, c->scale_status), 0));
+    if (by.n)
+        val_set(a, status, N(selector), val_str(a, by));
+}
+
+static void builtin_scale_of(struct arena *a, const struct kind *k, const struct val *tree, struct val *spec,
+                             struct val *status)
+{
+    val_set_num(a, spec, N(replicas), val_num_at(tree, 0, N(spec), N(replicas)));
+    val_set_num(a, status, N(replicas), val_num_at(tree, 0, N(status), N(replicas)));
     const struct val *by = val_at(tree, N(spec), N(selector));
     struct selector *selector = NULL;
     struct err ignored = ERR; /* without a selector that can be read there is none to tell */
@@ -319,7 +342,25 @@ bool kind_scale_of(struct arena *a, const struct kind *k, const struct val *tree
     if (selector)
         selector_text(selector, &text);
     if (text.n > 0)
-        val_set_text(a, &status, N(selector), strbuf_str(&text));
+        val_set_text(a, status, N(selector), strbuf_str(&text));
+}
+
+bool kind_scale_of(struct arena *a, const struct kind *k, const struct val *tree, struct val *scale)
+{
+    bool custom = k->custom && k->custom->scale_spec.n;
+    if (!custom && k != K(Deployment) && k != K(ReplicaSet) && k != K(StatefulSet) && k != K(ReplicationController))
+        return false;
+    struct val meta = val_map(), spec = val_map(), status = val_map();
+    const struct name *const copied[] = {N(name), N(namespace), N(uid), N(resourceVersion), N(creationTimestamp)};
+    for (size_t i = 0; i < countof(copied); i++) {
+        const struct val *v = val_get(V(tree, metadata), copied[i]);
+        if (v)
+            val_set(a, &meta, copied[i], *v);
+    }
+    if (custom)
+        custom_scale_of(a, k->custom, tree, &spec, &status);
+    else
+        builtin_scale_of(a, k, tree, &spec, &status);
     *scale = val_map();
     val_set_text(a, scale, N(kind), S("Scale"));
     val_set_text(a, scale, N(apiVersion), S("autoscaling/v1"));
@@ -331,6 +372,13 @@ bool kind_scale_of(struct arena *a, const struct kind *k, const struct val *tree
 
 void kind_scale_apply(struct arena *a, const struct kind *k, struct val *tree, const struct val *scale)
 {
-    (void)k;
-    val_set_num(a, val_need_map(a, tree, N(spec)), N(replicas), val_num_at(scale, 0, N(spec), N(replicas)));
+    struct val n = val_int(val_num_at(scale, 0, N(spec), N(replicas)));
+    struct str path = k->custom ? k->custom->scale_spec : S("spec.replicas"), part;
+    while (str_cut(&path, '.', &part)) {
+        struct val *next = val_get_str_mut(tree, part);
+        if (!path.n)
+            val_set_str(a, tree, part, n);
+        else
+            tree = next && val_is(next, VAL_MAP) ? next : val_set_str(a, tree, part, val_map());
+    }
 }

@@ -1,5 +1,6 @@
 /* strategy_fields.c - which fields of a kind a list may be selected by, and the text that a selector compares with.
  */
+#include "api/custom.h"
 #include "api/strategy_int.h"
 
 struct selectable {
@@ -35,6 +36,9 @@ bool kind_field_supported(const struct kind *k, struct str path)
         for (size_t j = 0; selectables[i].kind == k && j < countof(selectables[i].paths); j++)
             if (selectables[i].paths[j] && str_eqz(path, selectables[i].paths[j]))
                 return true;
+    for (size_t i = 0; k->custom && i < k->custom->nfields; i++)
+        if (str_eq(k->custom->fields[i], path))
+            return true;
     return false;
 }
 
@@ -46,9 +50,20 @@ static const struct val *path_follow(const struct val *v, struct str path)
     return v;
 }
 
+static struct str scalar_text(struct arena *a, const struct val *v)
+{
+    if (val_is(v, VAL_INT))
+        return arena_fmt(a, "%lld", (long long)v->i);
+    if (val_is(v, VAL_BOOL))
+        return v->b ? S("true") : S("false");
+    return val_text(v);
+}
+
 struct str kind_field_value(struct arena *a, const struct kind *k, const struct val *tree, struct str path)
 {
     const struct val *v;
+    if (k->custom)
+        return scalar_text(a, path_follow(tree, path));
     if (str_eq(path, S("spec.host")))
         path = S("spec.nodeName");
     if (str_eq(path, S("name")))
@@ -70,12 +85,8 @@ struct str kind_field_value(struct arena *a, const struct kind *k, const struct 
         else if (str_eq(path, S("reportingComponent")))
             v = V(tree, reportingController);
     }
-    if (val_is(v, VAL_STRING))
-        return val_text(v);
-    if (val_is(v, VAL_INT))
-        return arena_fmt(a, "%lld", (long long)v->i);
-    if (val_is(v, VAL_BOOL))
-        return v->b ? S("true") : S("false");
+    if (val_is(v, VAL_STRING) || val_is(v, VAL_INT) || val_is(v, VAL_BOOL))
+        return scalar_text(a, v);
     if (str_eq(path, S("spec.hostNetwork")) || str_eq(path, S("spec.unschedulable")))
         return S("false");
     if (str_eq(path, S("status.replicas")) || str_eq(path, S("status.succeeded")))

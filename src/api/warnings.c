@@ -699,6 +699,36 @@ static void warn_definition(struct warnings *w, const struct val *v, const struc
         warn_formats(w, &seen, val_at(it, N(schema), N(openAPIV3Schema)), true);
 }
 
+/* An instance of a definition may have any finalizer, but had better say whose it is. Upstream asks in the order of
+ * their names. */
+static int by_text(const void *x, const void *y)
+{
+    return str_cmp(*(const struct str *)x, *(const struct str *)y);
+}
+
+static void warn_finalizers(struct warnings *w, const struct val *v, const struct val *old)
+{
+    const struct val *now = val_at(v, N(metadata), N(finalizers)), *was = val_at(old, N(metadata), N(finalizers));
+    AUTO(map_fini) struct map had = MAP;
+    ARRAY(struct str) all = {0};
+    val_each_item (it, was)
+        (void)text_was_met(&had, val_text(it));
+    val_each_item (it, now)
+        if (!text_was_met(&had, val_text(it)) && str_find_char(val_text(it), '/') < 0 &&
+            !str_eqz(val_text(it), "orphan") && !str_eqz(val_text(it), "foregroundDeletion"))
+            array_push(&all, val_text(it));
+    if (all.n)
+        qsort(all.p, all.n, sizeof *all.p, by_text);
+    array_each (it, &all)
+        warnings_add(
+            w,
+            "metadata.finalizers: \"" STR_FMT
+            "\": prefer a domain-qualified finalizer name to avoid accidental conflicts with other finalizer "
+            "writers",
+            STR_ARG(*it));
+    array_fini(&all);
+}
+
 void kind_warnings(const struct kind *k, const struct val *v, const struct val *old, struct warnings *w)
 {
     static const struct {
@@ -739,4 +769,6 @@ void kind_warnings(const struct kind *k, const struct val *v, const struct val *
                k == K(CronJob) || k == K(ReplicationController)) {
         warn_workload(w, k, v, old);
     }
+    if (k->custom)
+        warn_finalizers(w, v, old);
 }

@@ -1,4 +1,5 @@
 /* The rows: which controllers there are, and the indexes that plans may ask for. */
+#include "api/custom.h"
 #include "control/manager.h"
 #include "control/pods.h"
 
@@ -18,6 +19,8 @@
     X(disruption)                                                                                                    \
     X(staletarget)                                                                                                   \
     X(clusterroles)                                                                                                  \
+    X(crdnames)                                                                                                      \
+    X(crdfinalizer)                                                                                                  \
     X(pvcprotection)                                                                                                 \
     X(pvprotection)                                                                                                  \
     X(vacprotection)
@@ -35,11 +38,11 @@ const struct controller *const controllers[] = {
 bool kind_is_watched(const struct kind *k)
 {
     const unsigned need = VERB_LIST | VERB_WATCH | VERB_DELETE;
-    return (k->verbs & need) == need && (!k->storage || k->storage == k) && k != K(Event) &&
-           k != K(events_k8s_io_Event);
+    bool one = k->custom ? str_eq(k->custom->main, k->version) : !k->storage || k->storage == k;
+    return (k->verbs & need) == need && one && k != K(Event) && k != K(events_k8s_io_Event);
 }
 
-extern const struct objindex index_slices;
+extern const struct objindex index_slices, index_group;
 
 const struct objindex *const *kind_indexes(const struct kind *k)
 {
@@ -49,10 +52,12 @@ const struct objindex *const *kind_indexes(const struct kind *k)
                                                   NULL};
     static const struct objindex *const slices[] = {&index_namespace, &index_owner, &index_slices, NULL};
     static const struct objindex *const plain[] = {&index_namespace, &index_owner, NULL};
+    static const struct objindex *const definitions[] = {&index_owner, &index_group, NULL};
     static const struct objindex *const cluster[] = {&index_owner, NULL};
-    return k == K(Pod)             ? pods
-           : k == K(ReplicaSet)    ? sets
-           : k == K(EndpointSlice) ? slices
-           : k->namespaced         ? plain
-                                   : cluster;
+    return k == K(Pod)                        ? pods
+           : k == K(ReplicaSet)               ? sets
+           : k == K(EndpointSlice)            ? slices
+           : k == K(CustomResourceDefinition) ? definitions
+           : k->namespaced                    ? plain
+                                              : cluster;
 }

@@ -2,6 +2,7 @@
  * background (owner first), orphan (dependents stay). A key names any object: "NS" and "KIND-ID/NAME". An owner that
  * is absent from our sets is asked for at the API before anything is deleted for it.
  * Upstream: pkg/controller/garbagecollector. */
+#include "api/custom.h"
 #include "control/manager.h"
 
 static struct obj *key_obj(const struct view *v, struct key key)
@@ -65,7 +66,7 @@ static const struct kind *kind_of_ref(const struct view *v, const struct val *re
 {
     const struct kind *k = kind_set_of_api_version(view_kinds(v), val_text_at(ref, N(apiVersion)),
                                                    val_text_at(ref, N(kind)));
-    return k && k->storage ? k->storage : k;
+    return k ? kind_watched(view_kinds(v), k) : NULL;
 }
 
 static struct val meta_patch(struct plan *out, const struct name *name, struct val v)

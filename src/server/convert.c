@@ -1,3 +1,4 @@
+#include "api/custom.h"
 #include "server/int.h"
 
 /* Kinds that two groups serve are stored once: Event as v1 and events.k8s.io/v1, HorizontalPodAutoscaler as
@@ -38,6 +39,8 @@ static struct val convert_event(struct arena *a, const struct val *v, const stru
 static struct val fields_convert(struct arena *a, const struct val *v, const struct kind *from, const struct kind *to)
 {
     struct val out;
+    if (to->custom)
+        return custom_as(a, to, v);
     if (to->live) /* versions of a kind of run time differ in their names alone */
         out = val_copy(a, v);
     else if (from == K(Event) || to == K(Event))
@@ -58,7 +61,7 @@ struct val tree_as(struct arena *a, const struct kind *from, const struct kind *
 
 struct obj *object_as(const struct kind *k, struct obj *o)
 {
-    if (k == o->kind || kind_same(k, o->kind)) /* same: it was replaced since */
+    if (k == o->kind || (!k->custom && kind_same(k, o->kind))) /* same: it was replaced since */
         return obj_ref(o);
     AUTO(arena_fini) struct arena a = ARENA;
     struct val v = fields_convert(&a, &o->tree, o->kind, k);

@@ -1,4 +1,5 @@
 /* Deletion of one object, and of all that a selector finds. */
+#include "server/crds.h"
 #include "server/fail.h"
 #include "server/options.h"
 #include "server/read.h"
@@ -147,6 +148,10 @@ static enum write_next step_remove(struct write *w)
         answer_obj(r, 200, cur);
         return WRITE_OVER;
     }
+    if (cur->kind == K(CustomResourceDefinition) && !obj_deleting(cur)) {
+        crds_mark(r, tree);
+        return write_raw(w);
+    }
     bool finalizers = val_len(val_get(meta, N(finalizers))) > 0;
     if (cur->kind == K(Namespace) && val_len(val_at(tree, N(spec), N(finalizers)))) {
         finalizers = true;
@@ -189,7 +194,8 @@ static enum write_next step_remove(struct write *w)
 static enum write_next step_check(struct write *w)
 {
     admit_begin(&w->admission, w->r, VERB_DELETE, NULL, &w->stored->tree);
-    return delete_may(w->r, w->stored) ? WRITE_ON : WRITE_OVER;
+    bool may = w->stored->kind != K(CustomResourceDefinition) || crds_may_go(w->r, w->stored);
+    return may && delete_may(w->r, w->stored) ? WRITE_ON : WRITE_OVER;
 }
 
 static const struct write_step delete_steps[] = {

@@ -1,5 +1,7 @@
 #include "api/codec.h"
+#include "api/custom.h"
 #include "server/sites.h"
+#include "sys/crypto.h"
 
 /* What is served, as clients ask for it: group by group (meta/v1 APIGroup, APIResourceList), or all in one
  * (apidiscovery.k8s.io/v2, KEP-3352). Kinds stand in discovery order: those of one group version in a row. */
@@ -81,8 +83,32 @@ static size_t subs_of(const struct kind *k, const struct subresource **out, size
     size_t n = 0;
     for (size_t i = 0; i < k->nsubs && n < room; i++)
         out[n++] = &k->subs[i];
-    qsort(out, n, sizeof *out, by_sub);
+    if (!k->custom) /* those stand in the order of upstream's handler: status, scale */
+        qsort(out, n, sizeof *out, by_sub);
     return n;
+}
+
+/* In the order in which upstream's handler of definitions has them. */
+static struct val custom_verbs(struct arena *a)
+{
+    static const struct str texts[] = {
+        S_INIT("delete"), S_INIT("deletecollection"), S_INIT("get"),    S_INIT("list"),
+        S_INIT("patch"),  S_INIT("create"),           S_INIT("update"), S_INIT("watch")};
+    struct val list = val_list();
+    for (size_t i = 0; i < countof(texts); i++)
+        val_add(a, &list, val_str_borrowed(texts[i]));
+    return list;
+}
+
+/* As upstream makes it of group, version and kind: eight bytes of a digest. */
+static struct str storage_hash(struct arena *a, const struct kind *k)
+{
+    uint8_t digest[SHA256_SIZE];
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    sha256_of(arena_fmt(a, STR_FMT "/" STR_FMT "/" STR_FMT, STR_ARG(k->group), STR_ARG(k->version), STR_ARG(k->kind)),
+              digest);
+    strbuf_add_base64(&b, digest, 8);
+    return str_dup(a, strbuf_str(&b));
 }
 
 static struct val resource_list(struct arena *a, const struct kind_set *set, struct str group, struct str version)
@@ -101,13 +127,14 @@ static struct val resource_list(struct arena *a, const struct kind_set *set, str
         val_set_text(a, r, N(singularName), k->singular);
         val_set_bool(a, r, N(namespaced), k->namespaced);
         val_set_text(a, r, N(kind), k->kind);
-        val_set(a, r, N(verbs), verbs_of(a, k->verbs));
+        val_set(a, r, N(verbs), k->custom ? custom_verbs(a) : verbs_of(a, k->verbs));
         if (k->short_names && k->short_names[0])
             val_set(a, r, N(shortNames), texts_of(a, k->short_names));
         if (k->categories && k->categories[0])
             val_set(a, r, N(categories), texts_of(a, k->categories));
-        if (k->storage_hash)
-            val_set_text(a, r, N(storageVersionHash), str_of(k->storage_hash));
+        if (k->storage_hash || k->custom)
+            val_set_text(a, r, N(storageVersionHash),
+                         k->custom ? storage_hash(a, k->storage) : str_of(k->storage_hash));
         const struct subresource *subs[32];
         size_t nsubs = subs_of(k, subs, countof(subs));
         for (size_t s = 0; s < nsubs; s++) {
@@ -201,7 +228,7 @@ static struct val group_discovery(struct arena *a, const struct kind_set *set, s
             val_set(a, r, N(responseKind), gvk_val(a, group, own_version, k->kind));
             val_set_text(a, r, N(scope), k->namespaced ? S("Namespaced") : S("Cluster"));
             val_set_text(a, r, N(singularResource), k->singular);
-            val_set(a, r, N(verbs), verbs_of(a, k->verbs));
+            val_set(a, r, N(verbs), k->custom ? custom_verbs(a) : verbs_of(a, k->verbs));
             if (k->short_names && k->short_names[0])
                 val_set(a, r, N(shortNames), texts_of(a, k->short_names));
             if (k->categories && k->categories[0])
@@ -241,6 +268,13 @@ static bool call_is_aggregated(struct site_call *c)
 static void respond_aggregated(struct site_call *c, bool core)
 {
     struct arena *a = c->arena;
+    struct str tag = arena_fmt(a, "\"%s\"", c->kinds->hash);
+    http_set(c->http, S("ETag"), tag);
+    http_set(c->http, S("Vary"), S("Accept"));
+    if (str_has(http_header(&c->http->headers, S("If-None-Match")), tag)) {
+        http_respond(c->http, 304, S(""), S(""));
+        return;
+    }
     struct val v = val_map();
     head_set(a, &v, "APIGroupDiscoveryList", "apidiscovery.k8s.io/v2");
     val_set(a, &v, N(metadata), val_map());
@@ -318,7 +352,10 @@ void site_discovery_group(struct site_call *c)
         return;
     }
     if (versioned && !version_known(c->kinds, group, version)) {
-        no_resource(c);
+        if (!group_known(&kind_set_builtin, group))
+            http_respond(c->http, 404, S("text/plain; charset=utf-8"), S("404 page not found\n"));
+        else
+            no_resource(c);
         return;
     }
     struct val v;

@@ -382,9 +382,11 @@ static bool exchange_prepare(struct exchange *x, const struct path_info *p)
     for (size_t i = 0; i < countof(deprecated); i++)
         if (deprecated[i].kind == r->kind)
             answer_warn(r, str_of(deprecated[i].text));
-    enum offer offer = r->verb == VERB_LIST || r->verb == VERB_WATCH ? OFFER_LIST
-                       : answers_plainly(r)                          ? OFFER_PLAIN
-                                                                     : OFFER_OBJECT;
+    bool lists = r->verb == VERB_LIST || r->verb == VERB_WATCH, text = r->kind->custom && !str_eqz(r->sub, "scale");
+    enum offer offer = text                 ? (lists ? OFFER_LIST_TEXT : OFFER_OBJECT_TEXT)
+                       : lists              ? OFFER_LIST
+                       : answers_plainly(r) ? OFFER_PLAIN
+                                            : OFFER_OBJECT;
     if (!find_form(x, offer) || !find_include(x) || !options_of_query(r, x->http->query))
         return false;
     switch (r->verb) {
@@ -601,7 +603,7 @@ static void request_began(struct http_request *h, void *arg)
         start_site(x);
         return;
     }
-    if (str_eq(p.prefix, S("apis")) && !group_known(r->kinds, p.group)) {
+    if (str_eq(p.prefix, S("apis")) && !front_has_route(r, &p)) {
         page_not_found(x);
         return;
     }

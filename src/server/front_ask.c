@@ -1,9 +1,27 @@
 /* What is asked: the verb, names and kind that the path stands for. What of it authorization looks at comes first and
  * refuses nothing, so that nobody learns what is there from a refusal; whether there is such a thing comes after. */
 #include "server/front_ask.h"
+#include "api/custom.h"
 #include "api/selector.h"
+#include "server/crds.h"
 #include "server/fail.h"
 #include "server/nodeproxy.h"
+
+static bool group_is_builtin(struct str group)
+{
+    for (size_t i = 0; i < ngroup_versions; i++)
+        if (str_eq(group_versions[i].group, group))
+            return true;
+    return false;
+}
+
+bool front_has_route(const struct request *r, const struct path_info *p)
+{
+    const struct kind *k = kind_set_find_plural(r->kinds, p->group, p->version, p->resource);
+    if (!k || !k->custom)
+        return k || group_is_builtin(p->group);
+    return k->namespaced ? p->in_namespace || (!p->name.n && !p->sub.n) : !p->in_namespace;
+}
 
 bool front_find_kind(struct request *r, const struct http_request *h, const struct path_info *p)
 {
@@ -11,6 +29,10 @@ bool front_find_kind(struct request *r, const struct http_request *h, const stru
     const struct kind *k = r->kind;
     if (!k)
         return fail_no_route(r);
+    if (k->custom && k->custom->warning.n)
+        answer_warn(r, k->custom->warning);
+    if (!str_eqz(p->verb ? str_of(p->verb) : S(""), "delete") && !crds_converts(r))
+        return false;
     bool in_ns = p->in_namespace; /* who may do so there may it there alone: nothing else is below a namespace */
     if (!k->namespaced && in_ns)
         return fail_no_route(r);
@@ -28,7 +50,7 @@ bool front_find_kind(struct request *r, const struct http_request *h, const stru
             if (str_eqz(p->sub, k->subs[i].name))
                 r->sub_row = &k->subs[i];
         if (!r->sub_row)
-            return fail_no_route(r);
+            return k->custom ? fail_not_found(r) : fail_no_route(r);
         can = r->sub_row->verbs;
     } else {
         can = k->verbs;

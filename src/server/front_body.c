@@ -172,6 +172,16 @@ static bool config_decode(struct request *r, struct str body, struct val *v, str
     return true;
 }
 
+/* What has no table of types upstream is patched by these alone. */
+static bool fail_patch_of_custom(struct request *r)
+{
+    fail_plain(r, 415,
+               "the body of the request was in an unknown format - accepted media types include: "
+               "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml");
+    r->answer.fail.reason = "UnsupportedMediaType";
+    return false;
+}
+
 bool front_body_patch(struct request *r, struct http_request *h)
 {
     static const struct {
@@ -190,6 +200,8 @@ bool front_body_patch(struct request *r, struct http_request *h)
     for (size_t i = 0; i < countof(formats); i++) {
         if (!str_ieq(formats[i].type, type))
             continue;
+        if (r->kind->custom && formats[i].format == FORMAT_STRATEGIC_PATCH)
+            return fail_patch_of_custom(r);
         r->options.patch = formats[i].format;
         struct val *v = ARENA_NEW(&r->arena, struct val);
         AUTO(decode_notes_fini) struct decode_notes notes = {.arena = &r->arena};
@@ -210,6 +222,8 @@ bool front_body_patch(struct request *r, struct http_request *h)
         keep_notes(r, &notes);
         return true;
     }
+    if (r->kind->custom)
+        return fail_patch_of_custom(r);
     fail_plain(r, 415, "415: Unsupported Media Type");
     r->answer.fail.reason = "UnsupportedMediaType";
     r->answer.fail.details = true;

@@ -15,6 +15,7 @@ struct alloc;
 struct expiry;
 struct room;
 struct keys;
+struct crds;
 struct watching;
 struct boot_facts;
 struct admit_row;
@@ -38,6 +39,7 @@ struct server {
     struct http_server *http, *local; /* local: on the unix socket; NULL: none */
     struct tls_server *tls;
     struct kind_listener kinds_changed;
+    struct crds *crds;                  /* crds.h */
     struct keys *keys;                  /* pki.h */
     struct rbac *rbac;                  /* rbac.h */
     struct alloc *alloc;                /* alloc.h */

@@ -1,4 +1,4 @@
-#include "server/int.h"
+#include "server/crds.h"
 #include "server/watch.h"
 
 static void kinds_of_set_changed(struct kind_listener *l, const struct kind_set *was UNUSED,
@@ -32,7 +32,8 @@ void kinds_serve(struct server *s, const struct kind_set *own_set)
 bool kinds_known(void *arg, const struct store_snapshot *have, struct err *err)
 {
     struct server *s = container_of(arg, struct server, kinds);
-    const struct kind_set *set = s->options.kinds ? s->options.kinds(s->options.arg, have, err) : &kind_set_builtin;
+    const struct kind_set *set = s->options.kinds ? s->options.kinds(s->options.arg, have, err)
+                                                  : crds_stored(s->crds, have);
     if (set)
         kinds_serve(s, set);
     return set;

@@ -40,6 +40,9 @@ static void add_envelope(struct listing *l, struct strbuf *b)
         return;
     }
     listing_meta(a, &v, l->answer);
+    if (l->kind->custom && l->form == FORM_PLAIN &&
+        !l->answer->continued.n) /* upstream's untyped lists always have it */
+        val_set_text(a, val_need_map(a, &v, N(metadata)), N(continue), S(""));
     strbuf_addf(b, "{\"kind\":\"" STR_FMT "\",\"apiVersion\":\"" STR_FMT "\",\"metadata\":", STR_ARG(list_kind(l)),
                 STR_ARG(list_version(l)));
     json_encode(b, val_get(&v, N(metadata)));

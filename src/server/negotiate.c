@@ -111,12 +111,17 @@ static bool form_of(struct str clause, enum offer offer, enum form *form)
     return false;
 }
 
+static bool is_text(enum offer offer)
+{
+    return offer == OFFER_OBJECT_TEXT || offer == OFFER_LIST_TEXT;
+}
+
 static bool accept_refuse(struct str accept, enum offer offer, struct err *err)
 {
-    if (!negotiate_first_layer(accept))
+    if (!negotiate_first_layer(accept) || is_text(offer))
         return err_set(err, E_NOT_ACCEPTABLE,
-                       "only the following media types are accepted: application/json, application/yaml, "
-                       "application/vnd.kubernetes.protobuf");
+                       "only the following media types are accepted: application/json, application/yaml%s",
+                       is_text(offer) ? "" : ", application/vnd.kubernetes.protobuf");
     return err_set(err, E_NOT_ACCEPTABLE,
                    "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, "
                    "application/vnd.kubernetes.protobuf%s",
@@ -140,7 +145,10 @@ bool media_negotiate(struct str accept, enum offer offer, struct negotiated *out
         if (!str_eq(type, S("*/*")) && !media_of_content_type(type, &n.media))
             continue;
         int q = quality_parse(clause);
-        if (q > best && form_of(clause, offer, &n.form)) {
+        bool form = form_of(clause, offer, &n.form);
+        if (n.media == MEDIA_PROTOBUF && n.form == FORM_PLAIN && is_text(offer))
+            continue;
+        if (q > best && form) {
             best = q;
             *out = n;
         }

@@ -15,6 +15,8 @@ enum offer {
     OFFER_PLAIN /* an answer that is no stored object */,
     OFFER_OBJECT,
     OFFER_LIST /* streams too */,
+    OFFER_OBJECT_TEXT, /* of a kind that has no protobuf form */
+    OFFER_LIST_TEXT,
     OFFER_DISCOVERY
 };
 MUST_USE bool media_negotiate(struct str accept, enum offer offer, struct negotiated *out, struct err *err);

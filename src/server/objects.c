@@ -57,8 +57,10 @@ static void *object_load(void *arg, struct str key, struct str value, int64_t cr
         return NULL;
     }
     AUTO(kind_set_unref) const struct kind_set *set = kind_publisher_take(arg);
-    const struct kind *k = kind_set_of_api_version(set, val_text_at(&tree, N(apiVersion)),
-                                                   val_text_at(&tree, N(kind)));
+    struct str resource, rest;
+    (void)str_split(key, '/', &resource, &rest);
+    const struct kind *k = kind_set_find_stored(set, val_text_at(&tree, N(apiVersion)), val_text_at(&tree, N(kind)),
+                                                resource);
     if (!k) {
         err_set(err, E_NOT_FOUND,
                 "object " STR_FMT " is of kind " STR_FMT " of " STR_FMT ", which this version does not have",

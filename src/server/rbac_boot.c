@@ -130,6 +130,10 @@ static const char table[] =
     /* the roles of this system's own processes */
     "role wherry:manager\n list,watch * *\n"
     "bind wherry:manager wherry:manager s:kube-system/wherry-manager\n"
+    /* upstream's definitions are looked after inside its server, by who may do anything */
+    "role wherry:definitions\n update apiextensions.k8s.io customresourcedefinitions/status\n"
+    " deletecollection,list * *\n"
+    "bind wherry:definitions wherry:definitions s:kube-system/crd-controller\n"
     "bind wherry:root-ca system:controller:root-ca-cert-publisher s:kube-system/service-account-controller\n"
     "role wherry:node\n " READ " core nodes,pods,services\n"
     " " READ " discovery.k8s.io endpointslices\n create,patch,update core nodes\n"

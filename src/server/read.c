@@ -18,6 +18,8 @@ static bool fail_field(struct request *r, struct str path)
         for (size_t i = 0; i < countof(with_own); i++)
             if (str_eq(with_own[i], r->resource))
                 return fail_bad_request(r, "field label not supported: " STR_FMT, STR_ARG(path));
+    if (r->kind->custom)
+        return fail_bad_request(r, "field label not supported: " STR_FMT, STR_ARG(path));
     if (str_eq(r->resource, S("jobs")))
         return fail_bad_request(r, "field label \"" STR_FMT "\" not supported for " STR_FMT, STR_ARG(path),
                                 STR_ARG(r->kind->kind));

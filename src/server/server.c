@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "server/alloc.h"
 #include "server/boot.h"
+#include "server/crds.h"
 #include "server/expiry.h"
 #include "server/fresh.h"
 #include "server/front.h"
@@ -59,6 +60,8 @@ static void events_committed(struct store_subscriber *sub, const struct store_ev
             alloc_changed(s->alloc, was, now);
         if (k == K(Event))
             expiry_changed(s->expiry, e->was, e->now);
+        if (k == K(CustomResourceDefinition))
+            crds_changed(s->crds, was, now);
         fields_changed(&s->fields, e->was, e->now);
         room_changed(s->room, was, now);
         if (was)
@@ -68,6 +71,7 @@ static void events_committed(struct store_subscriber *sub, const struct store_ev
     if (api_gone && s->ready && !s->stopping)
         timer_set(&s->api_again, API_AGAIN);
     watches_committed(s, events, n);
+    crds_publish(s->crds);
 }
 
 static bool count_service(struct obj *o, void *arg)
@@ -402,6 +406,7 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
     timer_init(&s->announce, l, server_announce);
     timer_init(&s->api_again, l, api_again);
     s->rbac = rbac_new();
+    s->crds = crds_new(s);
     s->metrics = metrics_new();
     s->expiry = expiry_new(s, o->events_ns);
     s->alloc = alloc_new(s->options.service_cidr, s->options.node_ports, err);
@@ -505,6 +510,7 @@ void server_stop(struct server *s)
     map_fini(&s->watchers);
     pthread_mutex_destroy(&s->asked_lock);
     pthread_mutex_destroy(&s->published_lock);
+    crds_free(s->crds);
     kinds_fini(s);
     arena_fini(&s->arena);
     mem_free(s);

@@ -24,7 +24,7 @@ struct server_options {
     int64_t history_ns;       /* how long earlier revisions can be read and resumed from; 0: 5 minutes */
     int64_t events_ns;        /* how long an Event stays after its last change; 0: an hour */
     /* Makes of what is stored the kinds that are served beside the built-in ones: a reference, NULL with err. Asked
-     * while the store opens, once there is everything whose kind is built in. NULL: there are none beside. */
+     * while the store opens, once there is everything whose kind is built in. NULL: those that definitions define. */
     const struct kind_set *(*kinds)(void *arg, const struct store_snapshot *have, struct err *err);
     /* A unix socket (inherited, the server's now; -1 or 0: none) spoken to without TLS by processes of this machine.
      * SO_PEERCRED says who they are: those of a uid that stands here are its user, others are refused. */

@@ -1,4 +1,5 @@
 #include "server/subs.h"
+#include "api/custom.h"
 #include "api/selector.h"
 #include "server/authn.h"
 #include "server/fail.h"
@@ -66,6 +67,11 @@ static void answer_scale(struct request *r, struct obj *o)
         fail_no_route(r);
         return;
     }
+    if (r->kind->custom && !jsonpath_plain(&o->tree, r->kind->custom->scale_spec)) {
+        fail_internal(r, "the spec replicas field \"." STR_FMT "\" does not exist",
+                      STR_ARG(r->kind->custom->scale_spec));
+        return;
+    }
     struct val *meta = val_need_map(&r->arena, &scale, N(metadata));
     if (o->rev)
         val_set_text(&r->arena, meta, N(resourceVersion), arena_fmt(&r->arena, "%lld", (long long)o->rev));
@@ -77,7 +83,8 @@ static void answer_scale(struct request *r, struct obj *o)
 
 static void scale_written(struct write *w, struct obj *o)
 {
-    answer_scale(w->r, o);
+    AUTO(obj_unref) struct obj *as = object_as(w->r->kind, o);
+    answer_scale(w->r, as);
 }
 
 static bool check_scale(struct request *r, const struct val *scale, const struct obj *cur)
@@ -96,7 +103,7 @@ static bool check_scale(struct request *r, const struct val *scale, const struct
         return fail_conflict(r, "Precondition failed: UID in precondition: " STR_FMT ", UID in object meta: " STR_FMT,
                              STR_ARG(uid), STR_ARG(cur->uid));
     int64_t n = val_num_at(scale, 0, N(spec), N(replicas));
-    if (n < 0) {
+    if (n < 0 && !r->kind->custom) { /* of those their definition says what may be */
         AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
         field_error_add(&e, FE_INVALID, "spec.replicas", "Invalid value: %lld: must be greater than or equal to 0",
                         (long long)n);
@@ -166,8 +173,9 @@ void sub_scale(struct request *r)
         return;
     }
     AUTO(obj_unref) struct obj *o = object_get(r->server, r->kind, r->ns, r->name);
-    if (o)
-        answer_scale(r, o);
+    AUTO(obj_unref) struct obj *as = o ? object_as(r->kind, o) : NULL;
+    if (as)
+        answer_scale(r, as);
     else
         fail_not_found(r);
     request_finish(r);

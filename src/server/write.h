@@ -47,6 +47,7 @@ struct write {
     struct str generate; /* the prefix of its made name; "": it has its own */
     int64_t want;        /* the revision that the client wants to replace; 0: any */
     struct admission admission;
+    bool counted;              /* on its way to the store, of a definition (crds_put) */
     struct reserved *reserved; /* addresses and ports taken for it: alloc.c */
 
     /* who owns its fields: write_managed.c */

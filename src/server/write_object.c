@@ -3,6 +3,7 @@
  * validating admission, warnings, commit. */
 #include "api/codec.h"
 #include "server/alloc.h"
+#include "server/crds.h"
 #include "server/fail.h"
 #include "server/limits.h"
 #include "server/rbac.h"
@@ -96,8 +97,9 @@ static enum write_next step_validate(struct write *w)
         return WRITE_OVER;
     if (!e.list.n)
         return WRITE_ON;
-    /* an Event is refused as the core group's, whoever it came by */
-    fail_invalid(r, r->kind == K(events_k8s_io_Event) ? S("") : r->group, r->kind->kind,
+    /* an Event is refused as the core group's, whoever it came by; an instance as what it says it is */
+    fail_invalid(r, r->kind == K(events_k8s_io_Event) ? S("") : r->group,
+                 r->kind->custom ? val_text_at(w->tree, N(kind)) : r->kind->kind,
                  val_text_at(w->tree, N(metadata), N(name)), &e);
     return WRITE_OVER;
 }
@@ -166,6 +168,8 @@ static enum write_next create_put(struct write *w)
         fail_exists(r, obj_deleting(there));
         return WRITE_OVER;
     }
+    if (!crds_take(r))
+        return WRITE_OVER;
     return write_put(w, object_from(r->kind, w->tree));
 }
 
@@ -246,7 +250,8 @@ static enum write_next update_prepare(struct write *w)
     struct request *r = w->r;
     if (!w->want)
         val_del(write_metadata(w), N(resourceVersion)); /* "0" says nothing either */
-    if (!w->want && !kind_strategy(r->kind)->unconditional) {
+    bool unconditional = kind_strategy(r->kind)->unconditional || str_eqz(r->sub, "scale");
+    if (!w->want && !unconditional) {
         AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
         field_error_add(&e, FE_INVALID, "metadata.resourceVersion",
                         "Invalid value: %d: must be specified for an update", 0);
@@ -276,7 +281,10 @@ static enum write_next update_put(struct write *w)
 {
     struct request *r = w->r;
     bool ends = ends_with_it(r->kind, w->tree);
-    if (val_equal(w->tree, &w->cur->tree) && write_managed_same(w) && !ends) {
+    if (r->kind == K(CustomResourceDefinition) && ends && !r->options.dry_run && !crds_leave(w))
+        return WRITE_OVER;
+    bool as_stored = !r->kind->custom || kind_same(w->stored->kind, r->kind->storage);
+    if (val_equal(w->tree, &w->cur->tree) && write_managed_same(w) && !ends && as_stored) {
         w->pending = obj_ref(w->stored);
         return WRITE_ON;
     }

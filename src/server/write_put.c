@@ -1,4 +1,5 @@
 /* The commit of a write: one put, one deletion, or an object's last put and its deletion together. */
+#include "server/crds.h"
 #include "server/fail.h"
 #include "server/room.h"
 #include "server/write_managed.h"
@@ -41,6 +42,7 @@ static void put_failed(struct write *w, const struct store_op *op)
 static void put_done(struct store_op *op)
 {
     struct write *w = container_of(op, struct write, op);
+    crds_put_over(w);
     if (op->ok)
         write_done(w);
     else if (op->err.kind == E_ALREADY_EXISTS && w->generate.n && write_renamed(w))
@@ -85,6 +87,7 @@ enum write_next write_put(struct write *w, struct obj *own_o)
     }
     w->put = put_of(w, own_o);
     w->op = (struct store_op){.writes = &w->put, .n = 1, .class = class_of(w->stored, own_o), .done = put_done};
+    crds_put(w);
     store_write(r->server->store, &w->op);
     return WRITE_LATER;
 }

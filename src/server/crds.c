@@ -1,0 +1,275 @@
+/* crds.c - the kinds of definitions. Every commit that touches one makes its kinds anew (those of others stay the
+ * very ones they were) and publishes a set of all; watches of replaced kinds end by that (kinds.c), as upstream's do.
+ * What does not change what is served - conditions, labels, the deletion that has begun - changes no kinds. */
+#include "server/crds.h"
+#include "api/custom.h"
+#include "base/log.h"
+#include "server/fail.h"
+
+struct crd {
+    const struct kind *kinds[CUSTOM_VERSIONS]; /* each a reference */
+    size_t n;
+    size_t coming; /* instances that are on their way to the store */
+};
+struct crds {
+    struct server *server;
+    struct map by_name; /* of definitions -> struct crd */
+    bool stale;         /* what is published is not what they are */
+};
+
+struct crds *crds_new(struct server *s)
+{
+    struct crds *c = NEW(struct crds);
+    c->server = s;
+    return c;
+}
+
+static void kinds_forget(struct crd *d)
+{
+    while (d->n)
+        kind_unref(d->kinds[--d->n]);
+}
+
+void crds_free(struct crds *c)
+{
+    if (!c)
+        return;
+    map_each (it, &c->by_name) {
+        kinds_forget(it->value);
+        mem_free(it->value);
+    }
+    map_fini(&c->by_name);
+    mem_free(c);
+}
+
+/* --- kinds --- */
+
+static struct crd *crd_need(struct crds *c, struct str name)
+{
+    struct crd *d = map_get(&c->by_name, name);
+    if (!d) {
+        d = NEW(struct crd);
+        (void)map_put(&c->by_name, name, d); /* none was there */
+    }
+    return d;
+}
+
+static void kinds_make(struct crds *c, const struct obj *definition)
+{
+    struct crd *d = crd_need(c, definition->name);
+    struct crd made = {0};
+    struct err err = ERR;
+    if (!custom_kinds(definition, made.kinds, &made.n, &err)) {
+        log_warn("crd.kinds", "name=" STR_FMT " error=\"%s\"", STR_ARG(definition->name), err.text);
+        return; /* what was served of it goes on */
+    }
+    kinds_forget(d);
+    memcpy(d->kinds, made.kinds, made.n * sizeof *made.kinds);
+    d->n = made.n;
+    c->stale = true;
+}
+
+static const struct kind_set *kinds_all(struct crds *c)
+{
+    ARRAY(const struct kind *) all = {0};
+    map_each (it, &c->by_name) {
+        const struct crd *d = it->value;
+        for (size_t i = 0; i < d->n; i++)
+            array_push(&all, d->kinds[i]);
+    }
+    const struct kind_set *set = kind_set_new(all.p, all.n);
+    array_fini(&all);
+    c->stale = false;
+    return set;
+}
+
+const struct kind_set *crds_stored(struct crds *c, const struct store_snapshot *have)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct str prefix = object_prefix(&a, K(CustomResourceDefinition));
+    struct store_iter it;
+    for (struct store_entry *e = store_first(&it, have, prefix, STR_NONE); e; e = store_next(&it))
+        kinds_make(c, object_of(e));
+    return kinds_all(c);
+}
+
+void crds_changed(struct crds *c, const struct obj *was, const struct obj *now)
+{
+    if (now && (!was || !definition_same(was, now))) {
+        kinds_make(c, now);
+    } else if (!now) {
+        struct crd *gone = map_del(&c->by_name, was->name);
+        if (!gone)
+            return;
+        kinds_forget(gone);
+        mem_free(gone);
+        c->stale = true;
+    }
+}
+
+void crds_publish(struct crds *c)
+{
+    if (c->stale)
+        kinds_serve(c->server, kinds_all(c));
+}
+
+/* --- instances --- */
+
+/* As it is stored; borrowed in this turn. NULL: there is none. */
+static const struct obj *definition_of(struct server *s, const struct kind *k)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    return object_of(store_get(s->store, object_key(&a, K(CustomResourceDefinition), S(""), k->custom->definition)));
+}
+
+bool crds_take(struct request *r)
+{
+    if (!r->kind->custom)
+        return true;
+    const struct obj *d = definition_of(r->server, r->kind);
+    if (d && str_eq(d->uid, r->kind->custom->uid) && !obj_deleting(d) && !definition_is(d, "Terminating"))
+        return true;
+    return fail_forbidden(r, "create not allowed while custom resource definition is terminating");
+}
+
+void crds_put(struct write *w)
+{
+    const struct kind *k = w->r->kind;
+    struct crd *d = k->custom && !w->stored ? map_get(&w->r->server->crds->by_name, k->custom->definition) : NULL;
+    if (d && !w->counted) {
+        w->counted = true;
+        d->coming++;
+    }
+}
+
+void crds_put_over(struct write *w)
+{
+    struct crd *d = w->counted ? map_get(&w->r->server->crds->by_name, w->r->kind->custom->definition) : NULL;
+    w->counted = false;
+    if (d)
+        d->coming--;
+}
+
+/* Whether there are objects that another version than this one was written as: all are of the stored version, unless
+ * the definition has had others. */
+static bool needs_webhook(struct server *s, const struct kind *k)
+{
+    if (!k->custom || !k->custom->webhook)
+        return false;
+    const struct obj *d = definition_of(s, k);
+    return k->storage != k || (d && val_len(val_get(obj_status(d), N(storedVersions))) > 1);
+}
+
+bool crds_converts(struct request *r)
+{
+    if (!needs_webhook(r->server, r->kind))
+        return true;
+    const struct kind *stored = r->kind->storage;
+    return fail_internal(r,
+                         "conversion webhook for " STR_FMT ", Kind=" STR_FMT
+                         " failed: webhooks are not called yet; objects can be read and written as " STR_FMT
+                         " alone, the version in which they are stored",
+                         STR_ARG(r->kind->api_version), STR_ARG(r->kind->kind), STR_ARG(stored->api_version));
+}
+
+/* --- the end of a definition --- */
+
+static size_t instances_of(struct server *s, const struct obj *definition)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(store_snapshot_fini) struct store_snapshot snap = store_snapshot(s->store);
+    struct str prefix = arena_fmt(&a, STR_FMT "/", STR_ARG(definition->name));
+    return store_count(&snap, prefix, prefix);
+}
+
+bool crds_may_go(struct request *r, const struct obj *definition)
+{
+    size_t n = instances_of(r->server, definition);
+    struct str kind = val_text_at(obj_spec(definition), N(names), N(kind));
+    if (str_eqz(val_text(val_get_str(val_get(obj_meta(definition), N(annotations)), S("wherry.dev/protect"))),
+                "true"))
+        return fail_forbidden(
+            r,
+            "the annotation wherry.dev/protect: \"true\" protects it and its %zu object%s of kind " STR_FMT
+            "; take it away first: kubectl annotate crd " STR_FMT " wherry.dev/protect-",
+            n, n == 1 ? "" : "s", STR_ARG(kind), STR_ARG(definition->name));
+    if (n && !obj_deleting(definition))
+        answer_warn(r, arena_fmt(&r->arena, "%zu object%s of kind " STR_FMT " %s deleted with the definition", n,
+                                 n == 1 ? "" : "s", STR_ARG(kind), n == 1 ? "is" : "are"));
+    return true;
+}
+
+void crds_mark(struct request *r, struct val *definition)
+{
+    struct arena *a = &r->arena;
+    struct val *meta = val_need_map(a, definition, N(metadata)), *status = val_need_map(a, definition, N(status)), c;
+    struct str now = time_text(a, clock_real() / NS_PER_S * NS_PER_S);
+    val_set_text(a, meta, N(deletionTimestamp), now);
+    struct val list = val_list(), conditions = val_list();
+    bool held = false;
+    val_each_item (it, val_get(meta, N(finalizers))) {
+        held |= str_eqz(val_text(it), CUSTOM_CLEANUP);
+        val_add(a, &list, *it);
+    }
+    if (!held)
+        val_add(a, &list, val_str_borrowed(S(CUSTOM_CLEANUP)));
+    val_set(a, meta, N(finalizers), list);
+    c = val_map();
+    val_set_text(a, &c, N(type), S("Terminating"));
+    val_set_text(a, &c, N(status), S("True"));
+    val_set_text(a, &c, N(lastTransitionTime), now);
+    val_set_text(a, &c, N(reason), S("InstanceDeletionPending"));
+    val_set_text(a, &c, N(message),
+                 S("CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon"));
+    val_each_item (it, val_get(status, N(conditions)))
+        if (!str_eqz(val_text_at(it, N(type)), "Terminating"))
+            val_add(a, &conditions, *it);
+    val_add(a, &conditions, c);
+    val_set(a, status, N(conditions), conditions);
+}
+
+/* Deletions that nobody waits for: a portion of what is left of the instances. */
+struct leftovers {
+    struct store_op op;
+    struct arena arena;
+    struct store_write writes[STORE_TXN_MAX];
+};
+
+static void leftovers_done(struct store_op *op)
+{
+    struct leftovers *l = container_of(op, struct leftovers, op);
+    if (!op->ok)
+        log_error("crd.leftovers", "error=\"%s\"", op->err.text);
+    arena_fini(&l->arena);
+    mem_free(l);
+}
+
+static void leftovers_put(struct server *s, struct leftovers *own_l)
+{
+    own_l->op.writes = own_l->writes;
+    own_l->op.done = leftovers_done;
+    store_write(s->store, &own_l->op);
+}
+
+bool crds_leave(struct write *w)
+{
+    struct server *s = w->r->server;
+    struct crd *d = map_get(&s->crds->by_name, w->cur->name);
+    if (d && d->coming)
+        return fail_conflict(w->r, "%zu of its objects are being made; try again", d->coming);
+    AUTO(store_snapshot_fini) struct store_snapshot snap = store_snapshot(s->store);
+    struct str prefix = arena_fmt(&w->r->arena, STR_FMT "/", STR_ARG(w->cur->name));
+    struct leftovers *l = NULL;
+    struct store_iter it;
+    for (struct store_entry *e = store_first(&it, &snap, prefix, STR_NONE); e; e = store_next(&it)) {
+        if (!l)
+            l = NEW(struct leftovers);
+        l->writes[l->op.n++] = (struct store_write){.key = str_dup(&l->arena, store_entry_key(e)),
+                                                    .expect = STORE_ANY};
+        if (l->op.n == STORE_TXN_MAX)
+            leftovers_put(s, TAKE(l));
+    }
+    if (l)
+        leftovers_put(s, l);
+    return true;
+}

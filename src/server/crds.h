@@ -1,0 +1,34 @@
+/* crds.h - definitions (CustomResourceDefinition) as the server keeps them: from what is stored to the kinds that are
+ * served, and what holds between a definition and its instances.
+ *
+ * No instance is stored without its definition: one that is made asks for it when it is put, and the last deletion of
+ * a definition takes what is left of its instances along. The store's loop. */
+#pragma once
+#include "server/write.h"
+
+struct crds;
+struct crds *crds_new(struct server *s);
+void crds_free(struct crds *c);
+/* As server_options.kinds: what is stored at the start. */
+const struct kind_set *crds_stored(struct crds *c, const struct store_snapshot *have);
+/* A commit; crds_publish at its end. NULL: it was not, or is no more. */
+void crds_changed(struct crds *c, const struct obj *was, const struct obj *now);
+void crds_publish(struct crds *c);
+
+/* --- of a write of an instance --- */
+
+/* It may be made: its definition is there and stays; false: answered. */
+MUST_USE bool crds_take(struct request *r);
+void crds_put(struct write *w);      /* one that was not there is on its way to the store ... */
+void crds_put_over(struct write *w); /* ... and is there, or is not */
+/* Instances come to this kind, or leave it, by the work of a webhook: nobody does that yet. False: answered. */
+MUST_USE bool crds_converts(struct request *r);
+
+/* --- of a deletion of a definition --- */
+
+/* It may be told to go: it is not protected; and what that means is said. False: answered. */
+MUST_USE bool crds_may_go(struct request *r, const struct obj *definition);
+/* Marks it: deleted, held by the finalizer, terminating. */
+void crds_mark(struct request *r, struct val *definition);
+/* It goes for good with this write: its instances go before it. False: some are being made; answered. */
+MUST_USE bool crds_leave(struct write *w);
