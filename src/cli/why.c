@@ -14,19 +14,22 @@
  * Costs: a list of each of these kinds, fetched as a whole; so this is for people and not for a loop.
  */
 #include "control/why.h"
+#include "api/custom.h"
 #include "base/clock.h"
 #include "cli/output.h"
 #include "cli/verbs.h"
 #include "control/manager.h"
 #include "control/pods.h"
 
-#define MAX_KINDS 256
+#define MAX_KINDS KIND_IDS
 struct why_asking {
     struct connect_options to;
     bool all;
     struct str output;
     struct client *client;
     struct view view;
+    const struct kind_set
+        *own_kinds; /* with those of a definition that is asked about; NULL: only the built-in ones */
     const struct objset *sets[MAX_KINDS]; /* those that could be read */
     struct objset *own[MAX_KINDS];
     struct words unread; /* "secrets": lists and logs that were refused */
@@ -297,10 +300,50 @@ static struct obj *read_object(struct why_asking *x, const struct kind *k, struc
     return call_take_obj(&call);
 }
 
+/* The kinds of a definition, which stay until the end. */
+static void kinds_know(struct why_asking *x, const struct obj *definition)
+{
+    const struct kind *made[CUSTOM_VERSIONS];
+    size_t n;
+    struct err ignored = ERR; /* what cannot be served has no objects */
+    if (x->own_kinds || !custom_kinds(definition, made, &n, &ignored))
+        return;
+    x->own_kinds = kind_set_new(made, n);
+    while (n)
+        kind_unref(made[--n]);
+}
+
+static const struct kind *defined_kind(struct why_asking *x, const struct resource *r, struct err *err)
+{
+    struct str name = arena_fmt(&x->client->arena, STR_FMT "." STR_FMT, STR_ARG(r->plural), STR_ARG(r->group));
+    AUTO(obj_unref) struct obj *definition = read_object(x, K(CustomResourceDefinition), S(""), name, err);
+    if (!definition)
+        return NULL;
+    kinds_know(x, definition);
+    return x->own_kinds ? kind_set_find_plural(x->own_kinds, r->group, r->version, r->plural) : NULL;
+}
+
+/* All definitions, since their names are held against each other, and of one that goes its objects. */
+static bool read_definitions(struct why_asking *x, const struct obj *definition, struct err *err)
+{
+    if (!read_kind(x, K(CustomResourceDefinition), S(""), err))
+        return false;
+    if (!obj_deleting(definition))
+        return true;
+    kinds_know(x, definition);
+    x->view.kinds = x->own_kinds;
+    for (size_t i = nkinds; x->own_kinds && i < x->own_kinds->n; i++)
+        if (kind_is_watched(x->own_kinds->kinds[i]) && !read_kind(x, x->own_kinds->kinds[i], S(""), err))
+            return false;
+    return true;
+}
+
 static bool ask_target(struct why_asking *x, const struct target *t, bool *fine, struct err *err)
 {
     struct client *c = x->client;
     const struct kind *k = kind_of(t->resource);
+    if (!k)
+        k = defined_kind(x, t->resource, err);
     if (!k)
         return err_set(err, E_INVALID, STR_FMT ": is no kind that Wherry acts on", STR_ARG(t->resource->plural));
     struct str ns = target_ns(c, t->resource);
@@ -308,7 +351,8 @@ static bool ask_target(struct why_asking *x, const struct target *t, bool *fine,
     if (!o)
         return false;
     bool goes = k == K(Namespace) && obj_deleting(o);
-    if (!read_view(x, goes ? o->name : ns, goes, err))
+    if (!read_view(x, goes ? o->name : ns, goes, err) ||
+        (k == K(CustomResourceDefinition) && !read_definitions(x, o, err)))
         return false;
     if (!has_read(x, k))
         object_put(x, o);
@@ -364,5 +408,6 @@ int why_main(int argc, char **argv)
             objset_fini(x.own[i]);
             mem_free(x.own[i]);
         }
+    kind_set_unref(x.own_kinds);
     return status;
 }

@@ -36,7 +36,7 @@ static const struct why_row rows[] = {
     {K(NetworkPolicy), why_stored, plain_head},
     {K(ResourceQuota), why_stored, plain_head},
     {K(LimitRange), why_stored, plain_head},
-    {K(CustomResourceDefinition), why_stored, plain_head},
+    {K(CustomResourceDefinition), why_definition, plain_head},
     {K(ValidatingWebhookConfiguration), why_stored, plain_head},
     {K(MutatingWebhookConfiguration), why_stored, plain_head},
     {K(ValidatingAdmissionPolicy), why_stored, plain_head},
@@ -192,7 +192,7 @@ void why_object(const struct why_ask *ask, const struct obj *o, struct why *out)
     struct finding *f = &out->found;
     f->cause = "";
     bool going = o->kind != K(Pod) && obj_deleting(o);
-    if (going && o->kind != K(Namespace))
+    if (going && o->kind != K(Namespace) && o->kind != K(CustomResourceDefinition))
         why_deletion(&q, o, f);
     else if (row)
         row->say(&q, o, f);

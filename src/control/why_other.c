@@ -19,9 +19,10 @@ static const struct {
     {"orphan", "until what it owns is let go"},
     {"kubernetes.io/pvc-protection", "as long as a pod uses it"},
     {"kubernetes.io/pv-protection", "as long as a claim is bound to it"},
+    {"customresourcecleanup.apiextensions.k8s.io", "until its objects are gone"},
 };
 
-static struct str unlock_text(struct question *q, const struct obj *o)
+struct str why_unlock(struct question *q, const struct obj *o)
 {
     return arena_fmt(q->a, "kubectl patch " STR_FMT " --type=merge -p '{\"metadata\":{\"finalizers\":null}}'",
                      STR_ARG(why_target(q, o)));
@@ -41,7 +42,7 @@ bool why_deletion(struct question *q, const struct obj *o, struct finding *f)
     if (first.n == 0)
         return why_coming(q, f, "Leaving", "it is going");
     why_found(q, f, "Finalizer", "it waits for its finalizer " STR_FMT, STR_ARG(first));
-    why_way(q, f, "Whoever set it has to take it away; by hand: " STR_FMT, STR_ARG(unlock_text(q, o)));
+    why_way(q, f, "Whoever set it has to take it away; by hand: " STR_FMT, STR_ARG(why_unlock(q, o)));
     return true;
 }
 
@@ -225,7 +226,6 @@ static const struct {
     {K(ResourceQuota), "it is stored, and Wherry does not enforce it yet: nothing is refused for it", ""},
     {K(LimitRange), "it is stored, and Wherry does not enforce it yet: it sets and refuses nothing",
      "Set requests and limits in each pod"},
-    {K(CustomResourceDefinition), "it is stored, and Wherry does not serve its resources yet", ""},
     {K(ValidatingWebhookConfiguration), "it is stored, and Wherry calls no webhooks yet, whatever failurePolicy says",
      ""},
     {K(MutatingWebhookConfiguration), "it is stored, and Wherry calls no webhooks yet, whatever failurePolicy says",
