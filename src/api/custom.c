@@ -257,7 +257,7 @@ bool custom_kinds(const struct obj *definition, const struct kind *out[CUSTOM_VE
         if (!made[i]->custom->hidden && (!main || made[i] == stored))
             main = made[i];
     for (size_t i = 0; i < count; i++) {
-        struct custom *c = (struct custom *)(uintptr_t)made[i]->custom;
+        struct custom *c = made[i]->custom;
         made[i]->storage = made[i] == stored ? stored : kind_ref(stored);
         c->main = main ? str_dup(kind_arena(made[i]), main->version) : S("");
         out[i] = made[i];
@@ -272,9 +272,11 @@ struct val custom_as(struct arena *a, const struct kind *k, const struct val *tr
 {
     struct val v = val_copy(a, tree);
     struct err ignored = ERR; /* of metadata that cannot be read: it was read before */
+    /* of another version only what is stored gets defaults: those of the version that shows it are not its own */
+    bool own = k->storage == k || str_eq(TEXT(tree, apiVersion), k->api_version);
     val_set_text(a, &v, N(apiVersion), k->api_version);
     val_set_text(a, &v, N(kind), k->kind);
-    if (schema_prune(a, schema_node(k->type), &v, NULL, &ignored))
+    if (schema_prune(a, schema_node(k->type), &v, NULL, &ignored) && own)
         schema_default(a, schema_node(k->type), &v);
     return v;
 }
@@ -335,10 +337,18 @@ static void check_replicas(struct field_errors *e, const struct val *v, struct s
         bad_value(e, at, n, "should be less than or equal to %d", INT32_MAX);
 }
 
-void custom_validate(const struct kind *k, struct str sub, const struct val *v, const struct val *old UNUSED,
+void custom_validate(const struct kind *k, struct str sub, const struct val *v, const struct val *old,
                      struct field_errors *e)
 {
     const struct custom *c = k->custom;
+    const struct schema_node *root = schema_node(k->type);
+    if (!str_eqz(sub, "status")) {
+        schema_validate(root, v, old, e);
+    } else if (V(v, status)) { /* judged by itself, as upstream does: what is told of it begins there */
+        const struct field *f = schema_property(root, N(status));
+        if (f && schema_node(f->type))
+            schema_validate_at(schema_node(f->type), S("status"), V(v, status), V(old, status), e);
+    }
     if (c->scale_spec.n && !sub.n)
         check_replicas(e, v, c->scale_spec);
     if (c->scale_spec.n) {

@@ -23,6 +23,9 @@ struct custom {
     const struct str *fields; /* selectable ones: spec.color */
     size_t nfields;
     struct str warning; /* of a deprecated version; "": it is not */
+    /* What another room has made of the schema's rules in CEL, when it was first asked; of the store's loop. */
+    void *rules;
+    void (*rules_free)(void *rules);
 };
 
 /* The version by which all objects of this kind's resource are watched, of one of a definition too; NULL: none. */

@@ -32,11 +32,11 @@ struct kind {
     const struct type *type, *list_type;
     const struct subresource *subs;
     size_t nsubs;
-    const struct kind *storage;  /* the kind as which it is stored; mostly itself (events.k8s.io -> core) */
-    int id;                      /* dense, for tables beside this one */
-    struct kind_live *live;      /* of one that came at run time (kindset.h); NULL: built in */
-    const char *made_of;         /* of one that came at run time: another one where it was made of something else */
-    const struct custom *custom; /* of one that a definition defines (custom.h) */
+    const struct kind *storage; /* the kind as which it is stored; mostly itself (events.k8s.io -> core) */
+    int id;                     /* dense, for tables beside this one */
+    struct kind_live *live;     /* of one that came at run time (kindset.h); NULL: built in */
+    const char *made_of;        /* of one that came at run time: another one where it was made of something else */
+    struct custom *custom;      /* of one that a definition defines (custom.h) */
 };
 /* The built-in kinds, in discovery order, by id; NULL-terminated. What is served now, others beside them, is a struct
  * kind_set (kindset.h). */

@@ -89,6 +89,8 @@ void kind_unref(const struct kind *k)
     if (!k || !k->live || atomic_fetch_sub_explicit(&k->live->refs, 1, memory_order_acq_rel) > 1)
         return;
     struct kind_live *l = k->live;
+    if (k->custom && k->custom->rules)
+        k->custom->rules_free(k->custom->rules);
     if (k->storage != k)
         kind_unref(k->storage);
     id_give(k->id);
@@ -182,10 +184,18 @@ static int by_order(const void *x, const void *y)
     return c ? c : str_cmp(a->plural, b->plural);
 }
 
-static bool version_has(const struct kind_set *s, const struct kind *k)
+static const struct group_version *version_beside(const struct kind_set *b, const struct kind *k)
 {
-    for (size_t i = 0; i < s->nversions; i++)
-        if (str_eq(s->versions[i].group, k->group) && str_eq(s->versions[i].version, k->version))
+    for (size_t i = 0; i < b->nversions; i++)
+        if (str_eq(b->versions[i].group, k->group))
+            return &b->versions[i];
+    return NULL;
+}
+
+static bool version_is_builtin(const struct kind_set *b, const struct kind *k)
+{
+    for (size_t i = 0; i < b->nversions; i++)
+        if (str_eq(b->versions[i].api_version, k->api_version))
             return true;
     return false;
 }
@@ -199,18 +209,18 @@ static void add_versions(struct kind_set *s)
     memcpy(all, b->versions, b->nversions * sizeof *all);
     s->versions = all;
     s->nversions = b->nversions;
-    for (size_t i = b->n; i < s->n; i++) {
-        const struct kind *k = s->kinds[i];
-        const struct group_version *beside = NULL;
-        for (size_t v = 0; v < s->nversions && !beside; v++)
-            if (str_eq(all[v].group, k->group))
-                beside = &all[v];
-        if (version_has(s, k))
+    int next = b->versions[b->nversions - 1].order + 1;
+    for (size_t i = b->n; i < s->n; i++) { /* by group and version: the same ones stand in a row */
+        const struct kind *k = s->kinds[i], *before = i > b->n ? s->kinds[i - 1] : NULL;
+        const struct group_version *beside = version_beside(b, k), *last = &all[s->nversions - 1];
+        if (version_is_builtin(b, k) || (before && str_eq(before->api_version, k->api_version)))
             continue;
+        if (!beside && before && str_eq(last->group, k->group))
+            beside = last;
         all[s->nversions] = (struct group_version){.group = k->group,
                                                    .version = k->version,
                                                    .api_version = k->api_version,
-                                                   .order = beside ? beside->order : all[s->nversions - 1].order + 1,
+                                                   .order = beside ? beside->order : next++,
                                                    .group_priority = 1000,
                                                    .version_priority = 100,
                                                    .preferred = !beside};

@@ -4,6 +4,7 @@
 #include "server/crds.h"
 #include "api/custom.h"
 #include "base/log.h"
+#include "cel/rules.h"
 #include "server/fail.h"
 
 struct crd {
@@ -15,11 +16,13 @@ struct crds {
     struct server *server;
     struct map by_name; /* of definitions -> struct crd */
     bool stale;         /* what is published is not what they are */
+    bool opened;        /* what is stored of definitions is known */
 };
 
 struct crds *crds_new(struct server *s)
 {
     struct crds *c = NEW(struct crds);
+    schema_rules_are_checked_by(cel_rules_check);
     c->server = s;
     return c;
 }
@@ -40,6 +43,31 @@ void crds_free(struct crds *c)
     }
     map_fini(&c->by_name);
     mem_free(c);
+}
+
+/* --- what has no definition --- */
+
+const struct kind kind_undefined = {.group = S_INIT(""),
+                                    .version = S_INIT("v1"),
+                                    .kind = S_INIT("Undefined"),
+                                    .list_kind = S_INIT("UndefinedList"),
+                                    .plural = S_INIT("undefined"),
+                                    .singular = S_INIT("undefined"),
+                                    .api_version = S_INIT("v1"),
+                                    .type = T(any),
+                                    .storage = &kind_undefined,
+                                    .id = -1};
+
+bool crds_undefined(struct kind_publisher *p, struct str resource)
+{
+    const struct server *s = container_of(p, struct server, kinds);
+    struct str plural, group;
+    if (s->options.kinds || !s->crds->opened || !str_split(resource, '.', &plural, &group))
+        return false;
+    for (size_t i = 0; i < ngroup_versions; i++)
+        if (str_eq(group_versions[i].group, group))
+            return false;
+    return true;
 }
 
 /* --- kinds --- */
@@ -90,6 +118,7 @@ const struct kind_set *crds_stored(struct crds *c, const struct store_snapshot *
     struct store_iter it;
     for (struct store_entry *e = store_first(&it, have, prefix, STR_NONE); e; e = store_next(&it))
         kinds_make(c, object_of(e));
+    c->opened = true;
     return kinds_all(c);
 }
 
@@ -170,6 +199,25 @@ bool crds_converts(struct request *r)
                          " failed: webhooks are not called yet; objects can be read and written as " STR_FMT
                          " alone, the version in which they are stored",
                          STR_ARG(r->kind->api_version), STR_ARG(r->kind->kind), STR_ARG(stored->api_version));
+}
+
+static void rules_forget(void *rules)
+{
+    cel_rules_free(rules);
+}
+
+void crds_rules(const struct kind *k, const struct val *v, const struct val *old, struct field_errors *e)
+{
+    struct custom *c = k->custom;
+    if (!c || !c->schema->nrules || schema_errors_block(e))
+        return;
+    if (!c->rules) {
+        c->rules = cel_rules_new(c->schema);
+        c->rules_free = rules_forget;
+    }
+    AUTO(field_errors_fini) struct field_errors warnings = {.arena = e->arena}; /* of what has not changed */
+    if (c->rules)
+        cel_rules_run(c->rules, v, old, e, &warnings);
 }
 
 /* --- the end of a definition --- */

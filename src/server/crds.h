@@ -11,6 +11,10 @@ struct crds *crds_new(struct server *s);
 void crds_free(struct crds *c);
 /* As server_options.kinds: what is stored at the start. */
 const struct kind_set *crds_stored(struct crds *c, const struct store_snapshot *have);
+/* As this is kept what is stored of a definition that is not there, or cannot be served (it was made by a newer
+ * server, say): nobody sees it, and it is there again with its definition. */
+extern const struct kind kind_undefined;
+bool crds_undefined(struct kind_publisher *p, struct str resource); /* what is stored at RESOURCE/... may be so */
 /* A commit; crds_publish at its end. NULL: it was not, or is no more. */
 void crds_changed(struct crds *c, const struct obj *was, const struct obj *now);
 void crds_publish(struct crds *c);
@@ -23,6 +27,9 @@ void crds_put(struct write *w);      /* one that was not there is on its way to 
 void crds_put_over(struct write *w); /* ... and is there, or is not */
 /* Instances come to this kind, or leave it, by the work of a webhook: nobody does that yet. False: answered. */
 MUST_USE bool crds_converts(struct request *r);
+
+/* The rules in CEL of its definition, over an instance; `schema_errors_block` of what was found before is asked. */
+void crds_rules(const struct kind *k, const struct val *v, const struct val *old, struct field_errors *e);
 
 /* --- of a deletion of a definition --- */
 

@@ -1,5 +1,5 @@
 #include "api/codec.h"
-#include "server/int.h"
+#include "server/crds.h"
 
 /* --- what is stored --- */
 
@@ -61,6 +61,8 @@ static void *object_load(void *arg, struct str key, struct str value, int64_t cr
     (void)str_split(key, '/', &resource, &rest);
     const struct kind *k = kind_set_find_stored(set, val_text_at(&tree, N(apiVersion)), val_text_at(&tree, N(kind)),
                                                 resource);
+    if (!k && crds_undefined(arg, resource))
+        k = &kind_undefined;
     if (!k) {
         err_set(err, E_NOT_FOUND,
                 "object " STR_FMT " is of kind " STR_FMT " of " STR_FMT ", which this version does not have",
@@ -72,6 +74,8 @@ static void *object_load(void *arg, struct str key, struct str value, int64_t cr
         err_wrap(err, "object " STR_FMT, STR_ARG(key));
         return NULL;
     }
+    if (k->custom) /* a default may have come since it was written */
+        kind_default(&a, k, &typed);
     AUTO(managed_unref) const struct managed *fields = NULL;
     if (managed && !managed_parse(str_sub(value, 5, 5 + managed), &fields, err)) {
         err_wrap(err, "object " STR_FMT ": managedFields", STR_ARG(key));

@@ -448,6 +448,13 @@ static void stop_at_home(void *arg)
 
 /* --- starting and stopping, in the owner's loop --- */
 
+/* A watch holds its own kind. With the set that its request took it would hold all of that time's, for days. */
+static void kinds_let_go(struct request *r)
+{
+    kind_set_unref(r->kinds);
+    r->kinds = &kind_set_builtin;
+}
+
 bool watching_start(struct watching *w, struct request *r)
 {
     struct server *s = r->server;
@@ -481,6 +488,7 @@ bool watching_start(struct watching *w, struct request *r)
                      (int64_t)random_below(LIMIT_WATCH_SECONDS_MAX - LIMIT_WATCH_SECONDS_MIN);
     c->owner = w;
     w->core = core_ref(c);
+    kinds_let_go(r);
     if (!initial && c->from) {
         start_at_home(c);
         return true;

@@ -93,6 +93,7 @@ static enum write_next step_validate(struct write *w)
     AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
     kind_validate(r->kind, w->sub, w->tree, old_of(w), &e);
     webhooks_check(r->kind, w->tree, &e);
+    crds_rules(r->kind, w->tree, old_of(w), &e);
     if (!work_fits(r))
         return WRITE_OVER;
     if (!e.list.n)
