@@ -130,10 +130,6 @@ static const char table[] =
     /* the roles of this system's own processes */
     "role wherry:manager\n list,watch * *\n"
     "bind wherry:manager wherry:manager s:kube-system/wherry-manager\n"
-    /* upstream's definitions are looked after inside its server, by who may do anything */
-    "role wherry:definitions\n update apiextensions.k8s.io customresourcedefinitions/status\n"
-    " deletecollection,list * *\n"
-    "bind wherry:definitions wherry:definitions s:kube-system/crd-controller\n"
     "bind wherry:root-ca system:controller:root-ca-cert-publisher s:kube-system/service-account-controller\n"
     "role wherry:node\n " READ " core nodes,pods,services\n"
     " " READ " discovery.k8s.io endpointslices\n create,patch,update core nodes\n"
@@ -200,6 +196,8 @@ static const char table[] =
     " update core replicationcontrollers/finalizers,replicationcontrollers/status\n"
     " create,delete,list,patch,watch core pods\n"
     "ctrl resourcequota-controller\n list,watch * *\n update core resourcequotas/status\n"
+    /* upstream's definitions are looked after inside its server, by who may do anything */
+    "ctrl crd-controller\n update apiextensions.k8s.io customresourcedefinitions/status\n deletecollection,list * *\n"
     "ctrl root-ca-cert-publisher\n create,update core configmaps\n list,watch core namespaces,configmaps\n"
     "ctrl route-controller\n list,watch core nodes\n patch core nodes/status\n"
     /* it publishes the ConfigMaps kube-root-ca.crt too, which upstream gives to an account of its own */
