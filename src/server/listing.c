@@ -79,7 +79,7 @@ static void envelope_begin(struct listing *l)
 /* Whether the encodings are worth keeping for who asks next: not of a list that takes most of the room for them. */
 static bool is_large(const struct answer *ans)
 {
-    size_t bytes = 0, most = obj_encoded_room() / 4;
+    size_t bytes = 0, most = obj_encoded_room() / 4 * 3;
     for (size_t i = 0; i < ans->n && bytes <= most; i++)
         bytes += ans->items[i]->bytes;
     return bytes > most;
