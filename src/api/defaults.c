@@ -13,6 +13,7 @@
  */
 #include "api/defaults_int.h"
 #include "api/quantity.h"
+#include "api/schema.h"
 
 /* Declared defaults, and quantities of resource lists in whole thousandths: everywhere in the tree. */
 static void declared_walk(struct arena *a, const struct type *t, struct val *v)
@@ -106,6 +107,10 @@ void kind_default(struct arena *a, const struct kind *k, struct val *v)
 {
     if (!val_is(v, VAL_MAP))
         return;
+    if (k->custom) {
+        schema_default(a, schema_node(k->type), v);
+        return;
+    }
     declared_walk(a, k->type, v);
     for (size_t i = 0; i < countof(rows); i++)
         if (rows[i].kind == k)

@@ -328,7 +328,9 @@ struct transport *process_transport_new(struct loop *l, struct server *s, const 
     t->groups[0] = S("system:serviceaccounts");
     t->groups[1] = S("system:serviceaccounts:kube-system");
     t->groups[2] = S("system:authenticated");
-    t->agent = strcmp(account, "system:kube-scheduler") ? S("kube-controller-manager") : S("kube-scheduler");
+    t->agent = !strcmp(account, "system:kube-scheduler") ? S("kube-scheduler")
+               : !strcmp(account, "crd-controller")      ? S("kube-apiserver") /* upstream's is inside of it */
+                                                         : S("kube-controller-manager");
     if (str_starts(str_of(account), S("system:")))
         t->user = (struct user){.name = str_of(account), .groups = t->groups + 2, .ngroups = 1};
     else

@@ -209,8 +209,14 @@ static void rules_forget(void *rules)
 void crds_rules(const struct kind *k, const struct val *v, const struct val *old, struct field_errors *e)
 {
     struct custom *c = k->custom;
-    if (!c || !c->schema->nrules || schema_errors_block(e))
+    if (!c || !c->schema->nrules)
         return;
+    if (schema_errors_block(e)) {
+        field_error_add(e, FE_INVALID, "<nil>",
+                        "Invalid value: null: some validation rules were not checked because the object was invalid; "
+                        "correct the existing errors to complete validation");
+        return;
+    }
     if (!c->rules) {
         c->rules = cel_rules_new(c->schema);
         c->rules_free = rules_forget;
