@@ -105,6 +105,11 @@ static void page_gone(struct http_request *h)
     page_free(p);
 }
 
+/* It is over before anybody could leave. */
+static void head_gone(struct http_request *h UNUSED)
+{
+}
+
 /* The document is known by its path, what is made of it by that and its form. */
 static void document_answer(struct site_call *c, struct str path, bool protobuf)
 {
@@ -124,6 +129,7 @@ static void document_answer(struct site_call *c, struct str path, bool protobuf)
     if (gzip)
         http_set(http, S("Content-Encoding"), S("gzip"));
     if (str_eqz(http->method, "HEAD")) { /* its length would cost as much as itself */
+        http->on_gone = head_gone;
         http_start(http, 200, protobuf ? two_types[0] : S("application/json"), -1);
         http_end(http);
         return;
