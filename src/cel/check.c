@@ -323,16 +323,13 @@ static const struct cel_type *check_call(struct checker *c, struct expr *e)
 
 /* ---- literals ---- */
 
-/* The type of all elements so far and one more. */
-static const struct cel_type *check_join(struct checker *c, const struct expr *e, const struct cel_type *before,
-                                         const struct cel_type *t)
+/* The type of all elements so far and one more: dyn of different ones, which check_literals refuses where they may
+ * not be mixed. */
+static const struct cel_type *check_join(struct checker *c, const struct cel_type *before, const struct cel_type *t)
 {
     if (!before)
         return t;
-    if (cel_type_assignable(&c->bindings, before, t))
-        return cel_type_general(before, t);
-    check_mismatch(c, e, before, t);
-    return &cel_type_error;
+    return cel_type_assignable(&c->bindings, before, t) ? cel_type_general(before, t) : &cel_type_dyn;
 }
 
 /* What an element with '?' gives: what its optional holds. */
@@ -353,7 +350,7 @@ static const struct cel_type *check_list(struct checker *c, struct expr *e)
     const struct cel_type *of = NULL;
     for (uint32_t i = 0; i < e->n; i++) {
         check_expr(c, e->args[i]);
-        of = check_join(c, e->args[i], of, check_unwrap(c, e->args[i], e->args[i]->optional));
+        of = check_join(c, of, check_unwrap(c, e->args[i], e->args[i]->optional));
     }
     return cel_type_list(c->types, of ? of : check_var(c));
 }
@@ -363,9 +360,9 @@ static const struct cel_type *check_map(struct checker *c, struct expr *e)
     const struct cel_type *key = NULL, *value = NULL;
     for (uint32_t i = 0; i < e->n; i += 2) {
         check_expr(c, e->args[i]);
-        key = check_join(c, e->args[i], key, e->args[i]->type);
+        key = check_join(c, key, e->args[i]->type);
         check_expr(c, e->args[i + 1]);
-        value = check_join(c, e->args[i + 1], value, check_unwrap(c, e->args[i + 1], e->args[i]->optional));
+        value = check_join(c, value, check_unwrap(c, e->args[i + 1], e->args[i]->optional));
     }
     const struct cel_type *k = key ? key : check_var(c);
     return cel_type_map(c->types, k, value ? value : check_var(c));
