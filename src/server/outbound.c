@@ -227,7 +227,7 @@ void outbound_ask(struct outbound *o, struct outbound_call *c, struct arena *a, 
                   void (*done)(struct outbound_call *c, const struct http_answer *a, const struct err *err))
 {
     static const struct http_call_fns fns = {.done = call_done};
-    *c = (struct outbound_call){.outbound = outbound_ref(o), .done = done, .timeout_s = timeout_s};
+    *c = (struct outbound_call){.outbound = outbound_ref(o), .done = done};
     bool asks = str_find_char(o->path, '?') >= 0;
     struct str target = arena_fmt(a, STR_FMT "%stimeout=%ds", STR_ARG(o->path), asks ? "&" : "?", timeout_s);
     c->url = arena_fmt(a, "https://" STR_FMT STR_FMT, STR_ARG(o->host), STR_ARG(target));

@@ -29,7 +29,6 @@ struct outbound_call {
     struct timer timer; /* its end; at once where it could not be asked */
     struct str url;     /* as errors name it; in the caller's arena */
     struct err err;
-    int timeout_s;
     /* a: NULL where there is none; its status is 200 */
     void (*done)(struct outbound_call *c, const struct http_answer *a, const struct err *err);
 };

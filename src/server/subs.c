@@ -75,8 +75,6 @@ static void answer_scale(struct request *r, struct obj *o)
     struct val *meta = val_need_map(&r->arena, &scale, N(metadata));
     if (o->rev)
         val_set_text(&r->arena, meta, N(resourceVersion), arena_fmt(&r->arena, "%lld", (long long)o->rev));
-    val_set_text(&r->arena, &scale, N(kind), S("Scale"));
-    val_set_text(&r->arena, &scale, N(apiVersion), S("autoscaling/v1"));
     scale = val_copy(&r->arena, &scale); /* the object may go before the answer does */
     answer_tree(r, 200, T(autoscaling_v1_Scale), scale);
 }
@@ -128,12 +126,9 @@ static bool change_scale(struct write *w)
     struct val now, scale;
     if (!kind_scale_of(a, r->kind, &cur->tree, &now))
         return fail_no_route(r);
-    if (r->verb == VERB_PATCH) {
-        val_set_text(a, &now, N(kind), S("Scale"));
-        val_set_text(a, &now, N(apiVersion), S("autoscaling/v1"));
+    if (r->verb == VERB_PATCH)
         val_set_text(a, val_need_map(a, &now, N(metadata)), N(resourceVersion),
                      arena_fmt(a, "%lld", (long long)cur->rev));
-    }
     struct managing g = managing_of(w, T(autoscaling_v1_Scale), S("autoscaling/v1"), &now);
     struct owners all = owners_open(a, cur->managed);
     w->owners = owners_to_scale(a, &all, replicas_path, version_known, r);

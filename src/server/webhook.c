@@ -18,9 +18,7 @@
 
 /* --- configurations, compiled --- */
 
-struct webhook_config;
 struct webhook {
-    struct webhook_config *config;
     struct str name, id; /* id: of all in the cluster */
     const struct val *rules;
     struct cel_conditions *conditions;
@@ -30,7 +28,6 @@ struct webhook {
     struct outbound *outbound;
 };
 struct webhook_config {
-    int refs;
     struct arena arena;
     struct str name;
     struct webhook *hooks;
@@ -44,10 +41,9 @@ struct webhooks {
     struct webhook_list mutating, validating;
 };
 
-static void config_unref(struct webhook_config *c)
+/* What was asked of its webhooks goes on: a call holds what it needs. */
+static void config_free(struct webhook_config *c)
 {
-    if (--c->refs)
-        return;
     for (size_t i = 0; i < c->n; i++) {
         outbound_unref(c->hooks[i].outbound);
         cel_conditions_free(c->hooks[i].conditions);
@@ -96,7 +92,7 @@ static struct selector *hook_selector(struct arena *a, const struct val *v)
 static struct webhook_config *config_new(struct server *s, const struct obj *o)
 {
     struct webhook_config *c = NEW(struct webhook_config);
-    *c = (struct webhook_config){.refs = 1, .arena = ARENA};
+    *c = (struct webhook_config){.arena = ARENA};
     struct arena *a = &c->arena;
     struct val *list = ARENA_NEW(a, struct val);
     *list = val_copy(a, val_get(&o->tree, N(webhooks)));
@@ -106,7 +102,6 @@ static struct webhook_config *config_new(struct server *s, const struct obj *o)
     for (size_t i = 0; i < c->n; i++) {
         const struct val *v = val_item(list, i), *client = val_get(v, N(clientConfig));
         c->hooks[i] = (struct webhook){
-            .config = c,
             .name = val_text_at(v, N(name)),
             .rules = val_get(v, N(rules)),
             .conditions = cel_conditions_new(val_get(v, N(matchConditions))),
@@ -143,7 +138,7 @@ void webhooks_changed(struct webhooks *w, const struct obj *was, const struct ob
         return;
     size_t at = list_place(l, o->name);
     if (at < l->configs.n && str_eq(l->configs.p[at]->name, o->name)) {
-        config_unref(l->configs.p[at]);
+        config_free(l->configs.p[at]);
         array_del(&l->configs, at);
     }
     if (!now)
@@ -173,7 +168,7 @@ struct webhooks *webhooks_new(struct server *s)
 static void list_free(struct webhook_list *l)
 {
     array_each (it, &l->configs)
-        config_unref(*it);
+        config_free(*it);
     array_fini(&l->configs);
 }
 
@@ -369,11 +364,7 @@ static const struct val *scale_of(const struct admission *x, const struct val *t
 {
     struct arena *a = &x->r->arena;
     struct val *scale = ARENA_NEW(a, struct val);
-    if (!tree || !kind_scale_of(a, x->kind, tree, scale))
-        return NULL;
-    val_set_text(a, scale, N(kind), S("Scale"));
-    val_set_text(a, scale, N(apiVersion), S("autoscaling/v1"));
-    return scale;
+    return tree && kind_scale_of(a, x->kind, tree, scale) ? scale : NULL;
 }
 
 static void objects_seen(const struct admission *x, const struct val **obj, const struct val **old)
