@@ -91,10 +91,10 @@ static bool keeps_unknown(const struct type *t)
 enum { KEYS_MOST = 16 };
 
 /* What stands for a key that an element leaves out; false: nothing does. */
-static bool key_default(struct arena *a, const struct type *element, struct str key, struct val *out)
+static bool key_default(struct arena *a, const struct type *element, const struct name *key, struct val *out)
 {
     struct err err = ERR;
-    const struct field *f = element ? type_field(element, name_of(a, key)) : NULL;
+    const struct field *f = element ? type_field(element, key) : NULL;
     if (!f)
         return false;
     if (f->x->dflt)
@@ -107,7 +107,7 @@ static bool key_default(struct arena *a, const struct type *element, struct str 
 
 static int key_cmp(const void *x, const void *y)
 {
-    return str_cmp(*(const struct str *)x, *(const struct str *)y);
+    return str_cmp((*(const struct name *const *)x)->s, (*(const struct name *const *)y)->s);
 }
 
 /* The step to an element of a set or a map by keys; NULL, or why there is none. */
@@ -127,22 +127,23 @@ static const char *element_step(struct arena *a, struct apply_place p, const str
         return "associative list with keys may not have a null element";
     if (!val_is(v, VAL_MAP))
         return "associative list with keys may not have non-map elements";
-    struct str keys[KEYS_MOST], sorted[KEYS_MOST];
+    const struct name *sorted[KEYS_MOST];
+    struct str keys[KEYS_MOST];
     const struct val *values[KEYS_MOST];
     size_t n = 0, have = 0;
     for (const struct name *const *k = p.f->x->list_keys; k && *k && n < KEYS_MOST; k++)
-        sorted[n++] = (*k)->s;
+        sorted[n++] = *k;
     if (n > 1)
         qsort(sorted, n, sizeof *sorted, key_cmp);
     for (size_t i = 0; i < n; i++) {
-        const struct val *value = val_get_str(v, sorted[i]);
+        const struct val *value = val_get(v, sorted[i]);
         if (!value) {
             struct val *dflt = ARENA_NEW(a, struct val);
             if (!key_default(a, p.t->of, sorted[i], dflt))
                 continue;
             value = dflt;
         }
-        keys[have] = sorted[i];
+        keys[have] = sorted[i]->s;
         values[have++] = value;
     }
     if (!have) {
@@ -556,7 +557,7 @@ static void compare_step(struct comparing *c, struct step step, struct apply_pla
                          unsigned depth, struct difference *out)
 {
     struct difference d = {0};
-    if (l.v && l.v == r.v)
+    if (l.v && (l.v == r.v || (depth == 0 && val_equal(l.v, r.v)))) /* most writes change one part alone */
         return;
     compare_at(c, p, l, r, depth + 1, &d);
     if (d.is_changed || d.changed.n) {
@@ -577,7 +578,7 @@ static struct side side_field(const struct side *s, const struct type *t, const 
     if (val_is(s->v, VAL_MAP)) {
         if (*next < s->v->n && field_has_name(f, s->v->map[*next].name))
             m = &s->v->map[(*next)++].v;
-        else
+        else if (*next < s->v->n) /* else all are members of fields before this one */
             m = val_get(s->v, f->name);
     }
     if (m && !exact && field_is_zero(f, m))

@@ -68,39 +68,53 @@ static int json_cmp(const struct step *a, const struct step *b)
     return value_cmp(&va, &vb);
 }
 
-/* A text of one string or of one key and a string, without escapes: the common case needs no reading. */
-static bool plain_strings(const struct step *a, const struct step *b, size_t *same)
+/* Where two texts differ first (the end of the shorter one counts as a difference), whether that is inside of a
+ * string, and where the value begins that it is in. false: there is an escape before it. */
+static bool differ_at(const struct step *a, const struct step *b, size_t *at, bool *in_string, size_t *start)
 {
-    size_t n = MIN(a->n, b->n);
-    for (size_t i = 0; i < n; i++) {
-        if (a->p[i] == '\\' || b->p[i] == '\\')
+    size_t n = MIN(a->n, b->n), i = 0;
+    *in_string = false;
+    *start = 0;
+    for (; i < n && a->p[i] == b->p[i]; i++) {
+        char c = a->p[i];
+        if (c == '\\')
             return false;
-        if (a->p[i] != b->p[i]) {
-            *same = i;
-            return true;
-        }
+        *in_string ^= c == '"';
+        if (!*in_string && (c == ':' || c == ',' || c == '[' || c == '{'))
+            *start = i + 1;
     }
-    return false;
+    *at = i;
+    return !(i < n && (a->p[i] == '\\' || b->p[i] == '\\'));
 }
 
-static bool in_string(const struct step *s, size_t at)
+/* The whole number of a text at a place, and what comes after it. */
+static bool whole_at(const struct step *s, size_t at, int64_t *out, char *after)
 {
-    bool in = false;
-    for (size_t i = 0; i < at; i++)
-        in ^= s->p[i] == '"';
-    return in;
+    size_t end = at;
+    while (end < s->n && s->p[end] != ',' && s->p[end] != ']' && s->p[end] != '}')
+        end++;
+    *after = end < s->n ? s->p[end] : 0;
+    return str_to_i64((struct str){s->p + at, end - at}, INT64_MIN, INT64_MAX, out);
 }
 
+/* Strings without escapes and whole numbers are what keys are: these need no reading. */
 static int said_cmp(const struct step *a, const struct step *b)
 {
-    size_t at;
+    size_t at, start;
+    bool in_string;
+    int64_t x, y;
+    char after_x, after_y;
     if (a->n == b->n && !memcmp(a->p, b->p, a->n))
         return 0;
-    if (plain_strings(a, b, &at) && in_string(a, at)) { /* a string that ends is less than one that goes on */
+    if (!differ_at(a, b, &at, &in_string, &start))
+        return json_cmp(a, b);
+    if (in_string && at < a->n && at < b->n) { /* a string that ends is less than one that goes on */
         if (a->p[at] == '"' || b->p[at] == '"')
             return a->p[at] == '"' ? -1 : 1;
         return (unsigned char)a->p[at] < (unsigned char)b->p[at] ? -1 : 1;
     }
+    if (whole_at(a, start, &x, &after_x) && whole_at(b, start, &y, &after_y) && (x != y || after_x != after_y))
+        return x != y ? (x < y ? -1 : 1) : after_x == ',' ? 1 : -1; /* the shorter map is less */
     return json_cmp(a, b);
 }
 
@@ -299,10 +313,54 @@ void fieldset_add_fields(struct arena *a, struct fieldset *s, const char *const 
 
 /* --- FieldsV1 --- */
 
-/* Keys in order of their names, and numbers in one form: as they are written here. */
+/* The end of a value that is written as it would be written here: a whole number, or a string of letters that nobody
+ * escapes. 0: it is something else. */
+static size_t plain_scalar(struct str t, size_t i)
+{
+    int64_t number;
+    size_t end = i;
+    if (i >= t.n)
+        return 0;
+    if (t.p[i] == '"') {
+        while (++end < t.n && t.p[end] != '"')
+            if (t.p[end] < ' ' || t.p[end] == 127 || strchr("\\<>&", t.p[end]))
+                return 0;
+        return end < t.n ? end + 1 : 0;
+    }
+    while (end < t.n && t.p[end] != ',' && t.p[end] != '}')
+        end++;
+    bool one_form = t.p[i] >= '1' || (t.p[i] == '0' && end == i + 1); /* no sign, no zeros before it */
+    return one_form && str_to_i64(str_sub(t, i, end), 0, INT64_MAX, &number) ? end : 0;
+}
+
+/* A key as it would be written here. */
+static bool plain_key(struct str t)
+{
+    struct str last = STR_NONE;
+    size_t i = 0;
+    if (!t.n || t.p[0] != '{')
+        return false;
+    do {
+        size_t from = ++i, colon = from < t.n && t.p[from] == '"' ? plain_scalar(t, from) : 0;
+        if (!colon || colon >= t.n || t.p[colon] != ':')
+            return false;
+        struct str name = str_sub(t, from + 1, colon - 1);
+        if (last.p && str_cmp(last, name) >= 0)
+            return false;
+        last = name;
+        i = plain_scalar(t, colon + 1);
+    } while (i && i < t.n && t.p[i] == ',');
+    return i && i + 1 == t.n && t.p[i] == '}';
+}
+
+/* Keys in order of their names, and numbers in one form: as they are written here. `text` stays. */
 static bool key_read(struct arena *a, struct str text, enum step_kind kind, struct step *out, struct err *err)
 {
     struct val v;
+    if (kind == STEP_KEY && plain_key(text)) {
+        *out = (struct step){.p = text.p, .n = (uint32_t)text.n, .kind = STEP_KEY};
+        return true;
+    }
     if (!json_decode(a, text, &v, err))
         return false;
     if (kind == STEP_VALUE) {

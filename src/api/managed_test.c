@@ -3,6 +3,7 @@
 #include "api/strategy.h"
 #include "base/clock.h"
 #include "base/test.h"
+#include "wire/json.h"
 #include <stdio.h>
 
 static struct val json_val(struct arena *a, const char *json)
@@ -58,6 +59,74 @@ TEST(a_set_is_written_in_one_order_whatever_order_it_was_read_in)
         struct fieldset again = set_of(&a, rows[i][1]);
         CHECK(fieldset_equal(&s, &again));
     }
+}
+
+TEST(every_step_is_less_than_those_after_it)
+{
+    static const char *const rising[] = {"f:a",
+                                         "f:a.b",
+                                         "f:b", /* by kind, then: keys by their members in order of their names */
+                                         "k:{\"a\":-10,\"b\":1}",
+                                         "k:{\"a\":-9}",
+                                         "k:{\"a\":1}",
+                                         "k:{\"a\":1,\"b\":0}",
+                                         "k:{\"a\":1,\"b\":\"\"}",
+                                         "k:{\"a\":1.5}",
+                                         "k:{\"a\":2,\"b\":null}",
+                                         "k:{\"a\":10}",
+                                         "k:{\"a\":10,\"b\":1}",
+                                         "k:{\"a\":1e300}",
+                                         "k:{\"a\":\"\"}",
+                                         "k:{\"a\":\"1\"}",
+                                         "k:{\"a\":\"1\",\"b\":2}",
+                                         "k:{\"a\":\"10\"}",
+                                         "k:{\"a\":\"a\\\"\"}",
+                                         "k:{\"a\":\"a\\\\\"}",
+                                         "k:{\"a\":\"ab\"}",
+                                         "k:{\"a\":\"z,1\"}",
+                                         "k:{\"a\":\"\xc3\xa4\"}",
+                                         "k:{\"a\":false}",
+                                         "k:{\"a\":true}",
+                                         "k:{\"a\":[1]}",
+                                         "k:{\"a\":[1,2]}",
+                                         "k:{\"a\":[2]}",
+                                         "k:{\"a\":{}}",
+                                         "k:{\"a\":null}",
+                                         "k:{\"ab\":1}",
+                                         "k:{\"b\":1}",
+                                         "v:-1",
+                                         "v:1",
+                                         "v:2.5",
+                                         "v:12",
+                                         "v:13",
+                                         "v:130",
+                                         "v:9007199254740993",
+                                         "v:\"\"",
+                                         "v:\"1\"",
+                                         "v:\"a\"",
+                                         "v:\"ab\"",
+                                         "v:false",
+                                         "v:true",
+                                         "v:null",
+                                         "i:-1",
+                                         "i:2",
+                                         "i:10"};
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct fieldset_node *nodes[countof(rising)];
+    for (size_t i = 0; i < countof(rising); i++) {
+        AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+        strbuf_addc(&b, '{');
+        json_add_string(&b, str_of(rising[i]));
+        strbuf_addz(&b, ":{}}");
+        struct fieldset s = set_of(&a, str_dup(&a, strbuf_str(&b)).p);
+        CHECK_INT(s.n, 1);
+        nodes[i] = s.nodes;
+    }
+    for (size_t i = 0; i < countof(rising); i++)
+        for (size_t j = 0; j < countof(rising); j++) {
+            int c = step_cmp(&nodes[i]->step, &nodes[j]->step);
+            CHECK_INT((c > 0) - (c < 0), (i > j) - (i < j));
+        }
 }
 
 TEST(a_set_that_is_none_is_refused)
