@@ -205,6 +205,22 @@ TEST(a_key_is_worked_on_once_at_a_time_and_never_forgotten)
     queue_fini(&j);
 }
 
+TEST(namespaces_take_turns)
+{
+    AUTO(loop_free) struct loop *l = loop_new_simulated(6);
+    struct job_log j;
+    queue_init(&j, l);
+    static const char *const keys[] = {"many/1", "many/2", "many/3", "many/4", "few/1", "/cluster", "few/2"};
+    for (size_t i = 0; i < countof(keys); i++)
+        workqueue_add(j.q, str_of(keys[i]));
+    CHECK_INT(workqueue_len(j.q), countof(keys));
+    run_for(l, NS_PER_S);
+    CHECK_STR(strbuf_str(&j.text), S("many/1 few/1 /cluster many/2 few/2 many/3 many/4 "));
+    CHECK_INT(workqueue_len(j.q), 0);
+    workqueue_add(j.q, S("few/1")); /* one that is left waiting goes with its queue */
+    queue_fini(&j);
+}
+
 TEST(failures_back_off_and_success_forgets_them)
 {
     AUTO(loop_free) struct loop *l = loop_new_simulated(7);

@@ -5,9 +5,15 @@
 #define OVERSLEPT (5 * NS_PER_S)
 #define REST_MOST (100 * NS_PER_MS)
 
+/* The keys of one namespace that wait to be worked on; it lives while there are some. */
+struct line {
+    struct list in_turn; /* in queue->turns */
+    struct list ready;   /* of items */
+    char ns[];
+};
 /* One key's record lives while it is dirty, worked on, delayed or failed lately. */
 struct item {
-    struct list ready; /* in queue->ready while it waits to be worked on */
+    struct list ready; /* in its line while it waits to be worked on */
     struct heap_node due;
     int64_t at;
     int64_t took, rest; /* the work so far; it rests until then */
@@ -18,8 +24,8 @@ struct item {
 };
 struct workqueue {
     struct workqueue_options o;
-    struct map items;
-    struct list ready;
+    struct map items, lines;
+    struct list turns; /* of lines: the first one's first key is next, then the line goes to the end */
     struct heap due;
     struct timer timer, kick;
     struct item *working; /* in the middle of `work`, since `began` */
@@ -75,9 +81,43 @@ static void item_settle(struct workqueue *q, struct item *i)
     mem_free(i);
 }
 
+static void line_up(struct workqueue *q, struct item *i)
+{
+    struct str key = str_of(i->key), ns = str_sub(key, 0, (size_t)MAX(0, str_find_char(key, '/')));
+    struct line *l = map_get(&q->lines, ns);
+    if (!l) {
+        l = mem_alloc(sizeof *l + ns.n + 1);
+        memcpy(l->ns, ns.p, ns.n);
+        list_init(&l->ready);
+        list_add_tail(&q->turns, &l->in_turn);
+        map_put(&q->lines, ns, l);
+    }
+    list_add_tail(&l->ready, &i->ready);
+    q->waiting++;
+}
+
+/* The next key; NULL: none waits. */
+static struct item *line_take(struct workqueue *q)
+{
+    struct line *l = list_first(&q->turns, struct line, in_turn);
+    if (!l)
+        return NULL;
+    struct item *i = list_first(&l->ready, struct item, ready);
+    list_del(&i->ready);
+    q->waiting--;
+    list_del(&l->in_turn);
+    if (!list_empty(&l->ready)) {
+        list_add_tail(&q->turns, &l->in_turn);
+    } else {
+        map_del(&q->lines, str_of(l->ns));
+        mem_free(l);
+    }
+    return i;
+}
+
 static void pump_later(struct workqueue *q)
 {
-    if (q->started && !list_empty(&q->ready) && q->busy < q->o.workers && !timer_is_set(&q->kick))
+    if (q->started && q->waiting && q->busy < q->o.workers && !timer_is_set(&q->kick))
         timer_set(&q->kick, 0);
 }
 
@@ -89,8 +129,7 @@ static void make_ready(struct workqueue *q, struct item *i)
         return;
     i->dirty = true;
     if (!i->busy) {
-        list_add_tail(&q->ready, &i->ready);
-        q->waiting++;
+        line_up(q, i);
         pump_later(q);
     }
 }
@@ -100,11 +139,9 @@ static void workqueue_pump(struct timer *t)
     struct workqueue *q = container_of(t, struct workqueue, kick);
     /* one round at most, and no more than the turn has time for: others are on this loop, too */
     for (size_t n = q->waiting; n > 0 && q->busy < q->o.workers; n--) {
-        struct item *i = list_first(&q->ready, struct item, ready);
+        struct item *i = line_take(q);
         if (!i)
             break;
-        list_del(&i->ready);
-        q->waiting--;
         i->dirty = false;
         i->busy = true;
         q->busy++;
@@ -159,7 +196,7 @@ struct workqueue *workqueue_new(const struct workqueue_options *o)
     q->o.backoff_ns = o->backoff_ns ? o->backoff_ns : 5 * NS_PER_MS;
     q->o.backoff_max_ns = o->backoff_max_ns ? o->backoff_max_ns : 100 * NS_PER_S;
     q->due.less = due_less;
-    list_init(&q->ready);
+    list_init(&q->turns);
     timer_init(&q->timer, o->loop, due_now);
     timer_init(&q->kick, o->loop, workqueue_pump);
     return q;
@@ -174,6 +211,9 @@ void workqueue_free(struct workqueue *q)
     map_each (it, &q->items)
         mem_free(it->value);
     map_fini(&q->items);
+    map_each (it, &q->lines)
+        mem_free(it->value);
+    map_fini(&q->lines);
     heap_fini(&q->due);
     mem_free(q);
 }
@@ -222,8 +262,7 @@ void workqueue_done(struct workqueue *q, struct str key, bool ok)
         wish_at(q, i, i->rest);
         due_next(q);
     } else if (i->dirty) {
-        list_add_tail(&q->ready, &i->ready);
-        q->waiting++;
+        line_up(q, i);
     }
     if (ok) {
         i->failures = 0;

@@ -1,6 +1,7 @@
 /* workqueue.h - which keys want work: client-go's three sets. A key that is added while it is worked on waits until
  * that is done; a key is never worked on twice at once. With delays, and a back-off per key that grows with failures.
- * Belongs to one loop. */
+ * Namespaces take turns ("NS/NAME", a key each), so that one with many keys does not keep the others waiting; within
+ * one, first come first served. Belongs to one loop. */
 #pragma once
 #include "base/err.h"
 #include "base/heap.h"
