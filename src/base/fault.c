@@ -60,7 +60,7 @@ static enum fate count_down(int fd, const char *place)
         (void)snprintf(next, sizeof next, "%s %s\n", dies ? "died" : "hung", place);
     file_rewrite(fd, next);
     if (n == 1 && dies)
-        (void)kill(getpid(), SIGKILL);
+        (void)kill(getpid(), SIGKILL); /* of itself */
     return n > 1 ? LIVES : str_eq(how, S("loop")) ? LOOPS : WAITS;
 }
 
@@ -71,7 +71,7 @@ void fault_pass(const char *place)
     int saved = errno, fd = open(die_at, O_RDWR | O_CLOEXEC);
     enum fate fate = fd >= 0 && flock(fd, LOCK_EX) == 0 ? count_down(fd, place) : LIVES;
     if (fd >= 0)
-        (void)close(fd);
+        (void)close(fd); /* nothing was written that it could tell of */
     while (fate != LIVES)
         if (fate == WAITS)
             (void)pause();

@@ -64,7 +64,7 @@ void fd_close(int fd)
 {
     int keep = errno;
     if (fd >= 0)
-        (void)close(fd);
+        (void)close(fd); /* what must be on the disk was synced by who wrote it */
     errno = keep;
 }
 

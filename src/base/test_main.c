@@ -152,17 +152,17 @@ static void test_start(struct running_test *r, struct test *t)
         perror("mkstemp");
         exit(2);
     }
-    (void)unlink(path);
+    (void)unlink(path); /* it is as good as new without: mkstemp made it */
     fflush(NULL);
     pid_t pid = fork();
     if (pid == 0) {
-        (void)dup2(out, 1);
+        (void)dup2(out, 1); /* what is then seen is not what it says, and is told so */
         (void)dup2(out, 2);
         (void)setpgid(0, 0);
         (void)alarm(TIMEOUT_S);
         t->run();
         if (dir[0])
-            (void)nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+            (void)nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS); /* what is left is a temporary folder */
         fflush(NULL);
         exit(0); /* not _exit: leaks are looked for here */
     }
@@ -185,7 +185,7 @@ static bool test_finish(struct running_test *r, int status, bool verbose)
             printf("  killed by signal %d%s\n", WTERMSIG(status), WTERMSIG(status) == SIGALRM ? " (time is up)" : "");
         char left[64];
         (void)snprintf(left, sizeof left, "/tmp/wherry-test.%d", (int)r->pid);
-        (void)nftw(left, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+        (void)nftw(left, remove_one, 16, FTW_DEPTH | FTW_PHYS); /* what is left is a temporary folder */
     }
     fd_close(r->out);
     fflush(stdout);

@@ -220,7 +220,7 @@ static int exec_run(struct exec_command *x, struct str target)
         signal_stop(&x->resized);
     if (x->raw)
         (void)tcsetattr(0, TCSADRAIN, &x->before);
-    (void)fcntl(0, F_SETFL, flags);
+    (void)fcntl(0, F_SETFL, flags); /* there is nobody to tell: it ends */
     if (x->err.kind != E_NONE)
         return client_failed(c, &x->err);
     if (x->status_known)

@@ -106,7 +106,7 @@ static bool copy_program(const char *from, const char *to, struct err *err)
     struct stat st;
     if (in < 0 || fstat(in, &st) < 0)
         return err_errno(err, "%s", from);
-    (void)unlink(beside);
+    (void)unlink(beside); /* where it is not there, or stays, making it anew tells */
     AUTO(fd_close) int out = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
     if (out < 0)
         return err_errno(err, "%s", beside);
@@ -114,12 +114,12 @@ static bool copy_program(const char *from, const char *to, struct err *err)
     for (off_t at = 0; at < st.st_size && (n = sendfile(out, in, &at, (size_t)(st.st_size - at))) != 0;)
         if (n < 0) {
             (void)err_errno(err, "write %s", beside);
-            (void)unlink(beside);
+            (void)unlink(beside); /* where it is not there, or stays, making it anew tells */
             return false;
         }
     if (fchmod(out, 0755) < 0 || fsync(out) < 0 || rename(beside, to) < 0) {
         (void)err_errno(err, "%s", to);
-        (void)unlink(beside);
+        (void)unlink(beside); /* where it is not there, or stays, making it anew tells */
         return false;
     }
     return true;

@@ -85,7 +85,7 @@ static void set_title(const char *name)
 {
     char title[32];
     (void)snprintf(title, sizeof title, "wherry %s", name);
-    (void)prctl(PR_SET_NAME, title);
+    (void)prctl(PR_SET_NAME, title); /* a title, for ps */
 }
 
 static bool set_log_level(struct str text, struct err *err)

@@ -628,7 +628,7 @@ static void on_accept(struct poll *p, int ready)
             fd_close(fd);
             continue;
         }
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* slower, no more */
         struct dns_conn *c = NEW(struct dns_conn);
         c->server = s;
         c->source = source;
@@ -705,7 +705,7 @@ bool dns_server_bind(uint32_t ip, uint16_t port, int *udp_fd, int *tcp_fd, struc
     int one = 1;
     if (udp < 0 || tcp < 0)
         return err_errno(err, "sockets for DNS");
-    (void)setsockopt(tcp, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    (void)setsockopt(tcp, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one); /* bind tells */
     if (bind(udp, (struct sockaddr *)&a, sizeof a) < 0 || bind(tcp, (struct sockaddr *)&a, sizeof a) < 0 ||
         listen(tcp, LISTEN_QUEUED) < 0)
         return err_errno(err, "listen for DNS on " IP4_FMT ":%u", IP4_ARG(ip), port);

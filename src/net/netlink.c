@@ -150,9 +150,9 @@ bool netlink_open(struct netlink *nl, int protocol, struct err *err)
         return err_errno(err, "netlink socket options");
     /* short errors with the kernel's own words; bigger buffers where we may: none of them is needed to work */
     (void)setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &one, sizeof one);
-    (void)setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &one, sizeof one);
+    (void)setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &one, sizeof one); /* as above */
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size);
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size); /* as above */
     *nl = (struct netlink){.fd = TAKE_FD(fd), .seq = 1};
     return true;
 }

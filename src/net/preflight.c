@@ -142,9 +142,9 @@ static void check_port(const struct preflight_port *port, struct preflight *p)
     int one = 1;
     char owner[128];
     if (!port->udp)
-        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one); /* bind tells */
     if (port->later)
-        (void)setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof one);
+        (void)setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof one); /* bind tells */
     bool ok = fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof a) == 0 && (port->udp || listen(fd, 1) == 0);
     if (ok)
         return;

@@ -171,7 +171,7 @@ static void sweep_work(struct job *j)
         bool old = fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
                    st.st_mtim.tv_sec < w->began / NS_PER_S;
         if (old && faccessat(dirfd(dir), e->d_name, F_OK, 0) < 0 && errno == ENOENT)
-            (void)unlinkat(dirfd(dir), e->d_name, 0);
+            (void)unlinkat(dirfd(dir), e->d_name, 0); /* a link that leads nowhere; it is looked at again */
     }
     if (dir)
         (void)closedir(dir);

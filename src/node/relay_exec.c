@@ -312,7 +312,7 @@ static void session_start(struct exec_session *s, int own_master)
     s->started = true;
     if (own_master >= 0) {
         s->is_master = true;
-        (void)fcntl(own_master, F_SETFL, O_NONBLOCK);
+        (void)fcntl(own_master, F_SETFL, O_NONBLOCK); /* a descriptor of ours: cannot fail */
         s->out.fd = own_master;
         s->in = s->want[0] ? own_master : -1;
     }
@@ -409,7 +409,7 @@ static bool make_pipes(struct exec_session *s)
             return false;
         int ours = i == 0 ? p[1] : p[0];
         s->given[i] = i == 0 ? p[0] : p[1];
-        (void)fcntl(ours, F_SETFL, O_NONBLOCK);
+        (void)fcntl(ours, F_SETFL, O_NONBLOCK); /* a descriptor of ours: cannot fail */
         *(i == 0 ? &s->in : i == 1 ? &s->out.fd : &s->err.fd) = ours;
     }
     return true;

@@ -164,7 +164,7 @@ static bool pod_write(struct forward_pair *p)
     }
     client_pause(p->f);
     if (p->client_ended)
-        (void)shutdown(p->fd, SHUT_WR);
+        (void)shutdown(p->fd, SHUT_WR); /* where it is closed already there is nothing to end */
     return true;
 }
 

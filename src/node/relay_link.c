@@ -692,7 +692,7 @@ bool relay_link_open(struct agent *g, const char *path, unsigned uid, struct err
         return err_set(err, E_INVALID, "%s: too long for a socket", path);
     memcpy(a.sun_path, path, strlen(path));
     AUTO(fd_close) int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    (void)unlink(path);
+    (void)unlink(path); /* bind tells */
     if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || chown(path, uid, uid) < 0 || listen(fd, 4) < 0)
         return err_errno(err, "listen on %s", path);
     struct relay_link *l = NEW(struct relay_link);
@@ -714,7 +714,7 @@ void relay_link_close(void)
     drop_peer(l);
     poll_stop(&l->listening);
     fd_close(l->listen_fd);
-    (void)unlink(l->path);
+    (void)unlink(l->path); /* the next one to listen removes it */
     list_each (q, &l->asked, struct asked, node) {
         list_del(&q->node);
         timer_stop(&q->timer);

@@ -37,8 +37,8 @@ static void count_below(int own_fd, int depth, struct count *c)
 {
     DIR *dir = fdopendir(own_fd);
     if (!dir) {
-        (void)close(own_fd);
-        return; /* it went away meanwhile, and what it held with it */
+        (void)close(own_fd); /* nothing was written */
+        return;              /* it went away meanwhile, and what it held with it */
     }
     for (struct dirent *e; !c->hidden && (e = readdir(dir));) {
         struct stat st;

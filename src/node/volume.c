@@ -437,7 +437,7 @@ static bool write_fresh(int root, const struct volume_work *w, struct err *err)
     array_each (f, &w->files.list)
         if (!write_one(dir, f, w, err))
             return false;
-    (void)unlinkat(root, "..data_tmp", 0);
+    (void)unlinkat(root, "..data_tmp", 0); /* it may not be there; symlinkat tells if it stayed */
     if (fault("volume.link", ENOSPC) || symlinkat(fresh, root, "..data_tmp") < 0)
         return err_errno(err, "link ..data_tmp");
     return (!fault("volume.swap", ENOSPC) && renameat(root, "..data_tmp", root, "..data") == 0) ||

@@ -384,7 +384,7 @@ static void remove_links(const struct teardown *t)
         char to[900];
         ssize_t n = readlinkat(dirfd(dir), e->d_name, to, sizeof to);
         if (n > 0 && str_starts((struct str){to, (size_t)n}, str_of(t->logs)))
-            (void)unlinkat(dirfd(dir), e->d_name, 0);
+            (void)unlinkat(dirfd(dir), e->d_name, 0); /* a link that leads nowhere */
     }
     if (dir)
         (void)closedir(dir);

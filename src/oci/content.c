@@ -148,7 +148,7 @@ bool content_file_put(struct content *c, const char *path, struct str text, stru
     if (ok && (fault("content.rename", EIO) || renameat(c->fd, tmp, c->fd, path) < 0))
         ok = err_errno(err, "rename to %s/%s", c->dir, path);
     if (!ok) {
-        (void)unlinkat(c->fd, tmp, 0);
+        (void)unlinkat(c->fd, tmp, 0); /* the collector takes what is left */
         return false;
     }
     (void)snprintf(dir, sizeof dir, "%s", path);
@@ -293,7 +293,7 @@ void ingest_abort(struct ingest *in)
     if (in->fd < 0)
         return;
     if (!in->keep)
-        (void)unlinkat(in->content->fd, in->tmp, 0);
+        (void)unlinkat(in->content->fd, in->tmp, 0); /* the collector takes what is left */
     ingest_end(in);
 }
 
@@ -528,7 +528,7 @@ void content_unuse(struct content *c, struct str id)
     if (!id_ok(id))
         return;
     (void)snprintf(path, sizeof path, "uses/" STR_FMT, STR_ARG(id));
-    (void)unlinkat(c->fd, path, 0);
+    (void)unlinkat(c->fd, path, 0); /* what stays keeps an image that nobody needs */
 }
 
 struct content_sweep {

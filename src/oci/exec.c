@@ -43,7 +43,7 @@ static void exec_answered(struct shim_request *q, const struct shim_answer *a, i
 {
     struct exec *x = q->arg;
     struct err err = ERR;
-    (void)unlink(x->process);
+    (void)unlink(x->process); /* it goes with the folder of its container */
     x->seq = q->seq;
     mem_free(q);
     if (!answer_ok(a, "exec", &err)) {
@@ -263,7 +263,7 @@ void container_exec_output(struct container *c, struct strs args, int64_t timeou
         return;
     }
     o->fd = pipes[0];
-    (void)fcntl(pipes[1], F_SETFL, 0);
+    (void)fcntl(pipes[1], F_SETFL, 0); /* a descriptor of ours: cannot fail */
     poll_init(&o->poll, c->rt->loop, o->fd, output_readable);
     poll_want(&o->poll, POLL_READ);
     timer_set(&o->timer, timeout_ns);

@@ -255,7 +255,7 @@ struct image_pull *image_pull_start(struct loop *l, const char *job_program, con
     }
     p->in_fd = in[1];
     p->out_fd = out[0];
-    (void)fcntl(p->in_fd, F_SETFL, O_NONBLOCK);
+    (void)fcntl(p->in_fd, F_SETFL, O_NONBLOCK); /* a descriptor of ours: cannot fail */
     (void)fcntl(p->out_fd, F_SETFL, O_NONBLOCK);
     timer_set(&p->silent, SILENT_LOOK);
     poll_init(&p->in, l, p->in_fd, pull_writable);

@@ -440,7 +440,7 @@ bool seccomp_filter(struct seccomp *s, uint64_t capabilities, struct str *out, s
         (void)snprintf(fresh, sizeof fresh, "%s.%llx", path, (unsigned long long)salt);
         AUTO(fd_close) int to = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
         if (to >= 0 && (write(to, text.p, text.n) != (ssize_t)text.n || rename(fresh, path) < 0))
-            (void)unlink(fresh);
+            (void)unlink(fresh); /* one file of 2 KB is left */
     }
     char *own = str_dupz(strbuf_str(&text));
     map_put(&s->filters, str_of(key), own);

@@ -69,7 +69,7 @@ static int do_create(void)
         }
         if (!own_dev(root)) {
             failed = shim_fail("the image's /dev is a link that cannot be replaced");
-            (void)umount2(root, MNT_DETACH);
+            (void)umount2(root, MNT_DETACH); /* it goes with the namespace of the shim */
             fd_drop(&lock);
             return failed;
         }
@@ -218,6 +218,7 @@ static bool remove_now(struct kept_container *c)
             return false;
     streams_drain(c);
     char root[SHIM_ID + 16];
+    /* what stays goes with the namespace of the shim */
     (void)umount2(in_folder(root, sizeof root, c->id, "rootfs"), MNT_DETACH);
     container_free(c);
     return true;

@@ -123,7 +123,7 @@ bool store_backup(const struct store_snapshot *snap, const struct store_options 
     if (ok && (fault("backup.rename", EIO) || rename(tmp, path) < 0))
         ok = err_errno(err, "rename %s to %s", tmp, path);
     if (!ok)
-        (void)unlink(tmp);
+        (void)unlink(tmp); /* it may not be there; what stays is written over or is told by rename */
     return ok && folder_sync(AT_FDCWD, path, err);
 }
 
@@ -338,10 +338,10 @@ static bool put_in_place(const char *tmp, const char *path, struct err *err)
     AUTO_FREE char *old_wal = with_suffix(old, "-wal");
     AUTO_FREE char *wal = with_suffix(path, "-wal");
     if (file_exists(path)) {
-        (void)unlink(old_wal);
+        (void)unlink(old_wal); /* it may not be there; what stays is written over or is told by rename */
         if (file_exists(wal) && rename(wal, old_wal) < 0)
             return err_errno(err, "rename %s to %s", wal, old_wal);
-        (void)unlink(old);
+        (void)unlink(old); /* it may not be there; what stays is written over or is told by rename */
         if (link(path, old) < 0)
             return err_errno(err, "keep %s as %s", path, old);
     }
@@ -363,11 +363,11 @@ bool store_restore(const struct store_options *o, const char *path, bool replace
     }
     AUTO_FREE char *tmp = with_suffix(o->path, ".restoring");
     AUTO_FREE char *tmp_wal = with_suffix(tmp, "-wal");
-    (void)unlink(tmp);
+    (void)unlink(tmp); /* it may not be there; what stays is written over or is told by rename */
     (void)unlink(tmp_wal);
     bool ok = make_store(path, tmp, given, rev, err) && put_in_place(tmp, o->path, err);
     if (!ok) {
-        (void)unlink(tmp);
+        (void)unlink(tmp); /* it may not be there; what stays is written over or is told by rename */
         (void)unlink(tmp_wal);
     }
     return ok;

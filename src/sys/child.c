@@ -40,7 +40,7 @@ static void signals_reset(void)
     /* the kernel's struct sigaction, all zero: SIG_DFL. glibc's call refuses its own two signals, 32 and 33 */
     static const unsigned long dfl[4];
     for (int i = 1; i < NSIG; i++)
-        (void)syscall(SYS_rt_sigaction, i, dfl, NULL, (size_t)8);
+        (void)syscall(SYS_rt_sigaction, i, dfl, NULL, (size_t)8); /* of SIGKILL and SIGSTOP it is refused */
     sigset_t none;
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
@@ -149,7 +149,7 @@ static pid_t child_birth(const struct child_spec *spec, int *pidfd, struct err *
     } else if (b->bad) {
         (void)birth_failed(b, err);
         fd_close(*pidfd);
-        (void)waitpid(pid, NULL, 0);
+        (void)waitpid(pid, NULL, 0); /* it told why and ended */
         pid = -1;
     }
     (void)munmap(stack, STACK_SIZE);
@@ -212,7 +212,7 @@ bool process_stat(pid_t pid, struct process_stat *out)
 void child_kill(struct child *c, int signo)
 {
     if (c->pidfd >= 0)
-        (void)syscall(SYS_pidfd_send_signal, c->pidfd, signo, NULL, 0);
+        (void)syscall(SYS_pidfd_send_signal, c->pidfd, signo, NULL, 0); /* it may have ended */
 }
 
 void child_forget(struct child *c)
@@ -327,7 +327,7 @@ bool command_run(const char *const *argv, struct str input, struct strbuf *out, 
     if (pipe2(from, O_CLOEXEC) < 0)
         return err_errno(err, "%s: make a pipe", argv[0]);
     AUTO(fd_close) int out_read = from[0], out_write = from[1];
-    (void)fcntl(in_write, F_SETFL, O_NONBLOCK);
+    (void)fcntl(in_write, F_SETFL, O_NONBLOCK); /* a descriptor of ours: cannot fail */
     (void)fcntl(out_read, F_SETFL, O_NONBLOCK);
     struct child_spec spec = CHILD_SPEC;
     spec.argv = argv;
@@ -348,7 +348,7 @@ bool command_run(const char *const *argv, struct str input, struct strbuf *out, 
         close_in(&r);
     bool in_time = run_through(&r);
     if (!in_time)
-        (void)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+        (void)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0); /* it may have ended */
     int status = 0;
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;

@@ -72,7 +72,7 @@ static bool file_put(int dirfd, const char *path, struct str content, mode_t mod
               ((!fault("file.rename", EIO) && renameat(dirfd, fresh.p, dirfd, path) == 0) ||
                err_errno(err, "put %s in place", path));
     if (!ok) {
-        (void)unlinkat(dirfd, fresh.p, 0);
+        (void)unlinkat(dirfd, fresh.p, 0); /* the reason is told; what is left has a name of its own */
         return false;
     }
     return !sync || folder_sync(dirfd, path, err);

@@ -94,7 +94,7 @@ static void remove_stale(const struct addr *a)
         return;
     AUTO(fd_close) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd >= 0 && connect(fd, &a->sa, a->n) < 0 && errno == ECONNREFUSED)
-        (void)unlink(a->un.sun_path);
+        (void)unlink(a->un.sun_path); /* bind tells */
 }
 
 int socket_listen(const struct addr *a, mode_t mode, struct err *err)
@@ -224,7 +224,7 @@ void listener_start(struct listener *l, struct loop *loop, int own_fd,
                     void (*fn)(struct listener *l, int own_fd, const struct addr *peer))
 {
     *l = (struct listener){.loop = loop, .fd = own_fd, .fn = fn};
-    (void)fcntl(own_fd, F_SETFL, fcntl(own_fd, F_GETFL) | O_NONBLOCK);
+    (void)fcntl(own_fd, F_SETFL, fcntl(own_fd, F_GETFL) | O_NONBLOCK); /* a descriptor of ours: cannot fail */
     (void)fcntl(own_fd, F_SETFD, FD_CLOEXEC);
     timer_init(&l->again, loop, listener_again);
     poll_init(&l->poll, loop, own_fd, listener_ready);

@@ -197,7 +197,7 @@ static void queue_flush(struct stream *s)
         if (s->ssl)
             (void)SSL_shutdown(s->ssl);
         if (!s->ssl || s->lingering)
-            (void)shutdown(s->fd, SHUT_WR);
+            (void)shutdown(s->fd, SHUT_WR); /* where the peer is gone there is nobody to tell */
     }
 }
 

@@ -28,7 +28,7 @@ static void answer_plain_http(struct stream *s)
 {
     static const char text[] = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
     char rest[16384];
-    (void)send(s->fd, text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)send(s->fd, text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT); /* a courtesy */
     (void)recv(s->fd, rest, sizeof rest, MSG_DONTWAIT); /* closing on unread bytes would take the answer back */
 }
 
@@ -191,7 +191,7 @@ struct stream *stream_new(struct loop *l, int own_fd, struct tls_server *tls, co
 {
     struct stream *s = stream_fresh(l, fns, arg);
     s->name = mem_dupz("the client");
-    (void)fcntl(own_fd, F_SETFL, fcntl(own_fd, F_GETFL) | O_NONBLOCK);
+    (void)fcntl(own_fd, F_SETFL, fcntl(own_fd, F_GETFL) | O_NONBLOCK); /* a descriptor of ours: cannot fail */
     use_fd(s, own_fd);
     if (tls) {
         s->ssl = tls_server_ssl(tls, own_fd, &s->tls_reads);
