@@ -6,7 +6,7 @@
 #define REST_MOST (100 * NS_PER_MS)
 
 /* The keys of one namespace that wait to be worked on; it lives while there are some. */
-struct line {
+struct workqueue_line {
     struct list in_turn; /* in queue->turns */
     struct list ready;   /* of items */
     char ns[];
@@ -84,7 +84,7 @@ static void item_settle(struct workqueue *q, struct item *i)
 static void line_up(struct workqueue *q, struct item *i)
 {
     struct str key = str_of(i->key), ns = str_sub(key, 0, (size_t)MAX(0, str_find_char(key, '/')));
-    struct line *l = map_get(&q->lines, ns);
+    struct workqueue_line *l = map_get(&q->lines, ns);
     if (!l) {
         l = mem_alloc(sizeof *l + ns.n + 1);
         memcpy(l->ns, ns.p, ns.n);
@@ -99,7 +99,7 @@ static void line_up(struct workqueue *q, struct item *i)
 /* The next key; NULL: none waits. */
 static struct item *line_take(struct workqueue *q)
 {
-    struct line *l = list_first(&q->turns, struct line, in_turn);
+    struct workqueue_line *l = list_first(&q->turns, struct workqueue_line, in_turn);
     if (!l)
         return NULL;
     struct item *i = list_first(&l->ready, struct item, ready);
