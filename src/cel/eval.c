@@ -61,10 +61,10 @@ static bool find_member(struct cel_run *run, const struct expr *e, struct cel_va
 {
     if (v.kind == CEL_MAP && v.tree && e->field) {
         const struct val *found = val_get(v.val, e->field);
-        if (!found)
+        bool fields = v.schema && v.schema->type.kind == TYPE_STRUCT;
+        if (!found || (fields && found->type == VAL_NULL)) /* a field that is null is as one that is not there */
             return false;
-        const struct field *f = v.schema && v.schema->type.kind == TYPE_STRUCT ? schema_property(v.schema, e->field)
-                                                                               : NULL;
+        const struct field *f = fields ? schema_property(v.schema, e->field) : NULL;
         *out = cel_of_val(run, found, f ? schema_node(f->type) : NULL);
         return true;
     }

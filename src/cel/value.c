@@ -341,11 +341,14 @@ static const struct schema_node *member_node(const struct schema_node *map, cons
     return f ? schema_node(f->type) : NULL;
 }
 
-/* Whether expressions see the member: with a schema, what it declares, and of a whole object what every one has. */
+/* Whether expressions see the member: with a schema, what it declares, and of a whole object what every one has. A
+ * field that is null is as one that is not there. */
 static bool member_seen(const struct schema_node *map, const struct member *m, const struct schema_node **node)
 {
     bool known;
     *node = member_node(map, m->name, &known);
+    if (m->v.type == VAL_NULL && map && map->type.kind == TYPE_STRUCT)
+        return false;
     return known || m->name == N(apiVersion) || m->name == N(kind) || m->name == N(metadata);
 }
 
