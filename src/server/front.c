@@ -128,6 +128,17 @@ static void exchange_respond(struct exchange *x, int status, struct str type, st
     exchange_free(x);
 }
 
+/* A failure has a protobuf form, even where the objects that were asked for have none. */
+static enum media media_of_failure(const struct exchange *x)
+{
+    struct err err = ERR;
+    struct negotiated n;
+    if (!x->r.kind || !x->r.kind->custom ||
+        !media_negotiate(http_header(&x->http->headers, S("Accept")), OFFER_PLAIN, &n, &err))
+        return x->form.media;
+    return n.media;
+}
+
 static void respond_failed(struct exchange *x)
 {
     struct failure *f = &x->r.answer.fail;
@@ -135,7 +146,7 @@ static void respond_failed(struct exchange *x)
     struct val v = status_of(&x->r);
     if (x->r.answer.continued.n)
         val_set_text(&x->r.arena, val_need_map(&x->r.arena, &v, N(metadata)), N(continue), x->r.answer.continued);
-    enum media m = x->form.media;
+    enum media m = media_of_failure(x);
     if (f->retry_after_s) {
         char text[16];
         snprintf(text, sizeof text, "%d", f->retry_after_s);
