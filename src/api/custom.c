@@ -281,6 +281,13 @@ struct val custom_as(struct arena *a, const struct kind *k, const struct val *tr
     return v;
 }
 
+void custom_default_status(struct arena *a, const struct kind *k, struct val *v)
+{
+    const struct field *f = schema_property(schema_node(k->type), N(status));
+    if (f && schema_node(f->type) && schema_node(f->type)->dflt && !V(v, status))
+        schema_default(a, schema_node(k->type), v);
+}
+
 bool custom_is_named(const struct kind *k, const struct val *v, struct field_errors *e)
 {
     if (str_eq(TEXT(v, kind), k->kind))

@@ -53,6 +53,8 @@ struct val custom_as(struct arena *a, const struct kind *k, const struct val *tr
 /* The rules of its definition for an instance, its metadata apart; sub: "" or "status". */
 void custom_validate(const struct kind *k, struct str sub, const struct val *v, const struct val *old,
                      struct field_errors *e);
+/* Of one that is made: its status is the server's, and begins with the schema's default, which no rule has judged. */
+void custom_default_status(struct arena *a, const struct kind *k, struct val *v);
 bool custom_is_named(const struct kind *k, const struct val *v, struct field_errors *e); /* says what kind it is */
 /* A cell of a column but the first. */
 struct val custom_cell(struct arena *a, const struct custom *c, size_t column, const struct val *tree, int64_t now);

@@ -136,7 +136,9 @@ static bool change_scale(struct write *w)
         if (!apply_config(w, &g, S("Scale"), &scale))
             return false;
     } else if (r->verb == VERB_PATCH) {
-        if (!patch_apply(r, T(autoscaling_v1_Scale), &now, &scale))
+        AUTO(managed_unref) const struct managed *managed = owners_close(&w->owners);
+        struct patched p = {T(autoscaling_v1_Scale), &now, managed};
+        if (!patch_apply(r, &p, &scale))
             return false;
     } else {
         scale = val_copy(a, r->body);

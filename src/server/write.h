@@ -129,8 +129,15 @@ MUST_USE bool delete_may(struct request *r, const struct obj *cur);
 
 /* --- write_patch.c --- */
 
-/* The request's patch over a document of a type, decoded; false: answered. */
-MUST_USE bool patch_apply(struct request *r, const struct type *type, const struct val *doc, struct val *out);
+/* What a patch changes: a document of a type. managed: its list, which is shown with it where the patch is refused,
+ * and stands in the document itself only where the patch names it; NULL: empty, or there. */
+struct patched {
+    const struct type *type;
+    const struct val *doc;
+    const struct managed *managed;
+};
+/* The request's patch over it, decoded; false: answered. */
+MUST_USE bool patch_apply(struct request *r, const struct patched *p, struct val *out);
 /* A write does a bounded amount of work on long lists; beyond, what was found of it means nothing. False: answered.
  */
 MUST_USE bool work_fits(struct request *r);

@@ -2,6 +2,7 @@
  * order: what the client said, defaults, mutating admission, what the server computes, allocation, validation,
  * validating admission, warnings, commit. */
 #include "api/codec.h"
+#include "api/custom.h"
 #include "server/alloc.h"
 #include "server/crds.h"
 #include "server/fail.h"
@@ -171,6 +172,8 @@ static enum write_next create_put(struct write *w)
     }
     if (!crds_take(r))
         return WRITE_OVER;
+    if (r->kind->custom)
+        custom_default_status(&r->arena, r->kind, w->tree);
     return write_put(w, object_from(r->kind, w->tree));
 }
 
@@ -334,12 +337,14 @@ static bool change_patch(struct write *w)
     if (r->options.patch == FORMAT_APPLY_PATCH)
         return change_apply(w) && check_name(r, w->tree);
     struct val doc = val_copy(a, &cur->tree);
-    if (r->options.patch == FORMAT_JSON_PATCH && patch_names_managed(r->body) && cur->managed)
+    bool named = r->options.patch == FORMAT_JSON_PATCH && patch_names_managed(r->body) && cur->managed;
+    if (named)
         (void)val_set(a, val_need_map(a, &doc, N(metadata)), N(managedFields), managed_val(a, cur->managed));
     w->tree = ARENA_NEW(a, struct val);
     val_set_text(a, val_need_map(a, &doc, N(metadata)), N(resourceVersion),
                  arena_fmt(a, "%lld", (long long)cur->rev));
-    return patch_apply(r, r->kind->type, &doc, w->tree) && check_name(r, w->tree);
+    struct patched p = {r->kind->type, &doc, named ? NULL : cur->managed};
+    return patch_apply(r, &p, w->tree) && check_name(r, w->tree);
 }
 
 static bool names_fit(struct request *r)

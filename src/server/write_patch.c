@@ -49,15 +49,20 @@ static bool fail_patch(struct request *r, const struct err *err)
     return err->kind == E_INTERNAL ? fail_plain(r, 500, "%s", err->text) : fail_err(r, err);
 }
 
-static bool fail_shown(struct request *r, const struct type *type, const struct val *doc, const struct err *why)
+/* As a client sees the document: with the zeros of its type, and with who manages what. */
+static bool fail_shown(struct request *r, const struct patched *p, const struct err *why)
 {
-    struct val whole = type_complete(&r->arena, type, doc), shown;
+    struct val with = val_copy(&r->arena, p->doc), shown;
     struct err err = ERR;
-    return patch_doc(r, type, &whole, &shown, &err) ? fail_patched(r, &shown, why) : fail_patch(r, &err);
+    if (p->managed)
+        (void)val_set(&r->arena, val_need_map(&r->arena, &with, N(metadata)), N(managedFields),
+                      managed_val(&r->arena, p->managed));
+    struct val whole = type_complete(&r->arena, p->type, &with);
+    return patch_doc(r, p->type, &whole, &shown, &err) ? fail_patched(r, &shown, why) : fail_patch(r, &err);
 }
 
 /* The notes on the patch and on its result are refused, warned of or ignored, as the client wants. */
-static bool heed_notes(struct request *r, const struct type *type, const struct val *doc, struct decode_notes *notes)
+static bool heed_notes(struct request *r, const struct patched *p, struct decode_notes *notes)
 {
     struct decode_notes all = {.arena = &r->arena};
     val_each_item (it, r->body_notes)
@@ -76,25 +81,26 @@ static bool heed_notes(struct request *r, const struct type *type, const struct 
         if (r->options.patch == FORMAT_STRATEGIC_PATCH)
             fail_strategic(r, &text);
         else
-            fail_shown(r, type, doc, &why);
+            fail_shown(r, p, &why);
     }
     decode_notes_fini(&all);
     return ok;
 }
 
 /* The result does not fit the type: shown as the JSON that it is, zeros included. */
-static bool fail_misfit(struct request *r, const struct type *type, const struct val *doc, const struct val *patched,
-                        const struct err *why)
+static bool fail_misfit(struct request *r, const struct patched *p, const struct val *patched, const struct err *why)
 {
     AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
-    if (r->options.patch == FORMAT_STRATEGIC_PATCH && patch_restore_error(type, patched, &text))
+    if (r->options.patch == FORMAT_STRATEGIC_PATCH && patch_restore_error(p->type, patched, &text))
         return fail_strategic(r, &text);
-    return fail_shown(r, type, doc, why);
+    return fail_shown(r, p, why);
 }
 
-bool patch_apply(struct request *r, const struct type *type, const struct val *doc, struct val *out)
+bool patch_apply(struct request *r, const struct patched *p, struct val *out)
 {
     struct arena *a = &r->arena;
+    const struct type *type = p->type;
+    const struct val *doc = p->doc;
     struct val patched, whole;
     struct err err = ERR;
     if (r->options.patch == FORMAT_MERGE_PATCH && !val_is(r->body, VAL_MAP) && !val_is(r->body, VAL_NULL))
@@ -126,8 +132,8 @@ bool patch_apply(struct request *r, const struct type *type, const struct val *d
         return fail_patched(r, &patched, &err);
     }
     struct decode_notes notes = {.arena = a};
-    bool ok = type_decode_val(a, type, &patched, out, &notes, &err) ? heed_notes(r, type, doc, &notes)
-                                                                    : fail_misfit(r, type, doc, &patched, &err);
+    bool ok = type_decode_val(a, type, &patched, out, &notes, &err) ? heed_notes(r, p, &notes)
+                                                                    : fail_misfit(r, p, &patched, &err);
     array_fini(&notes.texts);
     return ok;
 }
