@@ -10,12 +10,23 @@ enum { CA_YEARS = 20 };
 #define CA_FROM  (946684800 * NS_PER_S)  /* 2000-01-01 */
 #define CA_LEAST (1767225600 * NS_PER_S) /* 2026-01-01: no clock that is right says less */
 
+static void proxy_forget(struct keys *k)
+{
+    if (k->proxy_key.n)
+        mem_wipe(k->proxy_key.p, k->proxy_key.n);
+    strbuf_fini(&k->proxy_key);
+    strbuf_fini(&k->proxy_cert);
+    k->proxy_cert = k->proxy_key = STRBUF(STRBUF_TEXT);
+}
+
 void keys_free(struct keys *k)
 {
     if (!k)
         return;
     key_free(k->ca);
     key_free(k->tokens);
+    key_free(k->proxy_ca);
+    proxy_forget(k);
     mem_wipe(k->seal, sizeof k->seal);
     arena_fini(&k->arena);
     mem_free(k);
@@ -63,27 +74,31 @@ static bool open_key(struct keys *k, const char *name, bool fresh, struct cert_k
     return ok;
 }
 
-static bool open_ca(struct keys *k, bool fresh, struct err *err)
+/* NAME.key and NAME.crt. */
+static bool open_ca(struct keys *k, const char *name, struct str cn, bool fresh, struct cert_key **key,
+                    struct str *ca_pem, struct err *err)
 {
-    if (!open_key(k, "keys/ca.key", fresh, &k->ca, err))
+    const char *key_name = arena_fmt(&k->arena, "keys/%s.key", name).p;
+    const char *crt_name = arena_fmt(&k->arena, "keys/%s.crt", name).p;
+    if (!open_key(k, key_name, fresh, key, err))
         return false;
     AUTO(strbuf_fini) struct strbuf pem = STRBUF(STRBUF_TEXT);
-    if (!read_key(k, "keys/ca.crt", fresh, &pem, err)) {
+    if (!read_key(k, crt_name, fresh, &pem, err)) {
         if (err->kind)
             return false;
         /* A clock that is wrong at the first boot (a machine without a battery) is set later: the CA is valid before
          * and after. */
-        struct cert_spec spec = {.cn = S("wherry-ca"),
+        struct cert_spec spec = {.cn = cn,
                                  .ca = true,
                                  .not_before = CA_FROM,
                                  .not_after = MAX(clock_real(), CA_LEAST) + CA_YEARS * 365 * DAY};
-        if (!cert_make(&spec, k->ca, STR_NONE, NULL, &pem, err) ||
-            !file_write(AT_FDCWD, path_of(k, "keys/ca.crt"), strbuf_str(&pem), 0600, err))
+        if (!cert_make(&spec, *key, STR_NONE, NULL, &pem, err) ||
+            !file_write(AT_FDCWD, path_of(k, crt_name), strbuf_str(&pem), 0600, err))
             return false;
     }
-    if (!cert_fits_key(strbuf_str(&pem), k->ca, err))
-        return err_wrap(err, "%s", path_of(k, "keys/ca.crt"));
-    k->ca_pem = str_dup(&k->arena, strbuf_str(&pem));
+    if (!cert_fits_key(strbuf_str(&pem), *key, err))
+        return err_wrap(err, "%s", path_of(k, crt_name));
+    *ca_pem = str_dup(&k->arena, strbuf_str(&pem));
     return true;
 }
 
@@ -129,8 +144,11 @@ struct keys *keys_open(const char *root, bool fresh, struct err *err)
 {
     AUTO(keys_free) struct keys *k = NEW(struct keys);
     k->etc = arena_fmt(&k->arena, "%s/etc/wherry", root).p;
-    if (!dir_make_synced(path_of(k, "keys"), 0700, err) || !open_ca(k, fresh, err) ||
-        !open_key(k, "keys/service-account.key", fresh, &k->tokens, err) || !open_seal(k, fresh, err))
+    if (!dir_make_synced(path_of(k, "keys"), 0700, err) ||
+        !open_ca(k, "ca", S("wherry-ca"), fresh, &k->ca, &k->ca_pem, err) ||
+        !open_key(k, "keys/service-account.key", fresh, &k->tokens, err) || !open_seal(k, fresh, err) ||
+        !open_ca(k, "front-proxy-ca", S("wherry-front-proxy-ca"), true, &k->proxy_ca, &k->proxy_ca_pem, err) ||
+        !keys_front_proxy(k, err))
         return NULL;
     return TAKE(k);
 }
@@ -152,6 +170,17 @@ bool keys_serving(struct keys *k, const struct leaf_names *n, struct strbuf *cer
     key_pem(leaf, key);
     k->made_at = now;
     k->renew_at = now + LEAF_DAYS / 3 * 2 * DAY;
+    return true;
+}
+
+bool keys_front_proxy(struct keys *k, struct err *err)
+{
+    AUTO(key_free) struct cert_key *leaf = key_new();
+    struct cert_spec spec = {.cn = S(FRONT_PROXY_NAME), .client = true, .not_after = clock_real() + LEAF_DAYS * DAY};
+    proxy_forget(k);
+    if (!cert_make(&spec, leaf, k->proxy_ca_pem, k->proxy_ca, &k->proxy_cert, err))
+        return false;
+    key_pem(leaf, &k->proxy_key);
     return true;
 }
 
