@@ -3,6 +3,7 @@
  * is a page (sites.c), a way to a node (nodeproxy.c), a watch, or a request (request.c) whose answer goes out here:
  * in one piece, lists a piece a turn of the loop and only as fast as their client takes them. */
 #include "server/front.h"
+#include "server/aggregate.h"
 #include "server/authn.h"
 #include "server/encode.h"
 #include "server/fail.h"
@@ -518,7 +519,7 @@ static void start_connect(struct exchange *x)
         {"mutate", write_mutate}, {"admit", write_admit}, {"connect", step_connect}, {NULL, NULL}};
     struct write *w = write_new(&x->r, steps);
     x->http->on_gone = asker_gone;
-    if (nodeproxy_streams(x->http)) /* nobody is there to take it yet */
+    if (nodeproxy_streams(x->r.server, x->http)) /* nobody is there to take it yet */
         http_body_pause(x->http, true);
     admit_begin(&w->admission, &x->r, ADMIT_CONNECT, connect_options(x), NULL);
     w->admission.apart = true;
@@ -563,7 +564,7 @@ static enum http_body request_headed(struct http_request *h, void *arg)
     h->user = who;
     return !who->known                                              ? HTTP_NOTHING
            : user_in_group(&who->user, S("system:unauthenticated")) ? HTTP_LITTLE
-           : nodeproxy_streams(h)                                   ? HTTP_STREAM
+           : nodeproxy_streams(arg, h)                              ? HTTP_STREAM
                                                                     : HTTP_COLLECT;
 }
 
@@ -608,6 +609,11 @@ static void request_began(struct http_request *h, void *arg)
     }
     if (!request_authorize(r)) {
         respond_failed(x);
+        return;
+    }
+    if (aggregate_serves(s, h->path)) {
+        aggregate_pass(r, h);
+        exchange_free(x);
         return;
     }
     if (!p.is_resource) {

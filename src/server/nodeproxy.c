@@ -1,6 +1,7 @@
 #include "server/nodeproxy.h"
 #include "api/codec.h"
 #include "base/log.h"
+#include "server/aggregate.h"
 #include "server/aim.h"
 #include "server/authn.h"
 #include "server/encode.h"
@@ -30,7 +31,7 @@ bool nodeproxy_any_method(const struct request *r)
 
 /* What is to be passed on by pieces: a body that is large, or says nothing of its length, of whom is known. The path
  * alone decides: whether all that is right is looked at when the request is started, as with any other. */
-bool nodeproxy_streams(const struct http_request *h)
+bool nodeproxy_streams(struct server *s, const struct http_request *h)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct path_info p;
@@ -38,23 +39,37 @@ bool nodeproxy_streams(const struct http_request *h)
     bool chunked = !str_to_i64(http_header(&h->headers, S("Content-Length")), 0, INT64_MAX, &length);
     if ((!chunked && length <= COLLECTED_MOST) || http_header(&h->headers, S("Upgrade")).n)
         return false;
+    if (aggregate_serves(s, h->path))
+        return true;
     if (!path_parse(&a, h->method, h->path, &p) || !p.is_resource || !aim_proxies(p.group, p.resource, p.sub))
         return false;
     return !str_eqz(p.resource, "nodes") ||
            str_find_char(p.name, ':') >= 0; /* the relay itself takes no large ones */
 }
 
+/* To whom a request goes. */
+enum nodeproxy_way {
+    WAY_NODE,   /* the relay: the fields that it needs */
+    WAY_PORT,   /* a port of a pod or a node: every field but those that tell who asks */
+    WAY_SERVER, /* the server behind an APIService: the same, and who asks, as we say it */
+};
+
 /* One request on its way through. */
 struct nodeproxy_session {
     struct proxy proxy;
     struct list node;
     struct server *server;
+    enum nodeproxy_way way;
     struct str user, share; /* who asked; with whom they share what one may take */
     struct tls_client *tls;
-    bool refusals;     /* a plain answer that is an error becomes a Status */
-    struct str asked;  /* host:port of a pod, to which every header goes; "": a node */
-    struct str told;   /* where it heard that it was asked */
-    struct str prefix; /* what stands before the pod's own paths */
+    struct outbound_line *line; /* of WAY_SERVER; NULL else */
+    struct timer timer;         /* of WAY_SERVER: an answer has its end by then, unless it is to last */
+    bool upgrade;               /* it asked for one */
+    bool redirects;             /* the server behind an APIService wanted to lead elsewhere */
+    bool refusals;              /* a plain answer that is an error becomes a Status */
+    struct str asked;           /* host:port of a pod, to which every header goes; "": a node */
+    struct str told;            /* where it heard that it was asked */
+    struct str prefix;          /* what stands before the pod's own paths */
     struct arena arena;
 };
 
@@ -76,7 +91,9 @@ static size_t sessions_of(struct str share)
 
 static void session_free(struct nodeproxy_session *s)
 {
+    timer_stop(&s->timer);
     tls_client_free(s->tls);
+    outbound_line_unref(s->line);
     arena_fini(&s->arena);
     list_del(&s->node);
     mem_free(s);
@@ -178,14 +195,14 @@ static void copy_headers(struct nodeproxy_session *s, struct http_request *to, c
 {
     static const struct str kept[] = {S_INIT("Warning"), S_INIT("Sec-WebSocket-Accept"),
                                       S_INIT("Sec-WebSocket-Protocol"), S_INIT("X-Stream-Protocol-Version")};
-    for (size_t i = 0; i < countof(kept) && !s->prefix.n; i++) {
+    for (size_t i = 0; i < countof(kept) && s->way == WAY_NODE; i++) {
         struct str v = http_header(&a->headers, kept[i]);
         if (v.n)
             http_set(to, kept[i], v);
     }
-    for (size_t i = 0; i < a->headers.n && s->prefix.n; i++) {
+    for (size_t i = 0; i < a->headers.n && s->way != WAY_NODE; i++) {
         struct http_header f = a->headers.p[i];
-        if (str_ieq(f.name, S("Location")))
+        if (str_ieq(f.name, S("Location")) && s->prefix.n)
             f.value = location_of(s, f.value);
         bool agreed = a->status == 101 && str_ieq(f.name, S("Sec-WebSocket-Protocol"));
         if (agreed || (!str_ieq(f.name, S("Content-Type")) && !stays_here(&a->headers, f.name)))
@@ -193,12 +210,49 @@ static void copy_headers(struct nodeproxy_session *s, struct http_request *to, c
     }
 }
 
+void nodeproxy_refuse(struct http_request *h, int status, struct str text)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    strbuf_addf(&b, STR_FMT "\n", STR_ARG(text));
+    http_set(h, S("X-Content-Type-Options"), S("nosniff"));
+    http_respond(h, status, S("text/plain; charset=utf-8"), strbuf_str(&b));
+}
+
+/* A server behind an APIService leads nobody elsewhere, and does what it is asked for: as upstream. */
+static bool server_may_say(struct nodeproxy_session *s, const struct http_answer *a)
+{
+    if (a->status == 101)
+        timer_stop(&s->timer);
+    s->redirects = a->status >= 300 && a->status <= 399 && http_header(&a->headers, S("Location")).n;
+    return !s->redirects && (!s->upgrade || a->status == 101 || a->status >= 400);
+}
+
+static void server_refused(struct nodeproxy_session *s, struct http_request *h, int status, const struct err *err)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    if (s->redirects) {
+        http_respond(h, 502, S("text/plain; charset=utf-8"),
+                     S("the backend attempted to redirect this request, which is not permitted"));
+        return;
+    }
+    if (status && s->upgrade) {
+        strbuf_addf(&b, "invalid upgrade response: status code %d", status);
+    } else {
+        strbuf_addz(&b, "error trying to reach service: ");
+        if (err)
+            outbound_reason(&b, s->line, err);
+        else
+            strbuf_addf(&b, "its answer has the status %d", status);
+    }
+    nodeproxy_refuse(h, 503, strbuf_str(&b));
+}
+
 static bool answer_head(struct proxy *p, const struct http_answer *a, struct http_request *h, int64_t *length)
 {
     struct nodeproxy_session *s = session_of(p);
-    if (s->refusals && a->status >= 300)
+    if (s->way == WAY_SERVER ? !server_may_say(s, a) : s->refusals && a->status >= 300)
         return false;
-    if (!s->prefix.n)
+    if (s->way == WAY_NODE)
         *length = -1; /* a node's answers end where they end */
     copy_headers(s, h, a);
     return true;
@@ -208,9 +262,11 @@ static void answer_refused(struct proxy *p, struct http_request *h, int status, 
                            const struct err *err)
 {
     struct nodeproxy_session *s = session_of(p);
-    if (status)
+    if (s->way == WAY_SERVER)
+        server_refused(s, h, status, err);
+    else if (status)
         respond_refusal(s, h, status, text);
-    else if (s->prefix.n)
+    else if (s->way == WAY_PORT)
         respond_refusal(s, h, 503,
                         arena_fmt(&s->arena, "error trying to reach service: %s", err ? err->text : "no answer"));
     else
@@ -222,18 +278,37 @@ static void answer_over(struct proxy *p)
     session_free(session_of(p));
 }
 
+/* A server that takes too long: the client gets upstream's word, or an answer that is not whole. */
+static void session_late(struct timer *t)
+{
+    struct nodeproxy_session *s = container_of(t, struct nodeproxy_session, timer);
+    struct http_request *h = proxy_stop(&s->proxy);
+    AUTO(request_fini) struct request r;
+    request_init(&r, s->server, s->server->loop, NULL);
+    if (h->status) {
+        http_abort(h);
+    } else {
+        fail_plain(&r, 504, "Timeout: request did not complete within the allotted timeout");
+        r.answer.fail.reason = "Timeout";
+        r.answer.fail.details = true;
+        respond_status(h, &r);
+    }
+    session_free(s);
+}
+
 static const struct proxy_fns node_fns = {.head = answer_head, .refused = answer_refused, .over = answer_over};
 
 /* --- starting --- */
 
-/* A pod gets all that the client said, and where the client thinks it is; its token and names do not go along. */
+/* A pod or a server gets all that the client said, and where the client thinks it is; its token and names do not go
+ * along. */
 static void copy_all_headers(struct nodeproxy_session *s, const struct http_request *h, struct str path,
                              struct http_headers *to)
 {
     struct str token, protocols = protocols_offered(&s->arena, &h->headers, &token);
     struct str forwarded[][2] = {
         {S("X-Forwarded-Uri"), arena_fmt(&s->arena, STR_FMT STR_FMT, STR_ARG(s->prefix), STR_ARG(path))},
-        {S("X-Forwarded-Host"), h->host},
+        {S("X-Forwarded-Host"), s->line ? s->line->address : h->host},
         {S("X-Forwarded-Proto"), S("https")},
         {S("Sec-WebSocket-Protocol"), protocols}};
     for (size_t i = 0; i < h->headers.n; i++)
@@ -243,6 +318,22 @@ static void copy_all_headers(struct nodeproxy_session *s, const struct http_requ
     for (size_t i = 0; i < countof(forwarded); i++)
         if (forwarded[i][1].n)
             http_header_add(&s->arena, to, forwarded[i][0], forwarded[i][1]);
+}
+
+/* Whose request it was, behind those that other proxies have named. */
+static void add_forwarded_for(struct nodeproxy_session *s, const struct http_request *h, struct http_headers *to)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    for (size_t i = 0; i < h->headers.n; i++)
+        if (str_ieq(h->headers.p[i].name, S("X-Forwarded-For")))
+            strbuf_addf(&b, "%s" STR_FMT, b.n ? ", " : "", STR_ARG(h->headers.p[i].value));
+    struct str ip = h->peer->is_unix ? S("127.0.0.1") : h->peer->address;
+    ptrdiff_t colon = h->peer->is_unix ? -1 : str_rfind_char(ip, ':');
+    ip = colon >= 0 ? str_sub(ip, 0, (size_t)colon) : ip;
+    if (str_starts(ip, S("[")) && ip.n > 2)
+        ip = str_sub(ip, 1, ip.n - 1);
+    strbuf_addf(&b, "%s" STR_FMT, b.n ? ", " : "", STR_ARG(ip));
+    http_header_add(&s->arena, to, S("X-Forwarded-For"), strbuf_str(&b));
 }
 
 static void copy_request_headers(struct nodeproxy_session *s, const struct http_headers *from,
@@ -275,17 +366,25 @@ static bool find_target(struct nodeproxy_session *s, const struct aim *aim, stru
     return true;
 }
 
-static void session_start(struct request *r, struct http_request *h, const struct aim *aim)
+static struct nodeproxy_session *session_new(struct request *r, enum nodeproxy_way way)
 {
     struct nodeproxy_session *s = NEW(struct nodeproxy_session);
-    struct http_headers headers = {0};
-    struct proxy_target target;
-    struct err err = ERR;
     nsessions++;
     list_add_tail(&sessions, &s->node);
     s->server = r->server;
+    s->way = way;
     s->user = str_dup(&s->arena, r->user->name);
     s->share = str_dup(&s->arena, user_share(r->user));
+    timer_init(&s->timer, r->server->loop, session_late);
+    return s;
+}
+
+static void session_start(struct request *r, struct http_request *h, const struct aim *aim)
+{
+    struct nodeproxy_session *s = session_new(r, aim->prefix.n ? WAY_PORT : WAY_NODE);
+    struct http_headers headers = {0};
+    struct proxy_target target;
+    struct err err = ERR;
     s->refusals = aim_row_of(r)->path.n;
     if (!find_target(s, aim, &target, &err)) {
         respond_refusal(s, h, 500, str_of(err.text));
@@ -298,7 +397,7 @@ static void session_start(struct request *r, struct http_request *h, const struc
     struct str path = strbuf_str(&aim->target);
     if (str_find_char(path, '?') >= 0)
         path = str_sub(path, 0, (size_t)str_find_char(path, '?'));
-    if (aim->prefix.n)
+    if (s->way == WAY_PORT)
         copy_all_headers(s, h, path, &headers);
     else
         copy_request_headers(s, &h->headers, &headers);
@@ -307,6 +406,49 @@ static void session_start(struct request *r, struct http_request *h, const struc
         http_header_add(&s->arena, &headers, S("X-Wherry-User"), s->user);
     }
     struct http_outgoing o = {.method = h->method, .target = strbuf_str(&aim->target), .headers = &headers};
+    proxy_start(&s->proxy, s->server->loop, &target, h, &o, &node_fns);
+}
+
+static bool has_room(struct request *r)
+{
+    if (nsessions >= LIMIT_PROXY_SESSIONS)
+        return fail_too_many(r, 1, "%d sessions with nodes and other servers are open; try again later",
+                             LIMIT_PROXY_SESSIONS);
+    return sessions_of(user_share(r->user)) < LIMIT_PROXY_SESSIONS_PER_USER ||
+           fail_too_many(r, 1,
+                         "%d sessions (logs, exec, attach, port-forward, requests to other servers) of " STR_FMT
+                         " are open; end some of them",
+                         LIMIT_PROXY_SESSIONS_PER_USER, STR_ARG(user_share(r->user)));
+}
+
+/* As upstream's list of what may last: watches, and streams of whatever has such. */
+static bool may_last(const struct request *r)
+{
+    static const char *const subs[] = {"attach", "exec", "proxy", "log", "portforward"};
+    bool may = str_eqz(r->verb_text, "watch");
+    for (size_t i = 0; i < countof(subs); i++)
+        may |= str_eqz(r->sub, subs[i]);
+    return may;
+}
+
+void nodeproxy_pass(struct request *r, struct http_request *h, struct outbound_line *own_line)
+{
+    AUTO(outbound_line_unref) struct outbound_line *line = own_line;
+    if (!has_room(r)) {
+        respond_status(h, r);
+        return;
+    }
+    struct nodeproxy_session *s = session_new(r, WAY_SERVER);
+    struct http_headers headers = {0};
+    s->line = TAKE(line);
+    s->upgrade = http_header_token(&h->headers, S("Connection"), S("upgrade"));
+    copy_all_headers(s, h, h->path, &headers);
+    add_forwarded_for(s, h, &headers);
+    aggregate_identity(&s->arena, &headers, r->user);
+    struct proxy_target target = {.client = s->line->client};
+    struct http_outgoing o = {.method = h->method, .target = h->target, .headers = &headers};
+    if (!may_last(r))
+        timer_set(&s->timer, LIMIT_REQUEST_SECONDS * NS_PER_S);
     proxy_start(&s->proxy, s->server->loop, &target, h, &o, &node_fns);
 }
 
@@ -332,14 +474,7 @@ void nodeproxy_start(struct request *r, struct http_request *h, struct str rest)
         strbuf_addf(&aim.target, "?" STR_FMT, STR_ARG(h->query));
     if (aim.target.over)
         fail_bad_request(r, "the request's path and query are over %d bytes", LIMIT_URL_BYTES);
-    else if (nsessions >= LIMIT_PROXY_SESSIONS)
-        fail_too_many(r, 1, "%d sessions with nodes are open; try again later", LIMIT_PROXY_SESSIONS);
-    else if (sessions_of(user_share(r->user)) >= LIMIT_PROXY_SESSIONS_PER_USER)
-        fail_too_many(r, 1,
-                      "%d sessions with nodes (logs, exec, attach, port-forward) of " STR_FMT
-                      " are open; end some of them",
-                      LIMIT_PROXY_SESSIONS_PER_USER, STR_ARG(user_share(r->user)));
-    else {
+    else if (has_room(r)) {
         session_start(r, h, &aim);
         return;
     }

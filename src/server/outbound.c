@@ -8,21 +8,12 @@ struct outbound {
     struct server *server;
     struct arena arena;
     struct outbound_config config;
-    struct str host; /* as URLs show it, with its port where it is said */
-    struct str name; /* that the certificate has to be for */
-    struct str path; /* and query, of the URL or the Service */
-    struct str dial; /* host:port of a URL */
-    struct tls_client *tls;
-    struct http_client *client; /* to `address` */
-    struct str address;         /* heap, owned with the client */
+    struct str host;            /* as URLs show it, with its port where it is said */
+    struct str name;            /* that the certificate has to be for */
+    struct str path;            /* and query, of the URL or the Service */
+    struct str dial;            /* host:port of a URL */
+    struct outbound_line *line; /* to where it was last; NULL: not asked yet */
 };
-
-static void client_drop(struct outbound *o)
-{
-    http_client_free(TAKE(o->client));
-    mem_free((void *)o->address.p);
-    o->address = STR_NONE;
-}
 
 struct outbound *outbound_ref(struct outbound *o)
 {
@@ -34,8 +25,7 @@ void outbound_unref(struct outbound *o)
 {
     if (!o || --o->refs)
         return;
-    client_drop(o);
-    tls_client_free(o->tls);
+    outbound_line_unref(o->line);
     arena_fini(&o->arena);
     mem_free(o);
 }
@@ -70,7 +60,12 @@ struct outbound *outbound_new(struct server *s, const struct outbound_config *c)
                                          .name = str_dup(a, c->name),
                                          .path = str_dup(a, c->path),
                                          .port = c->port ? c->port : 443,
-                                         .ca = str_dup(a, c->ca)};
+                                         .ca = str_dup(a, c->ca),
+                                         .insecure = c->insecure,
+                                         .cert = str_dup(a, c->cert),
+                                         .key = str_dup(a, c->key),
+                                         .by_address = c->by_address,
+                                         .connections_most = c->connections_most};
     if (o->config.url.n) {
         url_split(o, o->config.url);
         return o;
@@ -109,36 +104,70 @@ static bool service_address(struct outbound *o, struct arena *a, struct str *out
                    STR_ARG(c->name));
 }
 
-static bool client_ready(struct outbound *o, struct arena *a, struct err *err)
+void outbound_line_unref(struct outbound_line *l)
+{
+    if (!l || --l->refs)
+        return;
+    http_client_free(l->client);
+    tls_client_free(l->tls);
+    mem_free((void *)l->address.p);
+    mem_free((void *)l->host.p);
+    mem_free(l);
+}
+
+static struct str text_copy(struct str s)
+{
+    char *copy = mem_alloc(s.n + 1);
+    memcpy(copy, s.p, s.n);
+    copy[s.n] = '\0';
+    return (struct str){copy, s.n};
+}
+
+static struct outbound_line *line_new(struct outbound *o, struct str address, struct err *err)
+{
+    static const char *const alpn[] = {"http/1.1", NULL};
+    const struct outbound_config *c = &o->config;
+    struct tls_client_config t = {.ca = c->ca, .insecure = c->insecure, .cert = c->cert, .key = c->key, .alpn = alpn};
+    struct tls_client *tls = tls_client_new(&t, err);
+    if (!tls) {
+        (void)err_wrap(err, "unable to load root certificates");
+        return NULL;
+    }
+    struct outbound_line *l = NEW(struct outbound_line);
+    l->refs = 1;
+    l->tls = tls;
+    l->address = text_copy(address);
+    l->host = text_copy(c->by_address ? address : o->host);
+    l->client = http_client_new(
+        o->server->loop,
+        &(struct http_client_config){.address = l->address,
+                                     .tls = tls,
+                                     .server_name = o->name,
+                                     .host = l->host,
+                                     .connections_most = c->connections_most ? c->connections_most : LIMIT_OUTBOUND});
+    return l;
+}
+
+struct outbound_line *outbound_line(struct outbound *o, struct arena *a, struct err *err)
 {
     struct str address = o->dial;
     if (!o->config.url.n && !service_address(o, a, &address, err))
-        return false;
-    if (o->client && str_eq(address, o->address))
-        return true;
-    if (!o->tls) {
-        static const char *const alpn[] = {"http/1.1", NULL};
-        o->tls = tls_client_new(&(struct tls_client_config){.ca = o->config.ca, .alpn = alpn}, err);
-        if (!o->tls)
-            return err_wrap(err, "unable to load root certificates");
+        return NULL;
+    if (!o->line || !str_eq(address, o->line->address)) {
+        struct outbound_line *l = line_new(o, address, err);
+        if (!l)
+            return NULL;
+        outbound_line_unref(o->line); /* the Service has another address now */
+        o->line = l;
     }
-    client_drop(o); /* the Service has another address now */
-    char *copy = mem_alloc(address.n + 1);
-    memcpy(copy, address.p, address.n);
-    copy[address.n] = '\0';
-    o->address = (struct str){copy, address.n};
-    o->client = http_client_new(o->server->loop, &(struct http_client_config){.address = o->address,
-                                                                              .tls = o->tls,
-                                                                              .server_name = o->name,
-                                                                              .host = o->host,
-                                                                              .connections_most = LIMIT_OUTBOUND});
-    return true;
+    o->line->refs++;
+    return o->line;
 }
 
 /* --- in upstream's words --- */
 
-/* The reason of a failed call as net/http and crypto/tls would have told it, where they have words for it. */
-static void reason_add(struct strbuf *b, const struct outbound *o, const struct err *err)
+/* As net/http and crypto/tls have words for it. */
+void outbound_reason(struct strbuf *b, const struct outbound_line *l, const struct err *err)
 {
     static const struct {
         const char *ours, *theirs;
@@ -160,7 +189,7 @@ static void reason_add(struct strbuf *b, const struct outbound *o, const struct 
                           : err->sys == ENETUNREACH  ? "network is unreachable"
                           : err->sys == ECONNRESET   ? "connection reset by peer"
                                                      : strerror(err->sys);
-        strbuf_addf(b, "dial tcp " STR_FMT ": connect: %s", STR_ARG(o->address), why);
+        strbuf_addf(b, "dial tcp " STR_FMT ": connect: %s", STR_ARG(l->address), why);
         return;
     }
     if (err->kind == E_TIMEOUT) {
@@ -187,12 +216,21 @@ static void reason_add(struct strbuf *b, const struct outbound *o, const struct 
 static void call_over(struct outbound_call *c, const struct http_answer *a, const struct err *err)
 {
     AUTO(outbound_unref) struct outbound *o = TAKE(c->outbound);
+    AUTO(outbound_line_unref) struct outbound_line *line = TAKE(c->line);
     timer_stop(&c->timer);
     struct err told = ERR;
     if (err) {
         AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
-        reason_add(&b, o, err);
-        (void)err_set(&told, err->kind, "Post \"" STR_FMT "\": " STR_FMT, STR_ARG(c->url), STR_ARG(strbuf_str(&b)));
+        if (line)
+            outbound_reason(&b, line, err);
+        else
+            strbuf_addz(&b, err->text);
+        if (line || !o->config.by_address)
+            (void)err_set(&told, err->kind, "%s \"" STR_FMT "\": " STR_FMT, c->method, STR_ARG(c->url),
+                          STR_ARG(strbuf_str(&b)));
+        else
+            told = *err;
+    } else if (c->any_status) {
     } else if (a->status == 404) {
         (void)err_set(&told, E_NOT_FOUND, "the server could not find the requested resource");
     } else if (a->status >= 500) {
@@ -209,10 +247,20 @@ static void call_done(struct http_call *h, const struct http_answer *a, struct e
 {
     struct outbound_call *c = http_call_arg(h);
     c->http = NULL;
-    call_over(c, a, a ? NULL : err);
+    struct http_answer head = {.status = c->status};
+    call_over(c, c->status ? &head : a, a || c->status ? NULL : err);
 }
 
-/* Its time is over, or it could not be asked at all. */
+/* Nothing of its body is wanted. */
+static void call_headed(struct http_call *h, const struct http_answer *a)
+{
+    struct outbound_call *c = http_call_arg(h);
+    c->status = a->status;
+    timer_set(&c->timer, 0);
+    http_call_pause(h, true);
+}
+
+/* Its time is over, it could not be asked at all, or its head was enough. */
 static void call_time(struct timer *t)
 {
     struct outbound_call *c = container_of(t, struct outbound_call, timer);
@@ -220,34 +268,55 @@ static void call_time(struct timer *t)
         http_cancel(TAKE(c->http));
         (void)err_set(&c->err, E_TIMEOUT, "no answer in time");
     }
-    call_over(c, NULL, &c->err);
+    struct http_answer head = {.status = c->status};
+    call_over(c, c->status ? &head : NULL, c->status ? NULL : &c->err);
+}
+
+void outbound_send(struct outbound *o, struct outbound_call *c, struct arena *a, const struct outbound_question *q,
+                   void (*done)(struct outbound_call *c, const struct http_answer *a, const struct err *err))
+{
+    static const struct http_call_fns whole = {.done = call_done}, head = {.head = call_headed, .done = call_done};
+    *c = (struct outbound_call){.outbound = outbound_ref(o),
+                                .done = done,
+                                .method = str_eq(q->method, S("POST")) ? "Post" : "Get",
+                                .any_status = q->any_status};
+    timer_init(&c->timer, o->server->loop, call_time);
+    c->line = outbound_line(o, a, &c->err);
+    c->url = arena_fmt(a, "https://" STR_FMT STR_FMT, STR_ARG(c->line ? c->line->host : o->host), STR_ARG(q->path));
+    if (!c->line) {
+        timer_set(&c->timer, 0);
+        return;
+    }
+    c->reached = true;
+    timer_set(&c->timer, q->timeout_s * NS_PER_S);
+    c->http = http_send(c->line->client,
+                        &(struct http_outgoing){.method = q->method,
+                                                .target = q->path,
+                                                .headers = q->headers,
+                                                .content_type = q->content_type,
+                                                .body = q->body,
+                                                .answer_streamed = q->head_only,
+                                                .head_ns = -1,
+                                                .answer_most = q->most ? q->most : LIMIT_BODY_BYTES},
+                        q->head_only ? &head : &whole, c);
 }
 
 void outbound_ask(struct outbound *o, struct outbound_call *c, struct arena *a, struct str body, int timeout_s,
                   void (*done)(struct outbound_call *c, const struct http_answer *a, const struct err *err))
 {
-    static const struct http_call_fns fns = {.done = call_done};
-    *c = (struct outbound_call){.outbound = outbound_ref(o), .done = done};
     bool asks = str_find_char(o->path, '?') >= 0;
-    struct str target = arena_fmt(a, STR_FMT "%stimeout=%ds", STR_ARG(o->path), asks ? "&" : "?", timeout_s);
-    c->url = arena_fmt(a, "https://" STR_FMT STR_FMT, STR_ARG(o->host), STR_ARG(target));
-    timer_init(&c->timer, o->server->loop, call_time);
-    if (!client_ready(o, a, &c->err)) {
-        timer_set(&c->timer, 0);
-        return;
-    }
-    timer_set(&c->timer, timeout_s * NS_PER_S);
     struct http_headers headers = {0};
     http_header_add(a, &headers, S("Accept"), S("application/json, */*"));
     http_header_add(a, &headers, S("User-Agent"), S("kube-apiserver-admission"));
-    c->http = http_send(o->client,
-                        &(struct http_outgoing){.method = S("POST"),
-                                                .target = target,
-                                                .headers = &headers,
-                                                .content_type = S("application/json"),
-                                                .body = body,
-                                                .answer_most = LIMIT_BODY_BYTES},
-                        &fns, c);
+    outbound_send(o, c, a,
+                  &(struct outbound_question){
+                      .method = S("POST"),
+                      .path = arena_fmt(a, STR_FMT "%stimeout=%ds", STR_ARG(o->path), asks ? "&" : "?", timeout_s),
+                      .headers = &headers,
+                      .content_type = S("application/json"),
+                      .body = body,
+                      .timeout_s = timeout_s},
+                  done);
 }
 
 void outbound_cancel(struct outbound_call *c)
@@ -256,5 +325,6 @@ void outbound_cancel(struct outbound_call *c)
         return;
     timer_stop(&c->timer);
     http_cancel(TAKE(c->http));
+    outbound_line_unref(TAKE(c->line));
     outbound_unref(TAKE(c->outbound));
 }

@@ -1,13 +1,18 @@
 #include "server/proxy.h"
 
-/* Everything of it; `over` runs last. */
-static void proxy_over(struct proxy *p)
+static void proxy_fini(struct proxy *p)
 {
     http_cancel(p->call);
     http_client_free(p->client);
     stream_free(p->up);
     stream_free(p->down);
     strbuf_fini(&p->refusal);
+}
+
+/* Everything of it; `over` runs last. */
+static void proxy_over(struct proxy *p)
+{
+    proxy_fini(p);
     p->fns->over(p);
 }
 
@@ -189,8 +194,10 @@ void proxy_start(struct proxy *p, struct loop *l, const struct proxy_target *t, 
     struct http_client_config c = {
         .address = t->address, .tls = t->tls, .server_name = t->server_name, .host = t->host};
     struct http_outgoing o = *asked;
-    *p = (struct proxy){
-        .fns = fns, .client = http_client_new(l, &c), .http = own_h, .refusal = STRBUF(PROXY_REFUSAL_MOST)};
+    *p = (struct proxy){.fns = fns,
+                        .client = t->client ? NULL : http_client_new(l, &c),
+                        .http = own_h,
+                        .refusal = STRBUF(PROXY_REFUSAL_MOST)};
     own_h->user = p;
     own_h->on_gone = client_gone;
     own_h->on_drained = client_drained;
@@ -204,5 +211,12 @@ void proxy_start(struct proxy *p, struct loop *l, const struct proxy_target *t, 
     o.upgrade = upgrade ? http_header(&own_h->headers, S("Upgrade")) : S("");
     o.answer_streamed = true;
     o.head_ns = -1;
-    p->call = http_send(p->client, &o, &call_fns, p);
+    p->call = http_send(t->client ? t->client : p->client, &o, &call_fns, p);
+}
+
+struct http_request *proxy_stop(struct proxy *p)
+{
+    struct http_request *h = http_take(p);
+    proxy_fini(p);
+    return h;
 }

@@ -13,11 +13,13 @@
 
 #define PROXY_REFUSAL_MOST 50000 /* bytes of a target's sentence, as upstream reads */
 
-struct proxy_target {       /* texts copied */
-    struct str address;     /* as in http_client.h: a unix socket, or a host and a port */
-    struct str host;        /* the Host field; empty: from the address */
-    struct tls_client *tls; /* NULL: plain. Borrowed until `over` */
-    struct str server_name; /* whom its certificate must be for; empty: the host of the address */
+struct proxy_target {           /* texts copied */
+    struct str address;         /* as in http_client.h: a unix socket, or a host and a port */
+    struct str host;            /* the Host field; empty: from the address */
+    struct tls_client *tls;     /* NULL: plain. Borrowed until `over` */
+    struct str server_name;     /* whom its certificate must be for; empty: the host of the address */
+    struct http_client *client; /* connections that are kept, of others too, in place of all this: borrowed until
+                                   `over`; NULL: one of its own */
 };
 struct proxy;
 struct proxy_fns {
@@ -32,14 +34,17 @@ struct proxy_fns {
 };
 struct proxy { /* embedded in its owner, who may not move */
     const struct proxy_fns *fns;
-    struct http_client *client;
-    struct http_call *call;    /* until it ended */
-    struct http_request *http; /* the same */
-    int refused;               /* the status of an answer that `head` did not want; 0: none */
-    struct strbuf refusal;     /* and its body */
-    struct stream *up, *down;  /* after an upgrade: the target's, the client's */
+    struct http_client *client; /* its own; NULL: it is the target's */
+    struct http_call *call;     /* until it ended */
+    struct http_request *http;  /* the same */
+    int refused;                /* the status of an answer that `head` did not want; 0: none */
+    struct strbuf refusal;      /* and its body */
+    struct stream *up, *down;   /* after an upgrade: the target's, the client's */
 };
 /* h: the request, its body collected or streamed; its callbacks and `user` become the proxy's. asked: method, target
  * and headers; what else there is of it follows from h. */
 void proxy_start(struct proxy *p, struct loop *l, const struct proxy_target *t, struct http_request *own_h,
                  const struct http_outgoing *asked, const struct proxy_fns *fns);
+/* Ends it from here, before an upgrade: the target is cut off. The request, which may be answered already in part, is
+ * the caller's again; `over` comes no more. */
+struct http_request *proxy_stop(struct proxy *p);

@@ -1,6 +1,7 @@
 #include "server/server.h"
 #include "api/formats.h"
 #include "base/log.h"
+#include "server/aggregate.h"
 #include "server/alloc.h"
 #include "server/boot.h"
 #include "server/crds.h"
@@ -56,6 +57,7 @@ static void events_committed(struct store_subscriber *sub, const struct store_ev
         api_gone |= !now && boot_is_the_api(was);
         rbac_changed(s->rbac, was, now);
         webhooks_changed(s->webhooks, was, now);
+        aggregates_changed(s->aggregates, was, now);
         if (k == K(Service))
             alloc_changed(s->alloc, was, now);
         if (k == K(Event))
@@ -212,10 +214,12 @@ static void server_housekeeping(struct timer *t)
     struct server *s = container_of(t, struct server, housekeeping);
     if (keys_stale(s->keys)) {
         struct err err = ERR;
-        if (load_tls(s, &err) && write_kubeconfigs(s, &err))
+        if (load_tls(s, &err) && keys_front_proxy(s->keys, &err) && write_kubeconfigs(s, &err)) {
+            aggregates_renew(s->aggregates);
             log_info("certificates.renewed", "port=%d", s->port);
-        else
+        } else {
             log_error("certificates.renew", "err=\"%s\"", err.text);
+        }
     }
     timer_set(t, HOUSEKEEPING);
 }
@@ -279,6 +283,7 @@ static bool open_store(struct server *s, struct err *err)
         room_changed(s->room, NULL, object_of(e));
         rbac_changed(s->rbac, NULL, object_of(e));
         webhooks_changed(s->webhooks, NULL, object_of(e));
+        aggregates_changed(s->aggregates, NULL, object_of(e));
     }
     state_publish(s);
     objects_each(s, K(Service), STR_NONE, count_service, s);
@@ -390,6 +395,7 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
     s->options.objects_most = o->objects_most ? o->objects_most : LIMIT_OBJECTS;
     s->options.stored_bytes_most = o->stored_bytes_most ? o->stored_bytes_most : LIMIT_STORED_BYTES;
     s->webhooks = webhooks_new(s);
+    s->aggregates = aggregates_new(s);
     s->room = room_new(s->options.objects_most, s->options.stored_bytes_most);
     kinds_init(s);
     list_init(&s->watches);
@@ -483,6 +489,7 @@ void server_stop(struct server *s)
     timer_stop(&s->announce);
     timer_stop(&s->api_again);
     expiry_stop(s->expiry);
+    aggregates_free(TAKE(s->aggregates));
     http_server_free(s->http);
     http_server_free(s->local);
     slow_fini(&s->slow);
@@ -522,6 +529,7 @@ void server_close_store(struct server *s)
     timer_stop(&s->api_again);
     writes_cancel(s);
     expiry_stop(s->expiry);
+    aggregates_free(TAKE(s->aggregates));
     watches_stop(s);
     store_unsubscribe(&s->subscriber);
     store_close(TAKE(s->store));
