@@ -522,7 +522,8 @@ void json_add_int(struct strbuf *b, int64_t i)
     strbuf_add(b, (struct str){p, (size_t)(text + sizeof text - p)});
 }
 
-/* The shortest digits that read back; 'e' form below 1e-6 and from 1e21, the exponent without a leading zero. */
+/* The shortest digits that read back, then zeros; 'e' form below 1e-6 and from 1e21, the exponent without a leading
+ * zero. */
 void json_add_double(struct strbuf *b, double d)
 {
     char text[40] = "";
@@ -548,5 +549,12 @@ void json_add_double(struct strbuf *b, double d)
     }
     int exponent = (int)strtol(strchr(text, 'e') + 1, NULL, 10);
     int decimals = digits - 1 - exponent;
-    strbuf_addf(b, "%.*f", decimals > 0 ? decimals : 0, d);
+    if (decimals >= 0) {
+        strbuf_addf(b, "%.*f", decimals, d);
+        return;
+    }
+    for (const char *p = text; *p != 'e'; p++)
+        if (*p != '.')
+            strbuf_addc(b, *p);
+    strbuf_addf(b, "%.*s", -decimals, "00000000000000000000");
 }
