@@ -62,13 +62,31 @@ const char *review_operation(unsigned verb)
                                  : "CONNECT";
 }
 
-static void add_object(struct strbuf *b, const char *name, const struct kind *k, const struct val *obj)
+struct val review_shown(struct arena *a, const struct val *obj, const struct val *managed)
+{
+    struct val out = val_map(), meta = val_map();
+    if (!managed)
+        return *obj;
+    val_each_member (m, val_get(obj, N(metadata)))
+        (void)val_append(a, &meta, m->name, m->v);
+    (void)val_append(a, &meta, N(managedFields), *managed);
+    val_each_member (m, obj)
+        if (m->name != N(metadata))
+            (void)val_append(a, &out, m->name, m->v);
+    (void)val_append(a, &out, N(metadata), meta);
+    return out;
+}
+
+static void add_object(struct strbuf *b, const char *name, const struct review *v, const struct val *obj,
+                       const struct val *managed)
 {
     strbuf_addf(b, "\"%s\":", name);
-    if (obj)
-        type_encode_json(b, review_type(k, obj), obj);
-    else
+    if (obj) {
+        struct val shown = review_shown(&v->x->r->arena, obj, managed);
+        type_encode_json(b, review_type(v->as, obj), &shown);
+    } else {
         strbuf_addz(b, "null");
+    }
 }
 
 static struct val delete_options(struct arena *a, const struct request_options *o)
@@ -157,9 +175,9 @@ void review_write(struct strbuf *b, const struct review *v)
         json_encode(b, &m->v);
         strbuf_addc(b, ',');
     }
-    add_object(b, "object", v->as, v->obj);
+    add_object(b, "object", v, v->obj, v->managed);
     strbuf_addc(b, ',');
-    add_object(b, "oldObject", v->as, v->old);
+    add_object(b, "oldObject", v, v->old, v->old_managed);
     strbuf_addz(b, "}}");
 }
 
@@ -183,13 +201,15 @@ static bool read_patch(struct arena *a, const struct review *v, bool mutating, s
         return err_set(err, E_BAD_REQUEST, "webhook returned response.patchType but not response.patch");
     if (!v->beta && type && !val_text(type).n)
         return err_set(err, E_BAD_REQUEST, "webhook returned invalid response.patchType of \"\"");
-    if (!v->beta && type && !str_eqz(val_text(type), "JSONPatch"))
+    if (!v->beta && type && !str_eqz(val_text(type), "JSONPatch")) {
+        out->what = "";
         return err_set(err, E_INVALID, "unsupported patch type \"" STR_FMT "\"", STR_ARG(val_text(type)));
+    }
     if (!bytes.n || !out->allowed)
         return true;
     struct val *tree = ARENA_NEW(a, struct val);
     if (!json_decode(a, bytes, tree, err)) {
-        err->kind = E_INVALID;
+        out->what = "";
         return err_wrap(err, "received undecodable patch in webhook response");
     }
     out->patch = val_len(tree) || !val_is(tree, VAL_LIST) ? tree : NULL;
@@ -201,6 +221,7 @@ bool review_read(struct arena *a, const struct review *v, bool mutating, struct 
 {
     struct str version, kind;
     const char *wanted = v->beta ? "admission.k8s.io/v1beta1" : "admission.k8s.io/v1";
+    *out = (struct review_answer){.what = "failed to call webhook: "};
     if (!json_type_meta(a, body, &version, &kind, err))
         return false;
     AUTO(strbuf_fini) struct strbuf shown = STRBUF(STRBUF_TEXT);
@@ -215,7 +236,7 @@ bool review_read(struct arena *a, const struct review *v, bool mutating, struct 
     struct val review;
     if (!type_decode_json(a, T(admission_v1_AdmissionReview), body, &review, NULL, err))
         return false;
-    *out = (struct review_answer){0};
+    out->what = "received invalid webhook response: ";
     const struct val *response = val_get(&review, N(response));
     if (!response)
         return err_set(err, E_INVALID, "webhook response was absent");
@@ -229,8 +250,5 @@ bool review_read(struct arena *a, const struct review *v, bool mutating, struct 
         return err_set(err, E_INVALID,
                        "expected webhook response of %s, Kind=AdmissionReview, got " STR_FMT ", Kind=AdmissionReview",
                        wanted, STR_ARG(version));
-    if (read_patch(a, v, mutating, out, err))
-        return true;
-    err->kind = E_INVALID;
-    return false;
+    return read_patch(a, v, mutating, out, err);
 }

@@ -7,6 +7,7 @@ struct review {
     const struct admission *x;
     const struct kind *as;       /* the resource's kind there; the request's own where nothing is converted */
     const struct val *obj, *old; /* of that kind, or what is asked of it; NULL: none */
+    const struct val *managed, *old_managed; /* managedFields that are shown in them; NULL: none */
     struct str uid;
     bool beta; /* v1beta1 */
 };
@@ -16,12 +17,15 @@ const char *review_operation(unsigned verb); /* "CREATE", "CONNECT" ... */
 /* The AdmissionRequest, without object and oldObject; as the conditions of a webhook see it. */
 struct val review_request(struct arena *a, const struct review *v);
 void review_write(struct strbuf *b, const struct review *v);
+/* The object as it is shown. */
+struct val review_shown(struct arena *a, const struct val *obj, const struct val *managed);
 
 struct review_answer {
     bool allowed;
     struct val response;     /* AdmissionResponse, in the arena */
     const struct val *patch; /* RFC 6902; NULL: none */
+    const char *what;        /* of one that is none: what upstream says before the reason */
 };
-/* E_BAD_REQUEST with the reason why it is none, as upstream words it. */
+/* False: it is none, and why, as upstream words it. */
 MUST_USE bool review_read(struct arena *a, const struct review *v, bool mutating, struct str body,
                           struct review_answer *out, struct err *err);

@@ -14,7 +14,7 @@
 #include "server/limits.h"
 #include "server/outbound.h"
 #include "server/review.h"
-#include "server/write.h"
+#include "server/write_managed.h"
 
 /* --- configurations, compiled --- */
 
@@ -403,6 +403,10 @@ static void call_init(struct webhook_call *c, struct webhook_round *round, const
                                .timeout_s = h->timeout_s};
     c->review = (struct review){
         .x = x, .as = as, .obj = seen_as(x, as, obj), .old = seen_as(x, as, old), .uid = uid_new(a), .beta = h->beta};
+    if (is_whole(x) && obj)
+        c->review.managed = write_managed_shown(x->r->write);
+    if (is_whole(x) && old)
+        c->review.old_managed = write_managed_was(x->r->write);
 }
 
 static void call_start(struct webhook_call *c)
@@ -462,7 +466,8 @@ static bool apply_patch(struct webhook_call *c, const struct val *patch, bool *c
                              "\" attempted to modify the object, which is not supported for this operation",
                              STR_ARG(c->name));
     const struct type *type = review_type(c->review.as, c->review.obj);
-    struct val whole = type_complete(a, type, c->review.obj), patched, typed;
+    struct val shown = review_shown(a, c->review.obj, c->review.managed);
+    struct val whole = type_complete(a, type, &shown), patched, typed;
     if (!patch_json(a, &whole, patch, &patched, &err) || !type_decode_val(a, type, &patched, &typed, NULL, &err))
         return fail_internal(r, "%s", err.text);
     if (!str_eq(val_text_at(&typed, N(kind)), val_text_at(c->review.obj, N(kind))) ||
@@ -476,6 +481,8 @@ static bool apply_patch(struct webhook_call *c, const struct val *patch, bool *c
             r, "the namespace of the provided object does not match the namespace sent on the request");
     if (!x->apart && type == c->review.as->type)
         kind_default(a, c->review.as, &typed);
+    if (c->review.managed)
+        write_managed_changed(x->r->write, &typed, c->review.managed);
     *changed = !val_equal(&typed, c->review.obj);
     if (!*changed)
         return true;
@@ -490,15 +497,9 @@ static bool apply_patch(struct webhook_call *c, const struct val *patch, bool *c
 static bool call_judge(struct webhook_call *c, bool mutating, bool *changed)
 {
     struct request *r = c->round->x->r;
-    struct review_answer answer;
-    const char *what = "failed to call webhook: ";
-    if (!c->err.kind && !review_read(&r->arena, &c->review, mutating, c->body, &answer, &c->err) &&
-        c->err.kind == E_INVALID)
-        what = strstr(c->err.text, "undecodable patch") || strstr(c->err.text, "unsupported patch type")
-                   ? ""
-                   : "received invalid webhook response: ";
-    if (c->err.kind)
-        return c->ignore || fail_calling(c, what, &c->err);
+    struct review_answer answer = {.what = "failed to call webhook: "};
+    if (c->err.kind || !review_read(&r->arena, &c->review, mutating, c->body, &answer, &c->err))
+        return c->ignore || fail_calling(c, answer.what, &c->err);
     val_each_item (it, val_get(&answer.response, N(warnings)))
         answer_warn(r, val_text(it));
     if (!answer.allowed)

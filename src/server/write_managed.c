@@ -159,6 +159,48 @@ bool write_managed_same(struct write *w)
     return managed_equal(list, have, false);
 }
 
+static const struct val *list_shown(struct write *w, const struct managed *list)
+{
+    struct val *v = ARENA_NEW(&w->r->arena, struct val);
+    *v = managed_val(&w->r->arena, list);
+    return list ? v : NULL;
+}
+
+const struct val *write_managed_was(struct write *w)
+{
+    const struct obj *o = w->cur ? w->cur : w->stored;
+    return o ? list_shown(w, o->managed) : NULL;
+}
+
+const struct val *write_managed_shown(struct write *w)
+{
+    if (!w->tracked)
+        return write_managed_was(w);
+    AUTO(managed_unref) const struct managed *list = owners_close(&w->owners);
+    return list_shown(w, list);
+}
+
+void write_managed_changed(struct write *w, struct val *tree, const struct val *shown)
+{
+    struct request *r = w->r;
+    struct val *meta = val_get_mut(tree, N(metadata));
+    const struct val *now = val_get(meta, N(managedFields));
+    struct owners owners = {.a = &r->arena};
+    struct err err = ERR;
+    bool same = now && val_equal(now, shown), fine = same || !now || owners_of_val(&r->arena, now, &owners, &err);
+    if (!same && fine) {
+        w->owners = owners;
+        w->tracked = true;
+    }
+    if (!fine)
+        answer_warn(r, arena_fmt(&r->arena,
+                                 ".metadata.managedFields was in an invalid state after admission; this could be "
+                                 "caused by an outdated mutating admission controller; please fix your requests: %s",
+                                 err.text));
+    if (now)
+        val_del(meta, N(managedFields));
+}
+
 /* --- apply --- */
 
 static struct str gvk_text(struct arena *a, struct str api_version, struct str kind)

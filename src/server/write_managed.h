@@ -10,6 +10,13 @@ enum write_next write_manage(struct write *w);
 void write_managed_give(struct write *w, struct obj *o);
 bool write_managed_same(struct write *w); /* nobody owns more or less than before */
 
+/* managedFields as admission is shown them, as the write will leave them and as they are; in the request's arena,
+ * NULL: none. What a webhook made of the former in the tree it gives back is taken out of that, and counts where it
+ * is in order. */
+const struct val *write_managed_shown(struct write *w);
+const struct val *write_managed_was(struct write *w);
+void write_managed_changed(struct write *w, struct val *tree, const struct val *shown);
+
 /* Who writes, through which subresource, to a tree of this type (NULL: it is made). */
 struct managing managing_of(struct write *w, const struct type *type, struct str api_version, const struct val *was);
 /* write.change for server-side apply. */

@@ -328,6 +328,35 @@ def a_pod_behind_a_service(c):
     forget(c)
 
 
+def managed_fields_are_shown_and_kept_in_order(c):
+    """Fields that a webhook changes are nobody's; what it makes of managedFields counts where that is in order."""
+    def owners(name):
+        return [(m['manager'], m['operation']) for m in managed(name)]
+
+    def managed(name):
+        return c.get('configmap', name, '--show-managed-fields')['metadata'].get('managedFields', [])
+    c.hooks.answers['/see'] = lambda r: patch({'op': 'add', 'path': '/metadata/labels', 'value': {'seen': 'yes'}})
+    configure(c, 'Mutating', 'see', webhook('see.example.org', at(c, '/see'), [rule(['configmaps'])]))
+    make(c, 'owned')
+    shown = c.hooks.asked['/see'][-1]['object']['metadata']['managedFields']
+    assert [(m['manager'], m['operation'], m['fieldsType']) for m in shown] == [('kubectl-create', 'Update', 'FieldsV1')], shown
+    assert owners('owned') == [('kubectl-create', 'Update')], owners('owned')
+    c.kubectl('label', 'configmap', 'owned', 'x=y')
+    asked = c.hooks.asked['/see'][-1]
+    assert [m['manager'] for m in asked['oldObject']['metadata']['managedFields']] == ['kubectl-create'], asked
+    assert {m['manager'] for m in asked['object']['metadata']['managedFields']} == {'kubectl-create', 'kubectl-label'}, asked
+    before = owners('owned')
+    c.hooks.answers['/see'] = lambda r: patch({'op': 'remove', 'path': '/metadata/managedFields/0/fieldsType'})
+    p = subprocess.run([c.bin + '/kubectl', 'label', 'configmap', 'owned', 'z=y'], env=c.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+    assert p.returncode == 0 and '.metadata.managedFields was in an invalid state after admission' in p.stderr, p.stderr
+    assert owners('owned') == before, owners('owned')
+    c.hooks.answers['/see'] = lambda r: patch({'op': 'remove', 'path': '/metadata/managedFields'})
+    c.kubectl('label', 'configmap', 'owned', 'w=y')
+    assert owners('owned') == [], owners('owned')
+    forget(c)
+
+
 if __name__ == '__main__':
     main([one_is_asked_and_changes_what_is_written, refusals_are_passed_on, what_is_wrong_with_an_answer_is_told, who_is_not_there_is_told_and_may_be_ignored,
-          which_are_asked, conditions_decide_who_is_asked, in_order_and_once_more, dry_runs_ask_only_who_has_no_effects, two_hundred_at_once, a_pod_behind_a_service], port=16743, cluster=Asked)
+          which_are_asked, conditions_decide_who_is_asked, managed_fields_are_shown_and_kept_in_order,
+          in_order_and_once_more, dry_runs_ask_only_who_has_no_effects, two_hundred_at_once, a_pod_behind_a_service], port=16743, cluster=Asked)
