@@ -271,8 +271,10 @@ static struct agent_pod *find_pod(struct relay_link *l, const struct relay_messa
     return NULL;
 }
 
-/* texts: NAME ID NS POD CONTAINER. Must run, unless `any`. */
-static struct agent_container *find_container(struct relay_link *l, const struct relay_message *m, bool any)
+/* texts: NAME ID NS POD CONTAINER. It must run, but for its logs. */
+enum wanted_for { FOR_LOGS, FOR_EXEC, FOR_ATTACH };
+static struct agent_container *find_container(struct relay_link *l, const struct relay_message *m,
+                                              enum wanted_for use)
 {
     struct agent_pod *ap = find_pod(l, m);
     if (!ap)
@@ -289,9 +291,13 @@ static struct agent_container *find_container(struct relay_link *l, const struct
     }
     struct agent_container *ac = ap->containers.p[i];
     const struct pod_container *c = &ap->pod->containers.p[i];
-    if (any || (ac->run && c->run == RUN_RUNNING))
+    if (use == FOR_LOGS || (ac->run && c->run == RUN_RUNNING))
         return ac;
-    strbuf_addf(&b, "container not found (\"" STR_FMT "\")", STR_ARG(name));
+    if (use == FOR_ATTACH) /* clients that run a pod for its output look for these words: it was faster than they */
+        strbuf_addf(&b, "container " STR_FMT " not found in pod " STR_FMT "_" STR_FMT, STR_ARG(name),
+                    STR_ARG(ap->pod->name), STR_ARG(ap->pod->ns));
+    else
+        strbuf_addf(&b, "container not found (\"" STR_FMT "\")", STR_ARG(name));
     link_refuse(l, m->texts[1], 404, b.p);
     return NULL;
 }
@@ -319,7 +325,7 @@ static void waiting_words(const struct agent_pod *ap, const struct pod_container
 
 static void on_logs(struct relay_link *l, const struct relay_message *m)
 {
-    struct agent_container *ac = m->n == 6 ? find_container(l, m, true) : NULL;
+    struct agent_container *ac = m->n == 6 ? find_container(l, m, FOR_LOGS) : NULL;
     if (!ac)
         return;
     struct agent_pod *ap = ac->ap;
@@ -439,7 +445,7 @@ static void on_exec(struct relay_link *l, const struct relay_message *m, const i
         link_refuse(l, m->texts[1], 400, "you must specify at least 1 container and 1 command");
         return;
     }
-    struct agent_container *ac = find_container(l, m, false);
+    struct agent_container *ac = find_container(l, m, FOR_EXEC);
     if (!ac)
         return;
     place_fds(m->texts[8], fds, nfds, at);
@@ -467,7 +473,7 @@ static void on_attach_ended(void *arg, const struct err *err)
 static void on_attach(struct relay_link *l, const struct relay_message *m, const int *fds, size_t nfds)
 {
     int at[3];
-    struct agent_container *ac = m->n == 6 ? find_container(l, m, false) : NULL;
+    struct agent_container *ac = m->n == 6 ? find_container(l, m, FOR_ATTACH) : NULL;
     if (!ac)
         return;
     place_fds(m->texts[5], fds, nfds, at);
