@@ -163,8 +163,9 @@ static const char *element_step(struct arena *a, struct apply_place p, const str
 /* The elements of a list by their steps; what has none is left out. */
 struct element {
     struct step step;
-    uint32_t at;    /* in the list */
-    uint32_t times; /* with this step, in the list */
+    uint32_t at;          /* in the list */
+    uint32_t times;       /* with this step, in the list */
+    struct element *twin; /* the next one with this step */
     bool taken;
 };
 struct elements {
@@ -198,11 +199,15 @@ static struct elements elements_of(struct arena *a, struct apply_place p, const 
         sorted = step_cmp(&out.sorted[i - 1]->step, &out.sorted[i]->step) < 0;
     if (!sorted)
         qsort(out.sorted, out.n, sizeof *out.sorted, element_cmp);
+    struct element *last = NULL;
     for (uint32_t i = 0; i < out.n; i++) {
-        struct element *first = out.nsorted ? out.sorted[out.nsorted - 1] : NULL;
-        if (!first || step_cmp(&first->step, &out.sorted[i]->step) != 0)
-            first = out.sorted[out.nsorted++] = out.sorted[i];
+        struct element *e = out.sorted[i], *first = out.nsorted ? out.sorted[out.nsorted - 1] : NULL;
+        if (first && step_cmp(&first->step, &e->step) == 0)
+            last->twin = e;
+        else
+            first = out.sorted[out.nsorted++] = e;
         first->times++;
+        last = e;
     }
     return out;
 }
@@ -641,33 +646,25 @@ static void compare_element(struct comparing *c, struct apply_place p, const str
                  (struct side){.v = r, .there = r, .raw = raw, .zeros = l}, depth, out);
 }
 
-static bool twins_equal(const struct val *l, const struct elements *ls, const struct val *r,
-                        const struct elements *rs, const struct step *step)
+static bool twins_equal(const struct val *l, const struct element *le, const struct val *r, const struct element *re)
 {
-    uint32_t i = 0, j = 0;
-    for (;;) {
-        while (i < ls->n && step_cmp(&ls->in_order[i].step, step))
-            i++;
-        while (j < rs->n && step_cmp(&rs->in_order[j].step, step))
-            j++;
-        if (i == ls->n || j == rs->n)
-            return i == ls->n && j == rs->n;
-        if (!val_equal(&l->list[ls->in_order[i++].at], &r->list[rs->in_order[j++].at]))
+    for (; le && re; le = le->twin, re = re->twin)
+        if (!val_equal(&l->list[le->at], &r->list[re->at]))
             return false;
-    }
+    return !le && !re;
 }
 
 /* An element that is there more than once is one value. */
 static void compare_twins(struct comparing *c, struct apply_place p, const struct val *l, const struct element *le,
                           const struct val *r, const struct element *re, bool raw, unsigned depth,
-                          const struct elements *ls, const struct elements *rs, struct difference *out)
+                          struct difference *out)
 {
     uint32_t nl = le ? le->times : 0, nr = re ? re->times : 0;
     struct step step = le ? le->step : re->step;
     const struct val *lv = le ? &l->list[le->at] : NULL, *rv = re ? &r->list[re->at] : NULL;
     step.member = true;
     if (nl >= 2 && nr >= 2) {
-        if (!twins_equal(l, ls, r, rs, &step))
+        if (!twins_equal(l, le, r, re))
             fieldset_step(c->a, &out->changed, step);
     } else if (nl >= 2) {
         if (nr)
@@ -688,7 +685,7 @@ static void compare_elements(struct comparing *c, struct apply_place p, const st
         int way = i == ls.nsorted ? 1 : j == rs.nsorted ? -1 : step_cmp(&ls.sorted[i]->step, &rs.sorted[j]->step);
         const struct element *le = way <= 0 ? ls.sorted[i++] : NULL, *re = way >= 0 ? rs.sorted[j++] : NULL;
         if ((le && le->times > 1) || (re && re->times > 1))
-            compare_twins(c, p, l->v, le, r->v, re, r->raw, depth, &ls, &rs, out);
+            compare_twins(c, p, l->v, le, r->v, re, r->raw, depth, out);
         else
             compare_element(c, p, le ? &l->v->list[le->at] : NULL, re ? &r->v->list[re->at] : NULL, r->raw,
                             le ? le->step : re->step, depth, out);

@@ -175,12 +175,10 @@ bool fail_invalid(struct request *r, struct str group, struct str kind, struct s
         field_errors_text(e, &text);
     }
     request_fail(r, 422, "Invalid", str_dup(&r->arena, strbuf_str(&text)));
-    struct failure *f = details_set(r, group, kind, name);
-    f->causes = arena_alloc(&r->arena, (e->list.n + 1) * sizeof *f->causes);
+    (void)details_set(r, group, kind, name);
     for (size_t i = 0; i < e->list.n; i++)
-        f->causes[f->ncauses++] = (struct failure_cause){str_of(field_error_reason(e->list.p[i].type)),
-                                                         str_dup(&r->arena, e->list.p[i].text),
-                                                         str_dup(&r->arena, e->list.p[i].field)};
+        fail_add_cause(r, field_error_reason(e->list.p[i].type), str_dup(&r->arena, e->list.p[i].text),
+                       str_dup(&r->arena, e->list.p[i].field));
     return false;
 }
 
@@ -225,11 +223,13 @@ bool fail_patched(struct request *r, const struct val *patched, const struct err
 void fail_add_cause(struct request *r, const char *reason, struct str message, struct str field)
 {
     struct failure *f = &r->answer.fail;
-    struct failure_cause *causes = arena_alloc(&r->arena, (f->ncauses + 1) * sizeof *causes);
-    if (f->ncauses)
-        memcpy(causes, f->causes, f->ncauses * sizeof *causes);
-    causes[f->ncauses++] = (struct failure_cause){str_of(reason), message, field};
-    f->causes = causes;
+    if ((f->ncauses & (f->ncauses - 1)) == 0) { /* it is full: conflicts of an apply are thousands */
+        struct failure_cause *causes = arena_alloc(&r->arena, (2 * f->ncauses + 1) * sizeof *causes);
+        if (f->ncauses)
+            memcpy(causes, f->causes, f->ncauses * sizeof *causes);
+        f->causes = causes;
+    }
+    f->causes[f->ncauses++] = (struct failure_cause){str_of(reason), message, field};
     f->details = true;
 }
 

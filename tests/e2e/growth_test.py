@@ -233,6 +233,31 @@ def changed(c):
     assert not slow, '\n'.join(sorted(slow, reverse=True)[:40])
 
 
+def those_of_one_name(c):
+    """Elements of a list that have the same key, changed all at once; and thousands of conflicts, which name and count each."""
+    slow, path = [], '/api/v1/namespaces/default/replicationcontrollers'
+
+    def body(name, value, names):
+        env = [{'name': 'a%d' % (i % names), 'value': value} for i in range(8000)]
+        spec = {'replicas': 0, 'selector': {'a': 'b'}, 'template': {'metadata': {'labels': {'a': 'b'}}, 'spec': {'containers': [{'name': 'c', 'image': 'i', 'env': env}]}}}
+        return json.dumps({'apiVersion': 'v1', 'kind': 'ReplicationController', 'metadata': {'name': name}, 'spec': spec}).encode()
+
+    for name, names in (('pairs', 4000), ('same', 1)):
+        judge(c, slow, 'POST', path, body(name, 'x', names))
+        values = iter('abcdefghij')
+        assert judge(c, slow, 'PUT', path + '/' + name, body(name, next(values), names))[0] == 200
+        for _ in range(4):
+            judge(c, slow, 'PUT', path + '/' + name, body(name, next(values), names))
+    apply = lambda manager, value: judge(c, slow, 'PATCH', path + '/all?fieldManager=' + manager, body('all', value, 8000), 'application/apply-patch+yaml')
+    assert apply('one', 'x')[0] in (200, 201)
+    status, text = apply('two', 'y')
+    assert status == 409 and 'Apply failed with 8000 conflicts' in text, text[:200]
+    assert len(json.loads(text)['details']['causes']) == 8000
+    for name in ('pairs', 'same', 'all'):
+        c.ask('DELETE', path + '/' + name)
+    assert not slow, '\n'.join(sorted(slow, reverse=True)[:40])
+
+
 def nested(path):
     v = '@@hole@@'
     for step in reversed(path):
@@ -512,4 +537,4 @@ def documents_are_made_a_piece_at_a_time(c):
 
 
 if __name__ == '__main__':
-    main([documents_are_made_a_piece_at_a_time, ports_with_addresses, bodies_that_people_have, made, changed, odd_bodies, ports_that_are_there, large_lists, whoever_leaves_leaves_nothing, one_user_leaves_watches_to_others], args=['--roles', 'server'], image=False, port=16484, cluster=Server)
+    main([documents_are_made_a_piece_at_a_time, ports_with_addresses, bodies_that_people_have, made, changed, those_of_one_name, odd_bodies, ports_that_are_there, large_lists, whoever_leaves_leaves_nothing, one_user_leaves_watches_to_others], args=['--roles', 'server'], image=False, port=16484, cluster=Server)
