@@ -21,6 +21,7 @@
     X(clusterroles)                                                                                                  \
     X(crdnames)                                                                                                      \
     X(crdfinalizer)                                                                                                  \
+    X(apiservices)                                                                                                   \
     X(pvcprotection)                                                                                                 \
     X(pvprotection)                                                                                                  \
     X(vacprotection)

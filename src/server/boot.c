@@ -12,7 +12,7 @@ struct boot {
     struct server *server;
     struct arena arena;
     struct boot_facts f;
-    size_t at, at_rbac;
+    size_t at, at_rbac, at_version;
     bool api_alone;
     int flying;
     void (*done)(struct server *s);
@@ -56,12 +56,6 @@ static const struct {
      "'spec':{'clusterIP':'${dns}','clusterIPs':['${dns}'],"
      "'ports':[{'name':'dns','port':53,'protocol':'UDP','targetPort':53},"
      "{'name':'dns-tcp','port':53,'protocol':'TCP','targetPort':53}]}}"},
-    {K(ConfigMap), "kube-system",
-     "{'metadata':{'name':'extension-apiserver-authentication'},'data':{'client-ca-file':'${ca}',"
-     "'requestheader-allowed-names':'[\\\"front-proxy-client\\\"]','requestheader-client-ca-file':'${ca}',"
-     "'requestheader-extra-headers-prefix':'[\\\"X-Remote-Extra-\\\"]',"
-     "'requestheader-group-headers':'[\\\"X-Remote-Group\\\"]',"
-     "'requestheader-username-headers':'[\\\"X-Remote-User\\\"]'}}"},
     {K(Role), "kube-system",
      "{'metadata':{'name':'extension-apiserver-authentication-reader'},'rules':[{'apiGroups':[''],"
      "'resourceNames':['extension-apiserver-authentication'],'resources':['configmaps'],'verbs':['get','list','watch'"
@@ -84,15 +78,7 @@ static struct str value_of(const struct boot *b, struct arena *a, struct str nam
         return b->f.dns_ip;
     if (str_eq(name, S("address")))
         return b->f.address;
-    if (str_eq(name, S("port")))
-        return arena_fmt(a, "%d", b->f.port);
-    AUTO(strbuf_fini) struct strbuf pem = STRBUF(STRBUF_TEXT);
-    for (size_t i = 0; i < b->f.ca_pem.n; i++)
-        if (b->f.ca_pem.p[i] == '\n')
-            strbuf_addz(&pem, "\\n");
-        else
-            strbuf_addc(&pem, b->f.ca_pem.p[i]);
-    return str_dup(a, strbuf_str(&pem));
+    return arena_fmt(a, "%d", b->f.port);
 }
 
 static struct str text_expand(const struct boot *b, struct arena *a, const char *text)
@@ -168,22 +154,78 @@ static bool missing_object(struct boot *b, struct arena *a, const struct kind **
     return false;
 }
 
+/* --- APIServices of what is built in --- */
+
+#define MANAGED "kube-aggregator.kubernetes.io/automanaged"
+
+static struct val version_tree(struct arena *a, const struct group_version *v, struct str name)
+{
+    struct val tree = val_map();
+    struct val *meta = val_need_map(a, &tree, N(metadata)), *spec = val_need_map(a, &tree, N(spec));
+    val_set_text(a, &tree, N(kind), K(APIService)->kind);
+    val_set_text(a, &tree, N(apiVersion), K(APIService)->api_version);
+    val_set_text(a, meta, N(name), name);
+    val_set_str(a, val_need_map(a, meta, N(labels)), S(MANAGED), val_str_borrowed(S("onstart")));
+    if (v->group.n)
+        val_set_text(a, spec, N(group), v->group);
+    val_set_text(a, spec, N(version), v->version);
+    val_set_num(a, spec, N(groupPriorityMinimum), v->group_priority);
+    val_set_num(a, spec, N(versionPriority), v->version_priority);
+    return tree;
+}
+
+/* One that is managed has the spec that it is to have. */
+static bool version_stands(struct arena *a, const struct obj *o, struct val *tree)
+{
+    struct val *spec = val_get_mut(tree, N(spec));
+    if (!val_text(val_get_str(obj_labels(o), S(MANAGED))).n || val_equal(obj_spec(o), spec))
+        return true;
+    struct val right = *spec;
+    *tree = val_copy(a, &o->tree);
+    val_set(a, tree, N(spec), right);
+    val_set_text(a, tree, N(kind), K(APIService)->kind);
+    val_set_text(a, tree, N(apiVersion), K(APIService)->api_version);
+    val_set_text(a, val_need_map(a, tree, N(metadata)), N(resourceVersion), arena_fmt(a, "%lld", (long long)o->rev));
+    return false;
+}
+
+/* The next that is missing or not right; *name: of one that is there, "" else. */
+static bool wrong_version(struct boot *b, struct arena *a, const struct kind **k, struct str *ns, struct str *name,
+                          struct val *tree)
+{
+    *k = K(APIService);
+    *ns = S("");
+    while (!b->api_alone && b->at_version < ngroup_versions) {
+        const struct group_version *v = &group_versions[b->at_version++];
+        if (!v->group_priority) /* APIServices themselves are nobody's to give away */
+            continue;
+        struct str called = arena_fmt(a, STR_FMT "." STR_FMT, STR_ARG(v->version), STR_ARG(v->group));
+        AUTO(obj_unref) struct obj *o = object_get(b->server, K(APIService), S(""), called);
+        *tree = version_tree(a, v, called);
+        *name = o ? called : S("");
+        if (!o || !version_stands(a, o, tree))
+            return true;
+    }
+    return false;
+}
+
 /* Starts the next that may go now; false: there is none. */
 static bool start_one(struct boot *b)
 {
     const struct kind *k;
-    struct str ns;
+    struct str ns, name = S("");
     struct boot_request *q = NEW(struct boot_request);
     q->boot = b;
     struct request *r = &q->r;
     request_init(r, b->server, b->server->loop, object_made);
     struct val *tree = ARENA_NEW(&r->arena, struct val);
-    if (!missing_rbac(b, &r->arena, &k, &ns, tree) && (b->flying || !missing_object(b, &r->arena, &k, &ns, tree))) {
+    if (!missing_rbac(b, &r->arena, &k, &ns, tree) && !wrong_version(b, &r->arena, &k, &ns, &name, tree) &&
+        (b->flying || !missing_object(b, &r->arena, &k, &ns, tree))) {
         request_fini(r);
         mem_free(q);
         return false;
     }
-    request_for(r, VERB_CREATE, k, ns, S(""), S(""));
+    request_for(r, name.n ? VERB_UPDATE : VERB_CREATE, k, ns, name, S(""));
     r->authorized = r->admitted = true;
     r->body = tree;
     b->flying++;
@@ -214,8 +256,7 @@ static void boot_begin(struct server *s, const struct boot_facts *f, bool api_al
                                .dns_ip = str_dup(&b->arena, f->dns_ip),
                                .service_cidr = str_dup(&b->arena, f->service_cidr),
                                .address = str_dup(&b->arena, f->address),
-                               .port = f->port,
-                               .ca_pem = str_dup(&b->arena, f->ca_pem)};
+                               .port = f->port};
     go_on(b);
 }
 

@@ -21,6 +21,7 @@ struct boot_facts;
 struct admit_row;
 struct webhooks;
 struct aggregates;
+struct trust;
 
 /* The newest visible revision: its objects by key, and those of some kinds by a field's value (scan.h). */
 struct published {
@@ -48,6 +49,7 @@ struct server {
     struct room *room;                  /* room.h */
     struct webhooks *webhooks;          /* webhook.h */
     struct aggregates *aggregates;      /* aggregate.h */
+    struct trust *trust;                /* trust.h */
     struct map turns;                   /* key -> struct write_turn: whose write is under way (turn.c) */
     struct list waiting;                /* writes that wait for an answer from elsewhere (write.h) */
     struct soon leaving;                /* some of them may be waited for by nobody any more */

@@ -198,6 +198,7 @@ static const char table[] =
     "ctrl resourcequota-controller\n list,watch * *\n update core resourcequotas/status\n"
     /* upstream's definitions are looked after inside its server, by who may do anything */
     "ctrl crd-controller\n update apiextensions.k8s.io customresourcedefinitions/status\n deletecollection,list * *\n"
+    " create,delete,update apiregistration.k8s.io apiservices\n update apiregistration.k8s.io apiservices/status\n"
     "ctrl root-ca-cert-publisher\n create,update core configmaps\n list,watch core namespaces,configmaps\n"
     "ctrl route-controller\n list,watch core nodes\n patch core nodes/status\n"
     /* it publishes the ConfigMaps kube-root-ca.crt too, which upstream gives to an account of its own */

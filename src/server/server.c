@@ -17,6 +17,7 @@
 #include "server/room.h"
 #include "server/scan.h"
 #include "server/sites.h"
+#include "server/trust.h"
 #include "server/watch.h"
 #include "server/webhook.h"
 #include "server/write.h"
@@ -58,6 +59,7 @@ static void events_committed(struct store_subscriber *sub, const struct store_ev
         rbac_changed(s->rbac, was, now);
         webhooks_changed(s->webhooks, was, now);
         aggregates_changed(s->aggregates, was, now);
+        trust_changed(s->trust, now ? now : was);
         if (k == K(Service))
             alloc_changed(s->alloc, was, now);
         if (k == K(Event))
@@ -375,7 +377,7 @@ static void server_booted(void *arg)
 
 static void boot_done(struct server *s) /* on a second start that is from inside server_start */
 {
-    loop_post(s->loop, server_booted, s);
+    trust_start(s->trust, server_booted, s);
 }
 
 struct server *server_start(struct loop *l, const struct server_options *o, struct err *err)
@@ -396,6 +398,7 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
     s->options.stored_bytes_most = o->stored_bytes_most ? o->stored_bytes_most : LIMIT_STORED_BYTES;
     s->webhooks = webhooks_new(s);
     s->aggregates = aggregates_new(s);
+    s->trust = trust_new(s);
     s->room = room_new(s->options.objects_most, s->options.stored_bytes_most);
     kinds_init(s);
     list_init(&s->watches);
@@ -434,8 +437,7 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
                                     .dns_ip = nth_ip(&s->arena, s->options.service_cidr, 10),
                                     .service_cidr = str_of(s->options.service_cidr),
                                     .address = str_dup(&s->arena, address.n ? address : S("192.0.2.1")),
-                                    .port = s->port,
-                                    .ca_pem = s->keys->ca_pem};
+                                    .port = s->port};
     boot_start(s, s->facts, boot_done);
     timer_set(&s->housekeeping, HOUSEKEEPING);
     return TAKE(s);
@@ -490,6 +492,7 @@ void server_stop(struct server *s)
     timer_stop(&s->api_again);
     expiry_stop(s->expiry);
     aggregates_free(TAKE(s->aggregates));
+    trust_free(TAKE(s->trust));
     http_server_free(s->http);
     http_server_free(s->local);
     slow_fini(&s->slow);
@@ -530,6 +533,7 @@ void server_close_store(struct server *s)
     writes_cancel(s);
     expiry_stop(s->expiry);
     aggregates_free(TAKE(s->aggregates));
+    trust_free(TAKE(s->trust));
     watches_stop(s);
     store_unsubscribe(&s->subscriber);
     store_close(TAKE(s->store));
