@@ -37,6 +37,7 @@ static const struct why_row rows[] = {
     {K(ResourceQuota), why_stored, plain_head},
     {K(LimitRange), why_stored, plain_head},
     {K(CustomResourceDefinition), why_definition, plain_head},
+    {K(APIService), why_apiservice, plain_head},
     {K(ValidatingWebhookConfiguration), why_stored, plain_head},
     {K(MutatingWebhookConfiguration), why_stored, plain_head},
     {K(ValidatingAdmissionPolicy), why_stored, plain_head},
@@ -46,7 +47,7 @@ static const struct why_row rows[] = {
 const struct kind *const why_reads[] = {
     K(Deployment), K(ReplicaSet), K(Pod),   K(Service),        K(EndpointSlice),       K(Namespace),
     K(Node),       K(ConfigMap),  K(Event), K(ServiceAccount), K(PodDisruptionBudget), K(PersistentVolumeClaim),
-    NULL};
+    K(APIService), NULL};
 
 static const struct why_row *row_of(const struct kind *k)
 {
