@@ -551,6 +551,36 @@ bool check_enum_(ERRS, struct str value, const char *const *values)
     return false;
 }
 
+/* --- expressions --- */
+
+static const struct expression_checker *checker;
+
+void expressions_are_checked_by(const struct expression_checker *c)
+{
+    checker = c;
+}
+
+void *expressions_begin(bool params, bool variables)
+{
+    return checker ? checker->begin(params, variables) : NULL;
+}
+
+void expressions_end(void *scope)
+{
+    if (checker)
+        checker->end(scope);
+}
+
+void check_expression(ERRS, void *scope, enum expression_use use, struct str name, struct str text)
+{
+    AUTO(strbuf_fini) struct strbuf why = STRBUF(TEXT_MAX);
+    if (errors_full(e) || !checker || checker->check(scope, use, name, text, &why))
+        return;
+    AUTO(strbuf_fini) struct strbuf shown = STRBUF(TEXT_MAX);
+    add_quoted(&shown, text);
+    error_push(e, at, FE_INVALID, strbuf_str(&shown), strbuf_str(&why));
+}
+
 void check_not_negative(ERRS, const struct val *v)
 {
     if (val_num(v, 0) < 0)
@@ -649,7 +679,7 @@ struct str val_changes(struct arena *a, const struct val *old, const struct val 
 static const struct kind_rules *const groups[] = {
     rules_pod,      rules_core,      rules_service,    rules_workload,    rules_rbac,
     rules_storage,  rules_batch,     rules_networking, rules_autoscaling, rules_certificates,
-    rules_resource, rules_admission, rules_crd,        rules_other};
+    rules_resource, rules_admission, rules_policy,     rules_crd,         rules_other};
 static const struct kind_rules anything = {.name = format_dns1123_subdomain};
 
 static const struct kind_rules *rules_of(const struct kind *k)

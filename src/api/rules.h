@@ -43,3 +43,24 @@ void kind_default(struct arena *a, const struct kind *k, struct val *v);
 /* Validation of a create (old NULL) or an update. `sub`: "" or "status", "scale" ... */
 void kind_validate(const struct kind *k, struct str sub, const struct val *v, const struct val *old,
                    struct field_errors *e);
+
+/* Expressions (room cel) in what is checked here. What one says is the language's to judge; this room does not know
+ * it, so who does registers itself. */
+enum expression_use {
+    EXPRESSION_CONDITION,  /* a bool; sees no variables.* */
+    EXPRESSION_VALIDATION, /* a bool */
+    EXPRESSION_MESSAGE,    /* text; sees no authorizer */
+    EXPRESSION_AUDIT,      /* text or null */
+    EXPRESSION_VARIABLE,   /* whatever it is; those after it see it by its name */
+    EXPRESSION_APPLY,      /* Object{...} */
+    EXPRESSION_PATCH,      /* a list of JSONPatch{...} */
+    EXPRESSION_DEVICE,     /* a bool about a device */
+};
+struct expression_checker {
+    /* Of one policy or webhook: whether there are params, and variables. */
+    void *(*begin)(bool params, bool variables);
+    void (*end)(void *scope);
+    /* False: `why` says it in upstream's words. name: of a variable. */
+    bool (*check)(void *scope, enum expression_use use, struct str name, struct str text, struct strbuf *why);
+};
+void expressions_are_checked_by(const struct expression_checker *c);

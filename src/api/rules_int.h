@@ -109,6 +109,12 @@ void check_non_special_ip(ERRS, struct str ip);
 /* validate_admission.c */
 void check_webhook_url(ERRS, struct str url);
 void check_webhook_service(ERRS, const struct val *service);
+void check_rule(ERRS, const struct val *rule); /* operations, groups, versions, resources, scope */
+void check_match_conditions(ERRS, void *scope, const struct val *conditions);
+/* rules.c: expressions. Without who knows the language nothing is wrong with them, and the scope is NULL. */
+void *expressions_begin(bool params, bool variables);
+void expressions_end(void *scope);
+void check_expression(ERRS, void *scope, enum expression_use use, struct str name, struct str text);
 /* validate_schema.c: openAPIV3Schema of a definition; old: of the same version, or NULL */
 void check_schema(ERRS, const struct val *props, const struct val *old);
 
@@ -179,7 +185,7 @@ struct kind_rules {
 };
 extern const struct kind_rules rules_core[], rules_pod[], rules_service[], rules_workload[], rules_rbac[],
     rules_storage[], rules_batch[], rules_networking[], rules_autoscaling[], rules_certificates[], rules_resource[],
-    rules_admission[], rules_crd[], rules_other[]; /* each ends with kind NULL */
+    rules_admission[], rules_policy[], rules_crd[], rules_other[]; /* each ends with kind NULL */
 void check_ephemeral_update(struct field_errors *e, const struct val *v, const struct val *old);
 void check_resize(struct field_errors *e, const struct val *v, const struct val *old);
 void check_approval(struct field_errors *e, const struct val *v, const struct val *old);

@@ -154,7 +154,7 @@ static void check_rule_resources(ERRS, const struct val *list)
         bad_value(e, at, list, "if '*' is present, must not specify other resources without subresources");
 }
 
-static void check_rule(ERRS, const struct val *rule)
+void check_rule(ERRS, const struct val *rule)
 {
     const struct val *operations = V(rule, operations), *versions = V(rule, apiVersions);
     check_wildcard(e, AT(at, "operations"), operations, "operations");
@@ -206,21 +206,25 @@ static void check_review_versions(ERRS, const struct val *versions)
         bad_value(e, at, versions, "must include at least one of v1, v1beta1");
 }
 
-/* What an expression says is the language's to judge (room cel). */
-static void check_match_conditions(ERRS, const struct val *conditions)
+void check_match_conditions(ERRS, void *scope, const struct val *conditions)
 {
     AUTO(seen_fini) struct seen seen = SEEN;
     if (val_len(conditions) > 64)
         bad_too_many(e, at, (int64_t)val_len(conditions), 64);
     each (it, conditions) {
         const struct at *here = ITEM(at, INDEX(conditions, it));
-        struct str name = TEXT(it, name);
-        if (!str_trim(TEXT(it, expression)).n)
+        struct str name = TEXT(it, name), expression = str_trim(TEXT(it, expression));
+        if (expression.n)
+            check_expression(e, AT(here, "expression"), scope, EXPRESSION_CONDITION, STR_NONE, expression);
+        else
             bad_required(e, AT(here, "expression"), "");
         if (!name.n)
             bad_required(e, AT(here, "name"), "");
-        else if (check_format(e, AT(here, "name"), name, format_qualified_name) && seen_before(&seen, name))
-            bad_duplicate(e, AT(here, "name"), name);
+        else {
+            check_format(e, AT(here, "name"), name, format_qualified_name);
+            if (seen_before(&seen, name))
+                bad_duplicate(e, AT(here, "name"), name);
+        }
     }
 }
 
@@ -254,7 +258,10 @@ static void check_webhook(ERRS, const struct val *v, bool mutating)
         check_webhook_url(e, AT(here, "url"), TEXT(client, url));
     else
         check_webhook_service(e, AT(here, "service"), V(client, service));
-    check_match_conditions(e, AT(at, "matchConditions"), V(v, matchConditions));
+    void *scope = val_len(V(v, matchConditions)) ? expressions_begin(false, false) : NULL;
+    check_match_conditions(e, AT(at, "matchConditions"), scope, V(v, matchConditions));
+    if (scope)
+        expressions_end(scope);
     check_review_versions(e, AT(at, "admissionReviewVersions"), V(v, admissionReviewVersions));
 }
 

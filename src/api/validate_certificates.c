@@ -38,12 +38,16 @@ static bool has_block(struct str pem, const char *kind)
     return from && memmem(from, (size_t)(pem.p + pem.n - from), end, strlen(end));
 }
 
-static void check_label(ERRS, struct str label)
+/* Each part between dots. */
+static void check_labels_of(ERRS, struct str name, format_fn *format)
 {
-    struct complaints c = COMPLAINTS(e->arena);
-    format_dns1123_subdomain(&c, label);
-    if (c.n)
-        bad_text(e, at, label, "validating label \"" STR_FMT "\": " STR_FMT, STR_ARG(label), STR_ARG(c.texts[0]));
+    struct str rest = name, label;
+    while (str_cut(&rest, '.', &label)) {
+        struct complaints c = COMPLAINTS(e->arena);
+        format(&c, label);
+        if (c.n)
+            bad_text(e, at, name, "validating label \"" STR_FMT "\": " STR_FMT, STR_ARG(label), STR_ARG(c.texts[0]));
+    }
 }
 
 static void check_signer(ERRS, struct str name)
@@ -54,10 +58,10 @@ static void check_signer(ERRS, struct str name)
     if (!str_split(name, '/', &domain, &path) || str_find_char(path, '/') >= 0)
         return bad_text(e, at, name,
                         "must be a fully qualified domain and path of the form 'example.com/signer-name'");
-    check_label(e, at, domain);
+    check_labels_of(e, at, domain, format_dns1123_label);
     if (str_find_char(domain, '.') < 0)
         bad_text(e, at, domain, "should be a domain with at least two segments separated by dots");
-    check_label(e, at, path);
+    check_labels_of(e, at, path, format_dns1123_subdomain);
 }
 
 static void check_usages(ERRS, const struct val *list)
@@ -101,6 +105,16 @@ static void check_answer(ERRS, const struct val *conditions)
     }
 }
 
+static void check_certificate(ERRS, struct str pem)
+{
+    if (!has_block(pem, "CERTIFICATE"))
+        return bad_text(e, at, S("<certificate data>"), "must contain at least one CERTIFICATE PEM block");
+    ptrdiff_t from = str_find(pem, S("-----BEGIN CERTIFICATE-----"));
+    struct str inside = str_trim(str_sub(pem, (size_t)from + 27, pem.n));
+    if (str_starts(inside, S("-----END")))
+        bad_text(e, at, S("<certificate data>"), "found CERTIFICATE PEM block containing 0 certificates");
+}
+
 static void check_csr(struct field_errors *e, const struct val *v)
 {
     const struct at *at = AT(NULL, "spec");
@@ -117,9 +131,8 @@ static void check_csr(struct field_errors *e, const struct val *v)
         bad_num(e, AT(at, "expirationSeconds"), seconds->i,
                 "may not specify a duration less than 600 seconds (10 minutes)");
     check_answer(e, AT(AT(NULL, "status"), "conditions"), V(status, conditions));
-    if (HAS(status, certificate) && !has_block(val_raw(V(status, certificate)), "CERTIFICATE"))
-        bad_text(e, AT(AT(NULL, "status"), "certificate"), S("<certificate data>"),
-                 "must contain at least one CERTIFICATE PEM block");
+    if (HAS(status, certificate))
+        check_certificate(e, AT(AT(NULL, "status"), "certificate"), val_raw(V(status, certificate)));
 }
 
 enum { MAY_DECIDE = 1, MAY_SIGN = 2 };

@@ -1,4 +1,5 @@
-/* validate_resource.c - claims of devices, their templates and classes. CEL expressions are not compiled. */
+/* validate_resource.c - claims of devices, their templates and classes. What their expressions may cost is
+ * not estimated, as nothing runs them. */
 #include "api/rules_int.h"
 
 /* The names that constraints, configuration and results may use: "gpu", and "gpu/small" of a subrequest. */
@@ -24,17 +25,33 @@ static void check_request_names(ERRS, const struct named *requests, const struct
         check_request_name(e, ITEM(at, INDEX(list, name)), requests, val_text(name));
 }
 
+enum { SELECTOR_EXPRESSION_MAX = 10 * 1024 };
+
+static void check_selectors(ERRS, const struct val *selectors)
+{
+    void *scope = val_len(selectors) ? expressions_begin(false, false) : NULL;
+    each (selector, selectors) {
+        const struct at *here = AT(ITEM(at, INDEX(selectors, selector)), "cel");
+        struct str expression = TEXT(V(selector, cel), expression);
+        if (!HAS(selector, cel))
+            bad_required(e, here, "");
+        else if (expression.n > SELECTOR_EXPRESSION_MAX)
+            bad_too_long(e, AT(here, "expression"), SELECTOR_EXPRESSION_MAX);
+        else
+            check_expression(e, AT(here, "expression"), scope, EXPRESSION_DEVICE, STR_NONE, expression);
+    }
+    if (scope)
+        expressions_end(scope);
+}
+
 static void check_device_request(ERRS, const struct val *v)
 {
-    const struct val *selectors = V(v, selectors);
     struct str mode = TEXT(v, allocationMode), class = TEXT(v, deviceClassName);
     if (class.n == 0)
         bad_required(e, AT(at, "deviceClassName"), "");
     else
         check_format(e, AT(at, "deviceClassName"), class, format_dns1123_subdomain);
-    each (selector, selectors)
-        if (!HAS(selector, cel))
-            bad_required(e, AT(ITEM(AT(at, "selectors"), INDEX(selectors, selector)), "cel"), "");
+    check_selectors(e, AT(at, "selectors"), V(v, selectors));
     if (str_eq(mode, S("All")) && NUM(v, count) != 0)
         bad_num(e, AT(at, "count"), NUM(v, count), "must not be specified when allocationMode is 'All'");
     else if (str_eq(mode, S("ExactCount")) && NUM(v, count) <= 0)
@@ -193,10 +210,8 @@ static void update_claimtemplate(struct field_errors *e, const struct val *v, co
 static void check_deviceclass(struct field_errors *e, const struct val *v)
 {
     const struct at *at = AT(NULL, "spec");
-    const struct val *selectors = val_at(v, N(spec), N(selectors)), *config = val_at(v, N(spec), N(config));
-    each (selector, selectors)
-        if (!HAS(selector, cel))
-            bad_required(e, AT(ITEM(AT(at, "selectors"), INDEX(selectors, selector)), "cel"), "");
+    const struct val *config = val_at(v, N(spec), N(config));
+    check_selectors(e, AT(at, "selectors"), val_at(v, N(spec), N(selectors)));
     each (c, config)
         check_configuration(e, ITEM(AT(at, "config"), INDEX(config, c)), c);
 }

@@ -1,5 +1,6 @@
 #include "cel/check.h"
 #include "base/array.h"
+#include "cel/libraries.h"
 #include "cel/run.h"
 #include "cel/schema_types.h"
 #include <string.h>
@@ -19,7 +20,8 @@ struct checker {
     struct cel_program *out;
     struct cel_bindings bindings;
     struct check_scope *scope;
-    uint32_t vars, slots; /* type variables and slots in use */
+    const struct expr *operand; /* what a field is taken of */
+    uint32_t vars, slots;       /* type variables and slots in use */
     ARRAY(struct cel_kept) kept;
     ARRAY(struct expr *) typed; /* whose types are to be made final, each with its overloads' */
 };
@@ -110,8 +112,13 @@ static bool check_name(struct checker *c, struct expr *e, struct str name)
 
 static const struct cel_type *check_ident(struct checker *c, struct expr *e)
 {
-    if (check_name(c, e, e->name))
+    if (check_name(c, e, e->name)) {
+        if (e->slot < c->env->n && c->env->variables[e->slot].parts && c->operand != e) {
+            cel_issue_add(c->issues, e->at, "'" STR_FMT "' stands for nothing without a field", STR_ARG(e->name));
+            return &cel_type_error;
+        }
         return e->type;
+    }
     check_undeclared(c, e, e->name);
     return &cel_type_error;
 }
@@ -121,6 +128,7 @@ static const struct cel_type *check_ident(struct checker *c, struct expr *e)
 static const struct cel_type *check_field(struct checker *c, struct expr *e, struct expr *operand, struct str field,
                                           bool optional)
 {
+    c->operand = operand;
     check_expr(c, operand);
     const struct cel_type *t = check_resolve(c, operand->type), *result = &cel_type_error;
     bool was_optional = cel_type_is_optional(t);
@@ -130,6 +138,10 @@ static const struct cel_type *check_field(struct checker *c, struct expr *e, str
     switch ((enum cel_type_kind)t->kind) {
     case CT_MAP: result = t->of[1]; break;
     case CT_STRUCT:
+        if (cel_type_is_open(t)) {
+            result = &cel_type_dyn;
+            break;
+        }
         f = cel_type_field(t, field);
         if (!f && cel_reserved(field))
             f = cel_type_field(t, arena_fmt(c->a, "__" STR_FMT "__", STR_ARG(field)));
@@ -179,6 +191,8 @@ static const struct cel_type *check_select(struct checker *c, struct expr *e)
 
 static bool library_there(const struct cel_env *env, const struct cel_library *lib)
 {
+    if (lib == &cel_lib_patch)
+        return env->patches;
     for (const char *const *w = env->without; w && *w; w++)
         if (strcmp(*w, lib->name) == 0)
             return false;
@@ -368,8 +382,36 @@ static const struct cel_type *check_map(struct checker *c, struct expr *e)
     return cel_type_map(c->types, k, value ? value : check_var(c));
 }
 
+/* The fields of Object{...} and JSONPatch{...}. */
+static const struct cel_type *check_entries(struct checker *c, struct expr *e, const struct cel_type *t)
+{
+    for (uint32_t i = 0; i < e->n; i += 2) {
+        const struct expr *key = e->args[i];
+        const struct cel_field *f = cel_type_is_open(t) ? NULL : cel_type_field(t, key->name);
+        check_expr(c, e->args[i + 1]);
+        if (!f && !cel_type_is_open(t)) {
+            cel_issue_add(c->issues, key->at, "undefined field '" STR_FMT "'", STR_ARG(key->name));
+            continue;
+        }
+        const struct cel_type *want = f ? f->type : &cel_type_dyn;
+        const struct cel_type *have = check_unwrap(c, e->args[i + 1], key->optional);
+        if (cel_type_assignable(&c->bindings, want, have))
+            continue;
+        struct str w = type_text(c, want), h = type_text(c, have);
+        cel_issue_add(c->issues, key->at,
+                      "expected type of field '" STR_FMT "' is '" STR_FMT "' but provided type is '" STR_FMT "'",
+                      STR_ARG(key->name), STR_ARG(w), STR_ARG(h));
+    }
+    return t;
+}
+
 static const struct cel_type *check_struct(struct checker *c, struct expr *e)
 {
+    const struct cel_type *made = !c->env->patches                ? NULL
+                                  : str_eqz(e->name, "JSONPatch") ? &cel_type_json_patch
+                                                                  : cel_type_object(c->types, e->name);
+    if (made)
+        return check_entries(c, e, made);
     struct expr type = {.at = e->at};
     if (check_name(c, &type, e->name)) {
         struct str text = type_text(c, type.type);

@@ -8,7 +8,15 @@
 
 #define TENTH   0.1  /* a character looked at */
 #define QUARTER 0.25 /* a character of a pattern */
-enum { COST_LIST = 10, COST_MAP = 30, COST_STRUCT = 40, ADDRESS_MIN = 4, ADDRESS_MAX = 16, FORMAT_REGEX_MAX = 128 };
+enum {
+    COST_LIST = 10,
+    COST_MAP = 30,
+    COST_STRUCT = 40,
+    ADDRESS_MIN = 4,
+    ADDRESS_MAX = 16,
+    FORMAT_REGEX_MAX = 128,
+    COST_AUTHORIZE = 350000
+};
 
 /* Sizes or costs: at least, at most. */
 struct cost_range {
@@ -129,6 +137,7 @@ uint64_t cel_call_cost(enum cel_cost cost, struct cel_run *run, const struct cel
     case CEL_COST_ORDER_TEXT: return cost_scaled(MIN(self, last), TENTH);
     case CEL_COST_CONCAT: return cost_scaled(self + last, TENTH);
     case CEL_COST_CONCAT_LIST: return 1;
+    case CEL_COST_AUTHORIZE: return COST_AUTHORIZE;
     }
     return 1;
 }
@@ -407,6 +416,7 @@ static struct cost_range call_estimate(const struct cost_call *call, enum cel_co
         }
         return result_sized(out, size, cost == CEL_COST_CONCAT ? range_scaled(size, TENTH) : range_of(1));
     }
+    case CEL_COST_AUTHORIZE: return range_of(COST_AUTHORIZE);
     }
     return range_of(1);
 }

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { COST_LIST = 10, COST_MAP = 30 };
+enum { COST_LIST = 10, COST_MAP = 30, COST_STRUCT = 40 };
 
 struct cel_value cel_no_overload(struct cel_run *run, const char *name)
 {
@@ -210,6 +210,28 @@ static struct cel_value eval_map(struct cel_run *run, const struct expr *e)
             return cel_error(run, "failed to create map: duplicate key %s", add_text(run, key));
     }
     return add_cost(run, COST_MAP, cel_map_of(map));
+}
+
+/* Object{...}, JSONPatch{...} */
+static struct cel_value eval_struct(struct cel_run *run, const struct expr *e)
+{
+    struct cel_map *map = cel_map_new(run, e->n / 2);
+    map->type = e->type->name;
+    for (uint32_t i = 0; i < e->n; i += 2) {
+        struct cel_value v = cel_eval(run, e->args[i + 1]);
+        if (v.kind == CEL_ERROR)
+            return v;
+        if (e->args[i]->optional) {
+            if (v.kind != CEL_OPTIONAL)
+                return cel_error(run, "cannot initialize optional entry '" STR_FMT "' from non-optional value %s",
+                                 STR_ARG(e->args[i]->name), add_text(run, v));
+            if (!v.inner)
+                continue;
+            v = *v.inner;
+        }
+        (void)cel_map_add(run, map, cel_string(e->args[i]->name), v);
+    }
+    return add_cost(run, COST_STRUCT, cel_map_of(map));
 }
 
 /* ---- logic ---- */
@@ -421,8 +443,8 @@ struct cel_value cel_eval(struct cel_run *run, const struct expr *e)
     case EXPR_LIST: return e->constant ? e->value : eval_list(run, e);
     case EXPR_MAP: return e->constant ? e->value : eval_map(run, e);
     case EXPR_FOLD: return eval_fold(run, e);
-    case EXPR_NONE:
-    case EXPR_STRUCT: return cel_error(run, "internal: an expression that was not checked");
+    case EXPR_STRUCT: return eval_struct(run, e);
+    case EXPR_NONE: return cel_error(run, "internal: an expression that was not checked");
     case EXPR_CALL: break;
     }
     switch ((enum expr_op)e->op) {

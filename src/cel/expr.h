@@ -12,7 +12,7 @@ enum expr_kind {
     EXPR_CALL,
     EXPR_LIST,
     EXPR_MAP,
-    EXPR_STRUCT, /* Name{field: value}: no type of Kubernetes can be made so, the checker says it */
+    EXPR_STRUCT, /* Name{field: value}: only Object and JSONPatch, where patches are made */
     EXPR_FOLD,   /* a macro over a list or map */
 };
 

@@ -46,6 +46,7 @@ enum cel_cost {
     CEL_COST_ORDER_TEXT, /* < and its like of strings and bytes */
     CEL_COST_CONCAT,     /* + of strings and bytes */
     CEL_COST_CONCAT_LIST,
+    CEL_COST_AUTHORIZE, /* somebody is asked about a right */
 };
 
 /* args: the receiver first; of the row's types, none of them an error. May return cel_error. `prepared`: what prepare

@@ -6,12 +6,14 @@
 struct cel_variable {
     struct str name;
     const struct cel_type *type;
+    bool parts; /* it has no value as a whole: only its fields may stand in an expression */
 };
 struct cel_env {
     const struct cel_variable *variables;
     size_t n;                   /* at most 64 */
     struct arena *types;        /* where types made on the way live; NULL: in the program's arena */
     const char *const *without; /* libraries that are not there, NULL-terminated; NULL: all are */
+    bool patches;               /* Object{...}, JSONPatch{...} and functions for these are there */
 };
 
 struct cel_program {

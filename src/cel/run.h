@@ -26,6 +26,10 @@ struct cel_map {
     uint32_t n, cap;         /* of pairs */
     uint32_t *slots;         /* index + 1; NULL: few */
     uint32_t nslots;
+    const char *type; /* of Object{} and its like: what it was made as; else NULL */
+    /* Values that are worked out when somebody asks for one; NULL: they are there. */
+    struct cel_value (*later)(struct cel_run *run, struct cel_map *map, uint32_t i);
+    void *arg; /* of later */
 };
 
 /* A set or a map list of a schema, which compares without order: its node; else NULL. */

@@ -47,7 +47,7 @@ static bool same_head(const struct cel_type *a, const struct cel_type *b)
     if (a->kind == CT_OPAQUE)
         return strcmp(a->name, b->name) == 0;
     if (a->kind == CT_STRUCT)
-        return a->fields == b->fields;
+        return a->fields == b->fields && (a->fields || strcmp(a->name, b->name) == 0);
     return a->kind != CT_PARAM || a->var == b->var;
 }
 
@@ -85,6 +85,30 @@ void cel_type_add(struct strbuf *b, const struct cel_type *t)
         cel_type_add(b, t->of[i]);
     }
     strbuf_addz(b, t->n ? ")" : "");
+}
+
+void cel_type_add_full(struct strbuf *b, const struct cel_type *t)
+{
+    strbuf_addz(b, t->name ? t->name : "dyn");
+    for (unsigned i = 0; i < t->n; i++) {
+        strbuf_addz(b, i ? ", " : "(");
+        cel_type_add_full(b, t->of[i]);
+    }
+    strbuf_addz(b, t->n ? ")" : "");
+}
+
+static const struct cel_field json_patch_fields[] = {{S_INIT("from"), NULL, &cel_type_string},
+                                                     {S_INIT("op"), NULL, &cel_type_string},
+                                                     {S_INIT("path"), NULL, &cel_type_string},
+                                                     {S_INIT("value"), NULL, &cel_type_dyn}};
+const struct cel_type cel_type_json_patch = {
+    .kind = CT_STRUCT, .name = "JSONPatch", .fields = json_patch_fields, .nfields = countof(json_patch_fields)};
+
+const struct cel_type *cel_type_object(struct arena *a, struct str name)
+{
+    if (!str_eqz(name, "Object") && !str_starts(name, S("Object.")))
+        return NULL;
+    return type_made(a, (struct cel_type){CT_STRUCT, .name = arena_strz(a, name)});
 }
 
 /* ---- rows ---- */

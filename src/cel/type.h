@@ -3,6 +3,7 @@
 #pragma once
 #include "base/array.h"
 #include "cel/value.h"
+#include <string.h>
 
 enum cel_type_kind {
     CT_ERROR, /* of what has an error already: goes with everything */
@@ -57,7 +58,15 @@ static inline bool cel_type_is_free(const struct cel_type *t) /* dyn, or of an e
 }
 bool cel_type_same(const struct cel_type *a, const struct cel_type *b);
 const struct cel_field *cel_type_field(const struct cel_type *t, struct str name); /* NULL: none */
-void cel_type_add(struct strbuf *b, const struct cel_type *t); /* as messages write it: "map(string, int)" */
+void cel_type_add(struct strbuf *b, const struct cel_type *t);      /* as messages write it: "map(string, int)" */
+void cel_type_add_full(struct strbuf *b, const struct cel_type *t); /* with whole names: "null_type" */
+extern const struct cel_type cel_type_json_patch;                   /* JSONPatch */
+/* "Object" or below: a type for each name, whose fields are whatever they are. NULL: the name is none of these. */
+const struct cel_type *cel_type_object(struct arena *a, struct str name);
+static inline bool cel_type_is_open(const struct cel_type *t)
+{
+    return t->kind == CT_STRUCT && !t->fields && strncmp(t->name, "Object", 6) == 0;
+}
 
 /* A row's type (func.h). */
 enum { CEL_ARGS = 6 };

@@ -370,7 +370,7 @@ bool cel_map_find(struct cel_run *run, struct cel_value map, struct cel_value ke
     if (!map.tree) {
         uint32_t i = map_at(map.map, key);
         if (i != UINT32_MAX)
-            *out = map.map->pairs[2 * i + 1];
+            *out = map.map->later ? map.map->later(run, map.map, i) : map.map->pairs[2 * i + 1];
         return i != UINT32_MAX;
     }
     const struct val *v = key.kind == CEL_STRING ? val_get_str(map.val, cel_text(key)) : NULL;
@@ -391,7 +391,7 @@ bool cel_map_next(struct cel_run *run, struct cel_value map, size_t *at, struct 
         if (*at >= map.map->n)
             return false;
         *key = map.map->pairs[2 * *at];
-        *value = map.map->pairs[2 * *at + 1];
+        *value = map.map->later ? map.map->later(run, map.map, (uint32_t)*at) : map.map->pairs[2 * *at + 1];
         ++*at;
         return true;
     }

@@ -1,3 +1,4 @@
+#include "api/codec.h"
 #include "server/authn.h"
 #include "server/fail.h"
 #include "server/int.h"
@@ -102,6 +103,22 @@ static void check_attributes(struct field_errors *e, const struct val *spec)
     check_selector(e, val_get(res, N(labelSelector)), "labelSelector");
 }
 
+/* A review is no object that has a name. */
+static void check_metadata(struct request *r, struct field_errors *e, bool local)
+{
+    AUTO(strbuf_fini) struct strbuf shown = STRBUF(STRBUF_TEXT);
+    struct val meta = val_copy(&r->arena, val_get(r->body, N(metadata)));
+    if (!val_is(&meta, VAL_MAP))
+        return;
+    val_del(&meta, N(managedFields));
+    type_encode_json(&shown, T(meta_v1_ObjectMeta), &meta);
+    if (local)
+        val_del(&meta, N(namespace));
+    if (val_len(&meta))
+        field_error_add(e, FE_INVALID, "metadata", "Invalid value: " STR_FMT ": must be empty%s",
+                        STR_ARG(strbuf_str(&shown)), local ? " except for namespace" : "");
+}
+
 /* Asks, and fills status. */
 static void review_decide(struct request *r, struct val *v, const struct user *user)
 {
@@ -158,6 +175,7 @@ static void access_review(struct request *r, bool local)
     if (!val_text_at(spec, N(user)).n && !val_len(val_get(spec, N(groups))))
         field_error_add(&e, FE_INVALID, "spec.user",
                         "Invalid value: \"\": at least one of user or group must be specified");
+    check_metadata(r, &e, local);
     if (local && res && !str_eq(val_text_at(res, N(namespace)), r->ns))
         field_error_add(&e, FE_INVALID, "spec.resourceAttributes.namespace",
                         "Invalid value: \"" STR_FMT "\": must match metadata.namespace",
@@ -189,6 +207,7 @@ void sub_self_access_review(struct request *r)
     struct val *v = review_copy(r);
     AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
     check_attributes(&e, val_get(v, N(spec)));
+    check_metadata(r, &e, false);
     if (!review_refuse(r, &e)) {
         request_finish(r);
         return;

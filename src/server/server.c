@@ -1,6 +1,7 @@
 #include "server/server.h"
 #include "api/formats.h"
 #include "base/log.h"
+#include "cel/policy.h"
 #include "server/aggregate.h"
 #include "server/alloc.h"
 #include "server/boot.h"
@@ -397,6 +398,7 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
     s->options.objects_most = o->objects_most ? o->objects_most : LIMIT_OBJECTS;
     s->options.stored_bytes_most = o->stored_bytes_most ? o->stored_bytes_most : LIMIT_STORED_BYTES;
     s->webhooks = webhooks_new(s);
+    expressions_are_checked_by(&cel_expression_checker);
     s->aggregates = aggregates_new(s);
     s->trust = trust_new(s);
     s->room = room_new(s->options.objects_most, s->options.stored_bytes_most);

@@ -8,10 +8,9 @@
 #include "server/webhook.h"
 #include "api/codec.h"
 #include "api/patch.h"
-#include "api/selector.h"
-#include "cel/conditions.h"
 #include "server/fail.h"
 #include "server/limits.h"
+#include "server/match.h"
 #include "server/outbound.h"
 #include "server/review.h"
 #include "server/write_managed.h"
@@ -20,10 +19,9 @@
 
 struct webhook {
     struct str name, id; /* id: of all in the cluster */
-    const struct val *rules;
-    struct cel_conditions *conditions;
-    struct selector *namespaces, *objects;
-    bool ignore, equivalent, without_effects, again, beta;
+    struct match match;
+    struct cel_policy *conditions;
+    bool ignore, without_effects, again, beta;
     int timeout_s;
     struct outbound *outbound;
 };
@@ -46,7 +44,7 @@ static void config_free(struct webhook_config *c)
 {
     for (size_t i = 0; i < c->n; i++) {
         outbound_unref(c->hooks[i].outbound);
-        cel_conditions_free(c->hooks[i].conditions);
+        cel_policy_free(c->hooks[i].conditions);
     }
     arena_fini(&c->arena);
     mem_free(c);
@@ -80,15 +78,6 @@ static bool member_is(const struct val *v, const struct name *name, const char *
     return str_eqz(val_text_at(v, name), what);
 }
 
-/* NULL selects everything here, unlike elsewhere: it was left out. What is no selector was not let in. */
-static struct selector *hook_selector(struct arena *a, const struct val *v)
-{
-    static const struct val everything = {.type = VAL_MAP};
-    struct selector *s;
-    struct err err = ERR;
-    return selector_of(a, v ? v : &everything, &s, &err) ? s : NULL;
-}
-
 static struct webhook_config *config_new(struct server *s, const struct obj *o)
 {
     struct webhook_config *c = NEW(struct webhook_config);
@@ -103,12 +92,9 @@ static struct webhook_config *config_new(struct server *s, const struct obj *o)
         const struct val *v = val_item(list, i), *client = val_get(v, N(clientConfig));
         c->hooks[i] = (struct webhook){
             .name = val_text_at(v, N(name)),
-            .rules = val_get(v, N(rules)),
-            .conditions = cel_conditions_new(val_get(v, N(matchConditions))),
-            .namespaces = hook_selector(a, val_get(v, N(namespaceSelector))),
-            .objects = hook_selector(a, val_get(v, N(objectSelector))),
+            .match = match_of(a, v, val_get(v, N(rules))),
+            .conditions = cel_policy_new(v),
             .ignore = member_is(v, N(failurePolicy), "Ignore"),
-            .equivalent = !member_is(v, N(matchPolicy), "Exact"),
             .without_effects = member_is(v, N(sideEffects), "None") || member_is(v, N(sideEffects), "NoneOnDryRun"),
             .again = member_is(v, N(reinvocationPolicy), "IfNeeded"),
             .beta = wants_beta(val_get(v, N(admissionReviewVersions))),
@@ -148,16 +134,6 @@ void webhooks_changed(struct webhooks *w, const struct obj *was, const struct ob
     l->configs.p[at] = config_new(w->server, now);
 }
 
-void webhooks_check(const struct kind *k, const struct val *tree, struct field_errors *e)
-{
-    if (k != K(MutatingWebhookConfiguration) && k != K(ValidatingWebhookConfiguration))
-        return;
-    const struct val *list = val_get(tree, N(webhooks));
-    for (size_t i = 0; i < val_len(list); i++)
-        cel_conditions_check(val_get(val_item(list, i), N(matchConditions)),
-                             arena_fmt(e->arena, "webhooks[%zu].matchConditions", i), e);
-}
-
 struct webhooks *webhooks_new(struct server *s)
 {
     struct webhooks *w = NEW(struct webhooks);
@@ -182,85 +158,6 @@ void webhooks_free(struct webhooks *w)
 }
 
 /* --- which are asked --- */
-
-static bool names_one(const struct val *list, struct str what)
-{
-    val_each_item (it, list)
-        if (str_eqz(val_text(it), "*") || str_eq(val_text(it), what))
-            return true;
-    return false;
-}
-
-static bool names_resource(const struct val *list, struct str resource, struct str sub)
-{
-    val_each_item (it, list) {
-        struct str text = val_text(it), one;
-        (void)str_cut(&text, '/', &one);
-        if (!text.p)
-            text = S("");
-        if ((str_eqz(one, "*") || str_eq(one, resource)) && (str_eqz(text, "*") || str_eq(text, sub)))
-            return true;
-    }
-    return false;
-}
-
-static bool rule_matches(const struct val *rule, const struct admission *x, const struct kind *k)
-{
-    struct str scope = val_text_at(rule, N(scope));
-    if (!names_one(val_get(rule, N(operations)), str_of(review_operation(x->verb))) ||
-        !names_one(val_get(rule, N(apiGroups)), k->group) || !names_one(val_get(rule, N(apiVersions)), k->version) ||
-        !names_resource(val_get(rule, N(resources)), k->plural, x->sub))
-        return false;
-    return str_eqz(scope, "Namespaced") ? k->namespaced : str_eqz(scope, "Cluster") ? !k->namespaced : true;
-}
-
-/* The kind as which the object is shown to the webhook; NULL: it is not asked. Other versions and groups of the same
- * objects count where the webhook says so; its earlier rules first. */
-static const struct kind *kind_matched(const struct webhook *h, const struct admission *x)
-{
-    val_each_item (rule, h->rules)
-        if (rule_matches(rule, x, x->kind))
-            return x->kind;
-    if (!h->equivalent)
-        return NULL;
-    const struct kind *stored = x->kind->storage ? x->kind->storage : x->kind;
-    const struct kind_set *set = x->r->kinds;
-    val_each_item (rule, h->rules) {
-        for (size_t i = 0; i < set->n; i++) {
-            const struct kind *k = set->kinds[i], *its = k->storage ? k->storage : k;
-            if (its == stored && k != x->kind && rule_matches(rule, x, k))
-                return k;
-        }
-    }
-    return NULL;
-}
-
-static const struct val *labels_of(const struct val *obj)
-{
-    return val_at(obj, N(metadata), N(labels));
-}
-
-/* False: not matched, or r is answered, since there is no such namespace. */
-static bool namespace_matches(const struct webhook *h, const struct admission *x)
-{
-    if (selector_is_everything(h->namespaces) || (!x->kind->namespaced && x->kind != K(Namespace)))
-        return true;
-    if (x->kind == K(Namespace) && !x->sub.n && (x->verb == VERB_CREATE || x->verb == VERB_UPDATE))
-        return selector_matches(h->namespaces, labels_of(x->obj));
-    struct str name = x->kind == K(Namespace) ? x->name : x->ns;
-    AUTO(obj_unref) struct obj *ns = object_get(x->r->server, K(Namespace), S(""), name);
-    if (!ns)
-        return fail_named_not_found(x->r, S(""), S("namespaces"), name);
-    return selector_matches(h->namespaces, labels_of(&ns->tree));
-}
-
-/* An update concerns it by what was there, too, so that a label is not taken off to get by. */
-static bool object_matches(const struct webhook *h, const struct val *obj, const struct val *old)
-{
-    return selector_is_everything(h->objects) ||
-           (val_get(obj, N(metadata)) && selector_matches(h->objects, labels_of(obj))) ||
-           (val_get(old, N(metadata)) && selector_matches(h->objects, labels_of(old)));
-}
 
 /* What configures admission is not asked about, so that a bad one can be taken away. */
 static bool is_exempt(const struct kind *k)
@@ -354,41 +251,6 @@ static void call_answered(struct outbound_call *out, const struct http_answer *a
         write_resume(r->x->r->write);
 }
 
-/* What the webhooks see is of the request's kind; of a subresource with a body of its own that is another one. */
-static bool is_whole(const struct admission *x)
-{
-    return !x->apart && !str_eqz(x->sub, "scale");
-}
-
-static const struct val *scale_of(const struct admission *x, const struct val *tree)
-{
-    struct arena *a = &x->r->arena;
-    struct val *scale = ARENA_NEW(a, struct val);
-    return tree && kind_scale_of(a, x->kind, tree, scale) ? scale : NULL;
-}
-
-static void objects_seen(const struct admission *x, const struct val **obj, const struct val **old)
-{
-    const struct write *w = x->r->write;
-    bool scale = !x->apart && !is_whole(x);
-    *obj = scale ? scale_of(x, x->obj) : x->obj;
-    *old = scale ? scale_of(x, x->old) : x->old;
-    if (!scale && x->old && x->verb == VERB_DELETE && w->stored && w->stored->kind != x->kind) {
-        struct val *v = ARENA_NEW(&x->r->arena, struct val);
-        *v = tree_as(&x->r->arena, w->stored->kind, x->kind, x->old);
-        *old = v;
-    }
-}
-
-static const struct val *seen_as(const struct admission *x, const struct kind *as, const struct val *v)
-{
-    if (!v || as == x->kind || !is_whole(x))
-        return v;
-    struct val *out = ARENA_NEW(&x->r->arena, struct val);
-    *out = tree_as(&x->r->arena, x->kind, as, v);
-    return out;
-}
-
 static void call_init(struct webhook_call *c, struct webhook_round *round, const struct webhook *h,
                       const struct kind *as, const struct val *obj, const struct val *old)
 {
@@ -401,11 +263,15 @@ static void call_init(struct webhook_call *c, struct webhook_round *round, const
                                .again = h->again,
                                .outbound = h->outbound,
                                .timeout_s = h->timeout_s};
-    c->review = (struct review){
-        .x = x, .as = as, .obj = seen_as(x, as, obj), .old = seen_as(x, as, old), .uid = uid_new(a), .beta = h->beta};
-    if (is_whole(x) && obj)
+    c->review = (struct review){.x = x,
+                                .as = as,
+                                .obj = match_seen_as(x, as, obj),
+                                .old = match_seen_as(x, as, old),
+                                .uid = uid_new(a),
+                                .beta = h->beta};
+    if (match_is_whole(x) && obj)
         c->review.managed = write_managed_shown(x->r->write);
-    if (is_whole(x) && old)
+    if (match_is_whole(x) && old)
         c->review.old_managed = write_managed_was(x->r->write);
 }
 
@@ -486,8 +352,8 @@ static bool apply_patch(struct webhook_call *c, const struct val *patch, bool *c
     *changed = !val_equal(&typed, c->review.obj);
     if (!*changed)
         return true;
-    if (is_whole(x) || x->apart)
-        *x->obj = is_whole(x) ? tree_as(a, c->review.as, x->kind, &typed) : typed;
+    if (match_is_whole(x) || x->apart)
+        *x->obj = match_is_whole(x) ? tree_as(a, c->review.as, x->kind, &typed) : typed;
     else
         kind_scale_apply(a, x->kind, x->obj, &typed);
     return true;
@@ -514,17 +380,14 @@ static bool dry_run_fits(const struct webhook *h, struct request *r)
            fail_bad_request(r, "admission webhook \"" STR_FMT "\" does not support dry run", STR_ARG(h->name));
 }
 
-enum matched { DOES_NOT_MATCH, MATCHES, MATCH_FAILED }; /* failed: r is answered */
-
 /* Where they cannot be evaluated the write is refused, unless failures are to be ignored: then it is not asked. */
 static enum matched conditions_met(const struct webhook *h, struct admission *x, const struct kind *as,
                                    const struct val *obj, const struct val *old)
 {
-    struct arena *a = &x->r->arena;
-    struct review v = {.x = x, .as = as, .obj = seen_as(x, as, obj), .old = seen_as(x, as, old), .uid = S("")};
-    struct val request = review_request(a, &v);
+    struct match_facts facts;
+    match_facts_of(&facts, x, as, obj, old);
     AUTO(strbuf_fini) struct strbuf why = STRBUF(1 << 16);
-    switch (cel_conditions_met(h->conditions, &request, v.obj, v.old, &why)) {
+    switch (cel_policy_met(h->conditions, &facts.told, &why)) {
     case CEL_MET: return MATCHES;
     case CEL_NOT_MET: return DOES_NOT_MATCH;
     case CEL_UNKNOWN: break;
@@ -538,12 +401,9 @@ static enum matched conditions_met(const struct webhook *h, struct admission *x,
 static enum matched webhook_matches(const struct webhook *h, struct admission *x, const struct val *obj,
                                     const struct val *old, const struct kind **as)
 {
-    *as = kind_matched(h, x);
-    if (!*as || !object_matches(h, obj, old))
-        return DOES_NOT_MATCH;
-    if (!namespace_matches(h, x))
-        return x->r->answer.type == ANSWER_NONE ? DOES_NOT_MATCH : MATCH_FAILED;
-    enum matched met = h->conditions ? conditions_met(h, x, *as, obj, old) : MATCHES;
+    enum matched met = match_asks(&h->match, x, obj, old, as);
+    if (met == MATCHES && h->conditions)
+        met = conditions_met(h, x, *as, obj, old);
     return met != MATCHES || dry_run_fits(h, x->r) ? met : MATCH_FAILED;
 }
 
@@ -586,7 +446,7 @@ bool admit_webhooks_mutate(struct admission *x)
                 continue;
             const struct kind *as;
             const struct val *obj, *old;
-            objects_seen(x, &obj, &old);
+            match_objects(x, &obj, &old);
             enum matched matched = webhook_matches(h, x, obj, old, &as);
             if (matched == MATCH_FAILED)
                 return false;
@@ -640,7 +500,7 @@ bool admit_webhooks_validate(struct admission *x)
     size_t most = 0;
     for (size_t i = 0; i < l->configs.n; i++)
         most += l->configs.p[i]->n;
-    objects_seen(x, &obj, &old);
+    match_objects(x, &obj, &old);
     struct webhook_call *calls = NULL;
     bool ok = true;
     for (size_t i = 0; ok && i < l->configs.n; i++)

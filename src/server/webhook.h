@@ -5,7 +5,6 @@
  * The configurations are kept compiled; those of them that a request began with may be gone before its end. The
  * store's loop. */
 #pragma once
-#include "api/rules.h"
 #include "server/admit.h"
 
 struct webhooks;
@@ -13,9 +12,6 @@ struct webhooks *webhooks_new(struct server *s) __attribute__((returns_nonnull))
 void webhooks_free(struct webhooks *w); /* after all writes */
 /* An object was committed: was or now may be NULL. Kinds that are no configurations are let pass. */
 void webhooks_changed(struct webhooks *w, const struct obj *was, const struct obj *now);
-
-/* Of a configuration that is written: the expressions of its webhooks. Other kinds are let pass. */
-void webhooks_check(const struct kind *k, const struct val *tree, struct field_errors *e);
 
 /* All mutating rows have run: true where they have to run once more, since a webhook changed the object after
  * another that wants to see that (reinvocationPolicy). At most once. */

@@ -8,7 +8,6 @@
 #include "server/fail.h"
 #include "server/limits.h"
 #include "server/rbac.h"
-#include "server/webhook.h"
 #include "server/write_managed.h"
 
 /* --- what every write of metadata has in common --- */
@@ -93,7 +92,6 @@ static enum write_next step_validate(struct write *w)
     struct request *r = w->r;
     AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
     kind_validate(r->kind, w->sub, w->tree, old_of(w), &e);
-    webhooks_check(r->kind, w->tree, &e);
     crds_rules(r->kind, w->tree, old_of(w), &e);
     if (!work_fits(r))
         return WRITE_OVER;
