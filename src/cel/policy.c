@@ -529,7 +529,7 @@ struct refusals {
     size_t n;
 };
 
-static void refuse(struct refusals *out, struct cel_refusal refusal)
+static void refusal_add(struct refusals *out, struct cel_refusal refusal)
 {
     out->all[out->n++] = refusal;
 }
@@ -562,22 +562,24 @@ static bool validation_run(struct policy_run *r, size_t i, struct refusals *out)
     switch (expression_run(r, e, &v, &text)) {
     case RAN_OUT:
         out->n = 0; /* as upstream has it: what was found before is not told */
-        refuse(out, (struct cel_refusal){.message = text, .reason = S(""), .failed = true});
+        refusal_add(out, (struct cel_refusal){.message = text, .reason = S(""), .failed = true});
         return false;
-    case RAN_WRONG: refuse(out, (struct cel_refusal){.message = text, .reason = S(""), .failed = true}); return true;
+    case RAN_WRONG:
+        refusal_add(out, (struct cel_refusal){.message = text, .reason = S(""), .failed = true});
+        return true;
     case RAN: break;
     }
     if (cel_is_true(v))
         return true;
     if (!message_of(r, &r->p->messages.all[i], &message)) {
         text = arena_fmt(r->a, "failed messageExpression: %s", out_of_budget);
-        refuse(out, (struct cel_refusal){.message = text, .reason = S(""), .failed = true});
+        refusal_add(out, (struct cel_refusal){.message = text, .reason = S(""), .failed = true});
         return true;
     }
     message = message.n      ? message
               : e->message.n ? e->message
                              : arena_fmt(r->a, "failed expression: " STR_FMT, STR_ARG(str_trim(e->text)));
-    refuse(out, (struct cel_refusal){.message = message, .reason = e->reason});
+    refusal_add(out, (struct cel_refusal){.message = message, .reason = e->reason});
     return true;
 }
 
@@ -588,7 +590,8 @@ static void annotations_run(struct policy_run *r, struct refusals *out)
         struct cel_value v;
         struct str text;
         if (expression_run(r, &r->p->annotations.all[i], &v, &text) != RAN)
-            refuse(out, (struct cel_refusal){.message = text, .reason = S(""), .failed = true, .annotation = true});
+            refusal_add(out,
+                        (struct cel_refusal){.message = text, .reason = S(""), .failed = true, .annotation = true});
     }
 }
 

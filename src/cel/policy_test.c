@@ -81,7 +81,7 @@ static bool may_in_yes(const struct cel_authorizer *self, struct arena *a, const
     return x->of_path ? str_eqz(x->path, "/ok") : str_eqz(x->ns, "yes");
 }
 
-static void validate(struct arena *a, const char *spec, const char *object, struct strbuf *out)
+static void policy_judge(struct arena *a, const char *spec, const char *object, struct strbuf *out)
 {
     struct val policy = json_val(a, spec), obj = json_val(a, object);
     struct val request = json_val(a, "{\"name\":\"x\",\"operation\":\"CREATE\"}");
@@ -175,7 +175,7 @@ TEST(policy_validations_say_what_they_find)
     for (size_t i = 0; i < countof(rows); i++) {
         AUTO(arena_fini) struct arena a = ARENA;
         AUTO(strbuf_fini) struct strbuf out = STRBUF(1 << 16);
-        validate(&a, rows[i].spec, rows[i].object, &out);
+        policy_judge(&a, rows[i].spec, rows[i].object, &out);
         CHECK_MSG(str_eqz(strbuf_str(&out), rows[i].found), "%s: \"" STR_FMT "\", not \"%s\"", rows[i].spec,
                   STR_ARG(strbuf_str(&out)), rows[i].found);
     }
@@ -191,7 +191,7 @@ TEST(policy_variables_in_a_long_row)
         strbuf_addf(&spec, ",{\"name\":\"v%d\",\"expression\":\"variables.v%d\"}", i, i - 1);
     strbuf_addz(&spec, "],\"validations\":[{\"expression\":\"variables.v20 == 1\"},"
                        "{\"expression\":\"variables.v2999 == 1\"}]}");
-    validate(&a, arena_strz(&a, strbuf_str(&spec)), "{}", &out);
+    policy_judge(&a, arena_strz(&a, strbuf_str(&spec)), "{}", &out);
     CHECK(str_has(strbuf_str(&out), S("asks for too many others")));
 }
 
