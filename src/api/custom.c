@@ -1,15 +1,17 @@
 /* custom.c - from the text of a CustomResourceDefinition to kinds (k8s.io/apiextensions-apiserver, pkg/apiserver).
  *
  * A kind holds copies of what it needs in its own arena, so that it outlives the definition that it was made of:
- * objects hold their kind, and requests that have begun go on with theirs. Its schema is compiled into the same
- * arena.
+ * objects hold their kind, and requests that have begun go on with theirs. Of its schema it has the packed text,
+ * which it shares with the definition; compiling it takes longer than all else and makes ten times as much of it, so
+ * that is left until an object is read or written.
  *
- * Costs: linear in the schema of the version. */
+ * Costs: some 2 KB for a kind that nobody uses; compiling is linear in the schema of the version. */
 #include "api/custom.h"
 #include "api/patch.h"
 #include "api/rules_int.h"
 #include "api/strategy.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include <math.h>
 
 bool definition_is(const struct obj *definition, const char *condition)
@@ -21,7 +23,7 @@ bool definition_is(const struct obj *definition, const char *condition)
 bool definition_same(const struct obj *a, const struct obj *b)
 {
     return str_eq(a->uid, b->uid) && definition_is(a, "Established") == definition_is(b, "Established") &&
-           val_equal(obj_spec(a), obj_spec(b)) &&
+           val_equal(obj_spec(a), obj_spec(b)) && packed_same_schemas(a->packed, b->packed) &&
            val_equal(V(obj_status(a), acceptedNames), V(obj_status(b), acceptedNames)) &&
            val_equal(V(obj_status(a), storedVersions), V(obj_status(b), storedVersions));
 }
@@ -154,11 +156,102 @@ static void subs_make(struct arena *a, struct kind *k, struct custom *c, const s
     k->subs = rows;
 }
 
+/* --- schemas --- */
+
+struct custom_schema {
+    struct arena arena;
+    const struct schema *schema;
+    const struct type *type, *list_type;
+};
+static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER;
+
+static const struct schema_node no_node = {.type = {.kind = TYPE_STRUCT, .loose = true, .name = ""},
+                                           .what = SCHEMA_OBJECT};
+static const struct schema no_schema = {.root = &no_node, .nnodes = 1};
+
+/* What validation let pass can be compiled. Where it once let pass more than that, objects are kept as they are. */
+static const struct schema *schema_read(struct arena *a, const struct custom *c, bool described)
+{
+    AUTO(arena_fini) struct arena scratch = ARENA;
+    struct val text = VAL_NONE, any = val_map();
+    const struct schema *s;
+    struct err err = ERR;
+    const struct val *props = part_read(&scratch, &c->text, &text) ? V(&text, openAPIV3Schema) : NULL;
+    val_set_text(&scratch, &any, N(type), S("object"));
+    if (described ? schema_compile(a, props ? props : &any, &s, &err)
+                  : schema_compile_bare(a, props ? props : &any, &s, &err))
+        return s;
+    log_warn("crd.schema", "name=" STR_FMT " error=\"%s\"", STR_ARG(c->definition), err.text);
+    val_set_bool(&scratch, &any, N(x_kubernetes_preserve_unknown_fields), true);
+    ASSERT(schema_compile(a, &any, &s, &err));
+    return s;
+}
+
+static struct custom_schema *schema_made(const struct kind *k)
+{
+    struct custom_schema *made = __atomic_load_n(&k->custom->made, __ATOMIC_ACQUIRE);
+    if (made)
+        return made;
+    pthread_mutex_lock(&making);
+    made = k->custom->made;
+    if (!made) {
+        made = NEW(struct custom_schema);
+        made->schema = schema_read(&made->arena, k->custom, false);
+        made->type = schema_type(&made->arena, made->schema, k->group, k->version, k->kind, k->list_kind,
+                                 &made->list_type);
+        __atomic_store_n(&k->custom->made, made, __ATOMIC_RELEASE);
+    }
+    pthread_mutex_unlock(&making);
+    return made;
+}
+
+const struct schema *custom_schema(const struct kind *k)
+{
+    return schema_made(k)->schema;
+}
+
+const struct type *custom_type(const struct kind *k)
+{
+    return schema_made(k)->type;
+}
+
+const struct type *custom_list_type(const struct kind *k)
+{
+    return schema_made(k)->list_type;
+}
+
+const struct schema *custom_described(struct arena *a, const struct kind *k)
+{
+    return schema_read(a, k->custom, true);
+}
+
+void custom_fini(struct custom *c)
+{
+    if (c->rules)
+        c->rules_free(c->rules);
+    if (c->made) {
+        arena_fini(&c->made->arena);
+        mem_free(c->made);
+    }
+    buf_unref(c->text.bytes);
+}
+
+/* --- kinds --- */
+
 struct custom_source {
     const struct obj *definition;
     const struct val *spec, *called; /* called: the names that are accepted */
     struct err *err;
 };
+
+static struct packed_part text_of(const struct custom_source *s, const struct val *version)
+{
+    const struct packed *p = s->definition->packed;
+    size_t part = PACKED_VERSIONS + (size_t)(version - V(s->spec, versions)->list);
+    const struct val empty = val_map();
+    return p && part < p->n && p->parts[part].bytes ? part_ref(&p->parts[part])
+                                                    : part_make(V(version, schema) ? V(version, schema) : &empty);
+}
 
 static bool kind_fill(struct kind *k, const struct custom_source *s, const struct val *version)
 {
@@ -192,10 +285,8 @@ static bool kind_fill(struct kind *k, const struct custom_source *s, const struc
     fields_make(a, c, version);
     if (!columns_make(a, c, version, s->err))
         return false;
-    const struct val empty = val_map(), *props = val_at(version, N(schema), N(openAPIV3Schema));
-    if (!schema_compile(a, props ? props : &empty, &c->schema, s->err))
-        return false;
-    k->type = schema_type(a, c->schema, k->group, k->version, k->kind, k->list_kind, &k->list_type);
+    c->text = text_of(s, version);
+    c->named = schema_type(a, &no_schema, k->group, k->version, k->kind, k->list_kind, &c->named_list);
     return true;
 }
 
@@ -276,16 +367,16 @@ struct val custom_as(struct arena *a, const struct kind *k, const struct val *tr
     bool own = k->storage == k || str_eq(TEXT(tree, apiVersion), k->api_version);
     val_set_text(a, &v, N(apiVersion), k->api_version);
     val_set_text(a, &v, N(kind), k->kind);
-    if (schema_prune(a, schema_node(k->type), &v, NULL, &ignored) && own)
-        schema_default(a, schema_node(k->type), &v);
+    if (schema_prune(a, schema_node(kind_type(k)), &v, NULL, &ignored) && own)
+        schema_default(a, schema_node(kind_type(k)), &v);
     return v;
 }
 
 void custom_default_status(struct arena *a, const struct kind *k, struct val *v)
 {
-    const struct field *f = schema_property(schema_node(k->type), N(status));
+    const struct field *f = schema_property(schema_node(kind_type(k)), N(status));
     if (f && schema_node(f->type) && schema_node(f->type)->dflt && !V(v, status))
-        schema_default(a, schema_node(k->type), v);
+        schema_default(a, schema_node(kind_type(k)), v);
 }
 
 bool custom_is_named(const struct kind *k, const struct val *v, struct field_errors *e)
@@ -348,7 +439,7 @@ void custom_validate(const struct kind *k, struct str sub, const struct val *v, 
                      struct field_errors *e)
 {
     const struct custom *c = k->custom;
-    const struct schema_node *root = schema_node(k->type);
+    const struct schema_node *root = schema_node(kind_type(k));
     if (!str_eqz(sub, "status")) {
         schema_validate(root, v, old, e);
     } else if (V(v, status)) { /* judged by itself, as upstream does: what is told of it begins there */

@@ -7,10 +7,14 @@
 #include "api/obj.h"
 #include "api/schema.h"
 
-/* What a kind of a definition has besides what every kind has. */
+/* What a kind of a definition has besides what every kind has. Few of the kinds that are defined are used in a
+ * cluster's life, so the schema is held packed, and made into nodes and types when it is asked for first. */
 struct custom {
     struct str definition, uid; /* its name and uid */
-    const struct schema *schema;
+    struct packed_part text;    /* the schema */
+    struct custom_schema *made; /* of it: custom_schema, custom_type; NULL: nobody has asked */
+    /* The types by their names alone, without fields. */
+    const struct type *named, *named_list;
     bool has_status; /* subresource */
     bool hidden;     /* not served: others are stored as it */
     struct str main; /* the version by which those who want all objects watch them; "": none is served */
@@ -27,6 +31,12 @@ struct custom {
     void *rules;
     void (*rules_free)(void *rules);
 };
+
+void custom_fini(struct custom *c); /* what is not in the kind's arena */
+/* Borrowed from the kind; without descriptions. Any thread. */
+const struct schema *custom_schema(const struct kind *k);
+/* With descriptions, made anew each time: what is only told to people. */
+const struct schema *custom_described(struct arena *a, const struct kind *k);
 
 /* The version by which all objects of this kind's resource are watched, of one of a definition too; NULL: none. */
 const struct kind *kind_watched(const struct kind_set *s, const struct kind *k);

@@ -108,10 +108,10 @@ void kind_default(struct arena *a, const struct kind *k, struct val *v)
     if (!val_is(v, VAL_MAP))
         return;
     if (k->custom) {
-        schema_default(a, schema_node(k->type), v);
+        schema_default(a, schema_node(kind_type(k)), v);
         return;
     }
-    declared_walk(a, k->type, v);
+    declared_walk(a, kind_type(k), v);
     for (size_t i = 0; i < countof(rows); i++)
         if (rows[i].kind == k)
             rows[i].fill(a, v);

@@ -1,5 +1,6 @@
 #include "api/codec_int.h"
 #include "api/encode_int.h"
+#include "api/tree_int.h"
 #include "wire/json.h"
 #include "wire/yaml.h"
 
@@ -203,6 +204,10 @@ static void encode_loose(struct encoder *e, const struct type *t, const struct v
 void encode_value(struct encoder *e, const struct type *t, const struct val *v)
 {
     struct strbuf *b = e->b;
+    if (e->packed && v && v->flags & VAL_F_PACKED) {
+        packed_json(b, e->packed, &e->part);
+        return;
+    }
     if (t->loose) {
         encode_loose(e, t, v);
         return;

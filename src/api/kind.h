@@ -29,7 +29,7 @@ struct kind {
     const char *storage_hash;                           /* storageVersionHash of discovery; NULL: none */
     bool namespaced;
     unsigned verbs;
-    const struct type *type, *list_type;
+    const struct type *type, *list_type; /* ask kind_type, kind_list_type */
     const struct subresource *subs;
     size_t nsubs;
     const struct kind *storage; /* the kind as which it is stored; mostly itself (events.k8s.io -> core) */
@@ -38,6 +38,18 @@ struct kind {
     const char *made_of;        /* of one that came at run time: another one where it was made of something else */
     struct custom *custom;      /* of one that a definition defines (custom.h) */
 };
+/* The types of an object and of a list of them. Those of a definition's kind are made from its schema when they are
+ * asked for first (custom.h), and `type` and `list_type` above are NULL. Borrowed from the kind. Any thread. */
+const struct type *custom_type(const struct kind *k);
+const struct type *custom_list_type(const struct kind *k);
+static inline const struct type *kind_type(const struct kind *k)
+{
+    return k->custom ? custom_type(k) : k->type;
+}
+static inline const struct type *kind_list_type(const struct kind *k)
+{
+    return k->custom ? custom_list_type(k) : k->list_type;
+}
 /* The built-in kinds, in discovery order, by id; NULL-terminated. What is served now, others beside them, is a struct
  * kind_set (kindset.h). */
 extern const struct kind *const kinds[];

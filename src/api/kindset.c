@@ -89,8 +89,8 @@ void kind_unref(const struct kind *k)
     if (!k || !k->live || atomic_fetch_sub_explicit(&k->live->refs, 1, memory_order_acq_rel) > 1)
         return;
     struct kind_live *l = k->live;
-    if (k->custom && k->custom->rules)
-        k->custom->rules_free(k->custom->rules);
+    if (k->custom)
+        custom_fini(k->custom);
     if (k->storage != k)
         kind_unref(k->storage);
     id_give(k->id);

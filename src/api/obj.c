@@ -12,6 +12,9 @@
  * used that changes no list when something is read. A reader that goes over more than there is room for takes
  * obj_encoded_once, which keeps nothing.
  *
+ * Definitions are large, and few read them whole: their schemas are packed (packed.c) and no encoding of them is
+ * kept.
+ *
  * Costs: 16 bytes for a value, 24 for a member, and the texts; encoding is linear. One lock guards what is kept; it
  * is held for a few pointers, never while something is encoded, so two threads may make the same encoding at once,
  * and the first is kept.
@@ -167,6 +170,60 @@ struct obj *obj_new(const struct kind *kind, const struct val *tree, int64_t rev
     return &room->o;
 }
 
+static void set_packed(struct obj *o, const struct packed *p)
+{
+    o->packed = packed_ref(p);
+    o->bytes += packed_bytes(p);
+}
+
+struct obj *obj_new_packed(const struct kind *kind, const struct val *tree, int64_t rev, const struct obj *was)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct val rest;
+    AUTO(packed_unref) const struct packed *p = packed_take(&a, kind, tree, was ? was->packed : NULL, &rest);
+    struct obj *o = obj_new(kind, p ? &rest : tree, rev);
+    set_packed(o, p);
+    return o;
+}
+
+struct obj *obj_of_packed(const struct kind *kind, const struct val *rest, int64_t rev, const struct packed *p)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct val marked = packed_mark(&a, rest, p);
+    struct obj *o = obj_new(kind, &marked, rev);
+    set_packed(o, p);
+    return o;
+}
+
+struct obj *obj_again(const struct obj *o, int64_t rev)
+{
+    struct obj *again = obj_new(o->kind, &o->tree, rev);
+    set_packed(again, o->packed);
+    obj_set_managed(again, o->managed);
+    return again;
+}
+
+struct val obj_tree(struct arena *a, const struct obj *o)
+{
+    return o->packed ? packed_put(a, &o->tree, o->packed, o->packed->n) : o->tree;
+}
+
+struct val obj_tree_of_meta(struct arena *a, const struct obj *o)
+{
+    return o->packed ? packed_put(a, &o->tree, o->packed, PACKED_VERSIONS) : o->tree;
+}
+
+struct obj *obj_whole(struct obj *o)
+{
+    if (!o->packed)
+        return obj_ref(o);
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct val tree = obj_tree(&a, o);
+    struct obj *whole = obj_new(o->kind, &tree, o->rev);
+    obj_set_managed(whole, o->managed);
+    return whole;
+}
+
 struct obj *obj_ref(struct obj *o)
 {
     (void)__atomic_add_fetch(&o->refs, 1, __ATOMIC_RELAXED);
@@ -245,6 +302,8 @@ struct buf *obj_encoded(struct obj *o, enum encoding enc)
     struct obj_room *room = container_of(o, struct obj_room, o);
     struct buf *made = obj_encoded_once(o, enc);
     uint8_t bit = (uint8_t)(1 << enc);
+    if (o->packed) /* what is seldom read should cost little */
+        return made;
     if (atomic_fetch_or(&room->asked, bit) & bit) /* most are asked for once: when they are written */
         bytes_keep(room, enc, made);
     return made;
@@ -280,6 +339,7 @@ void obj_unref(struct obj *o)
         return;
     bytes_forget(container_of(o, struct obj_room, o));
     managed_unref(o->managed);
+    packed_unref(o->packed);
     kind_unref(o->kind);
     mem_free(container_of(o, struct obj_room, o));
 }
@@ -341,9 +401,12 @@ const struct val *obj_controller(const struct obj *o)
 
 void obj_encode(const struct obj *o, enum encoding enc, struct strbuf *b)
 {
-    struct encoder e = {.b = b, .rev = o->rev, .managed = o->managed};
-    if (enc == ENC_JSON)
-        encode_value(&e, o->kind->type, &o->tree);
-    else
-        encode_message(&e, o->kind->type, &o->tree);
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct encoder e = {.b = b, .rev = o->rev, .managed = o->managed, .packed = o->packed};
+    if (enc == ENC_JSON) {
+        encode_value(&e, kind_type(o->kind), &o->tree);
+    } else {
+        struct val whole = obj_tree(&a, o);
+        encode_message(&e, kind_type(o->kind), &whole);
+    }
 }

@@ -5,6 +5,7 @@
 #pragma once
 #include "api/kind.h"
 #include "api/managed.h"
+#include "api/packed.h"
 #include "base/buf.h"
 
 struct obj {
@@ -14,10 +15,22 @@ struct obj {
     struct str ns, name, uid;      /* borrowed from the tree */
     struct val tree;               /* VAL_MAP with apiVersion and kind, metadata without resourceVersion */
     const struct managed *managed; /* counted; NULL: none, or they are not looked at (clients) */
+    const struct packed *packed;   /* counted; parts that are not in the tree, but deflated (packed.h); mostly NULL */
     size_t bytes;                  /* of this allocation, for accounting; encodings are counted apart */
 };
 /* Copies the tree. rev 0 where the store has not numbered it yet. */
 struct obj *obj_new(const struct kind *kind, const struct val *tree, int64_t rev);
+/* The same, with its large parts deflated, where its kind has such (packed.h); those that are as in `was` are shared.
+ */
+struct obj *obj_new_packed(const struct kind *kind, const struct val *tree, int64_t rev, const struct obj *was);
+/* Of a tree that lacks these parts, which was left of one or read from where it was stored. */
+struct obj *obj_of_packed(const struct kind *kind, const struct val *rest, int64_t rev, const struct packed *p);
+struct obj *obj_again(const struct obj *o, int64_t rev); /* the same at another revision */
+/* The tree with all parts in it: the object's own where it has none packed, else made in the arena, which shares what
+ * it can with the object. */
+struct val obj_tree(struct arena *a, const struct obj *o);
+struct val obj_tree_of_meta(struct arena *a, const struct obj *o); /* its metadata is whole */
+struct obj *obj_whole(struct obj *o); /* itself, or another that has nothing packed; a reference of the caller's */
 struct obj *obj_ref(struct obj *o);
 void obj_unref(struct obj *o);
 AUTO_POINTER(obj_unref, struct obj);

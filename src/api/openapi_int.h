@@ -1,7 +1,7 @@
 /* openapi_int.h - what the files that write OpenAPI documents share. */
 #pragma once
+#include "api/custom.h"
 #include "api/openapi.h"
-#include "api/schema.h"
 #include "base/map.h"
 #include "wire/json.h"
 
@@ -13,6 +13,16 @@ struct openapi_document {
     bool two;                       /* OpenAPI 2.0 (Swagger), not 3.0 */
     bool custom;                    /* of custom resources: upstream writes these without defaults */
 };
+
+/* What paths speak of: of a definition's kind the types by their names. */
+static inline const struct type *openapi_type(const struct kind *k)
+{
+    return k->custom ? k->custom->named : k->type;
+}
+static inline const struct type *openapi_list_type(const struct kind *k)
+{
+    return k->custom ? k->custom->named_list : k->list_type;
+}
 
 /* openapi_schema.c */
 void openapi_need(struct openapi_document *d, const struct type *t); /* notes every named type reached from here */

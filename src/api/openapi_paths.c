@@ -370,7 +370,7 @@ static const struct type *type_answered(const struct path *p, const struct opera
 {
     switch (o->answer) {
     case ANSWER_OBJECT: return p->type;
-    case ANSWER_LIST: return p->k->list_type;
+    case ANSWER_LIST: return openapi_list_type(p->k);
     case ANSWER_DELETED: return kind_strategy(p->k)->returns_object ? p->type : T(meta_v1_Status);
     case ANSWER_STATUS: return T(meta_v1_Status);
     case ANSWER_EVENTS: return T(meta_v1_WatchEvent);
@@ -528,14 +528,14 @@ void openapi_add_kind(struct openapi_document *d, const struct kind *k, bool *fi
 {
     static const enum path_form forms[] = {ALL_NAMESPACES, COLLECTION,       OBJECT,
                                            WATCH_ALL,      WATCH_COLLECTION, WATCH_OBJECT};
-    openapi_need(d, k->type);
-    if (k->list_type)
-        openapi_need(d, k->list_type);
+    openapi_need(d, openapi_type(k));
+    if (openapi_list_type(k))
+        openapi_need(d, openapi_list_type(k));
     if (k->verbs & VERB_PATCH)
         openapi_need(d, T(meta_v1_Patch));
     d->custom = k->live != NULL;
     const struct path self = {
-        .d = d, .k = k, .group = k->group, .version = k->version, .kind = k->kind.p, .type = k->type};
+        .d = d, .k = k, .group = k->group, .version = k->version, .kind = k->kind.p, .type = openapi_type(k)};
     for (size_t i = 0; i < countof(forms); i++) {
         struct path p = self;
         p.form = forms[i];

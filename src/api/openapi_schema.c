@@ -275,9 +275,9 @@ static void add_root_kinds(struct openapi_document *d, const struct type *t)
     }
     for (size_t i = nkinds; i < d->set->n; i++) { /* of run time */
         const struct kind *k = d->set->kinds[i];
-        if (k->type == t)
+        if (openapi_type(k) == t)
             add_root_kind(d, k->api_version, k->kind.p, &any);
-        else if (k->list_type == t)
+        else if (openapi_list_type(k) == t)
             add_root_kind(d, k->api_version, k->list_kind.p, &any);
     }
     if (any)
@@ -324,12 +324,22 @@ static void add_union(struct strbuf *b, const struct type *t)
     strbuf_addz(b, "}}]");
 }
 
+/* Of a definition: its schema is made for this alone. */
+static void add_defined(struct openapi_document *d, const struct type *named)
+{
+    size_t i = nkinds;
+    while (openapi_type(d->set->kinds[i]) != named)
+        i++;
+    AUTO(arena_fini) struct arena a = ARENA;
+    openapi_add_nodes(d->b, custom_described(&a, d->set->kinds[i])->root, d->two);
+}
+
 void openapi_add_component(struct openapi_document *d, const struct type *t)
 {
     struct strbuf *b = d->b;
     strbuf_addf(b, "\"%s\":{", t->openapi);
     if (t->loose) {
-        openapi_add_nodes(b, schema_node(t), d->two);
+        add_defined(d, t);
         add_root_kinds(d, t);
         strbuf_addc(b, '}');
         return;

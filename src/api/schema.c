@@ -50,6 +50,7 @@ struct schema_making {
     struct map names, texts;          /* not static: text -> struct name; text -> its copy */
     struct map once, values, regexes; /* bytes, JSON, patterns -> what there is one of */
     size_t nodes, rules;
+    bool bare;
     struct err *err;
 };
 
@@ -317,7 +318,7 @@ static const struct field_extra *extra_make(struct schema_making *m, const struc
 {
     struct str doc = TEXT_OF(props, description);
     struct field_extra x = {.list_keys = n->list_keys};
-    if (doc.n)
+    if (doc.n && !m->bare)
         x.doc = schema_text(m, doc);
     if (n->dflt) {
         struct str json;
@@ -499,7 +500,7 @@ static bool node_fill(struct schema_making *m, const struct val *props, unsigned
     n->flags = flags_of(props);
     n->format = schema_str(m, TEXT_OF(props, format));
     n->type.loose = true;
-    if (!of_field && TEXT_OF(props, description).n)
+    if (!of_field && !m->bare && TEXT_OF(props, description).n)
         n->type.described = schema_text(m, TEXT_OF(props, description));
     rules_make(m, val_get(props, N(x_kubernetes_validations)), n); /* first: they are counted in preorder */
     if (!bounds_make(m, props, &n->bounds) || !fields_make(m, val_get(props, N(properties)), depth + 1, n) ||
@@ -515,7 +516,8 @@ static bool node_fill(struct schema_making *m, const struct val *props, unsigned
         n->dflt = schema_value(m, dflt, NULL);
         n->flags |= SCHEMA_DEFAULTS;
     }
-    written_make(m, props, n);
+    if (!m->bare)
+        written_make(m, props, n);
     n->type.atomic = n->flags & (SCHEMA_MAP_ATOMIC | SCHEMA_LIST_ATOMIC);
     n->type.kind = type_kind_of(n);
     n->type.keeps = n->flags & SCHEMA_PRESERVES;
@@ -544,9 +546,10 @@ static const struct schema_node *node_make(struct schema_making *m, const struct
     return schema_once(m, &n, sizeof n);
 }
 
-bool schema_compile(struct arena *a, const struct val *props, const struct schema **out, struct err *err)
+static bool schema_make(struct arena *a, const struct val *props, bool bare, const struct schema **out,
+                        struct err *err)
 {
-    struct schema_making m = {.a = a, .err = err};
+    struct schema_making m = {.a = a, .bare = bare, .err = err};
     struct schema_node n = {0};
     bool ok = node_fill(&m, props, 0, false, &n);
     if (ok && n.what != SCHEMA_OBJECT)
@@ -565,6 +568,16 @@ bool schema_compile(struct arena *a, const struct val *props, const struct schem
     map_fini(&m.regexes);
     arena_fini(&m.scratch);
     return ok;
+}
+
+bool schema_compile(struct arena *a, const struct val *props, const struct schema **out, struct err *err)
+{
+    return schema_make(a, props, false, out, err);
+}
+
+bool schema_compile_bare(struct arena *a, const struct val *props, const struct schema **out, struct err *err)
+{
+    return schema_make(a, props, true, out, err);
 }
 
 /* --- types --- */

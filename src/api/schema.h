@@ -144,6 +144,9 @@ bool schema_given(const struct field *f);
  * a sentence where it is not structural, has a pattern that is none, or is too deep or too large; validation of the
  * definition finds that before, field by field. */
 MUST_USE bool schema_compile(struct arena *a, const struct val *props, const struct schema **out, struct err *err);
+/* Without what is only told to people: descriptions, titles, examples. */
+MUST_USE bool schema_compile_bare(struct arena *a, const struct val *props, const struct schema **out,
+                                  struct err *err);
 
 /* The types of a kind of this schema: the object's, and *list its list's. They have apiVersion, kind and metadata
  * besides. The arena is the schema's, texts too end in a NUL. OpenAPI names them by group, version and kind:

@@ -114,6 +114,7 @@ struct val val_copy(struct arena *a, const struct val *v)
     if (!v)
         return VAL_NONE;
     struct val out = *v;
+    out.flags &= (uint8_t)~VAL_F_PACKED; /* the parts are the object's */
     switch ((enum val_type)v->type) {
     case VAL_NULL:
     case VAL_BOOL:

@@ -40,17 +40,17 @@ static const struct cel_field kind_fields[] = {FIELD(group, &cel_type_string), F
                                                    FIELD(version, &cel_type_string)},
                               user_fields[] = {FIELD(extra, &lists_of_texts), FIELD(groups, &texts),
                                                FIELD(uid, &cel_type_string), FIELD(username, &cel_type_string)};
-static const struct cel_type kind_type = STRUCT("kubernetes.GroupVersionKind", kind_fields),
+static const struct cel_type kind_named_type = STRUCT("kubernetes.GroupVersionKind", kind_fields),
                              resource_type = STRUCT("kubernetes.GroupVersionResource", resource_fields),
                              user_type = STRUCT("kubernetes.UserInfo", user_fields);
 static const struct cel_field request_fields[] = {
     FIELD(dryRun, &cel_type_bool),
-    FIELD(kind, &kind_type),
+    FIELD(kind, &kind_named_type),
     FIELD(name, &cel_type_string),
     FIELD(namespace, &cel_type_string),
     FIELD(operation, &cel_type_string),
     FIELD(options, &cel_type_dyn),
-    FIELD(requestKind, &kind_type),
+    FIELD(requestKind, &kind_named_type),
     FIELD(requestResource, &resource_type),
     FIELD(requestSubResource, &cel_type_string),
     FIELD(resource, &resource_type),

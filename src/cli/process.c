@@ -159,7 +159,7 @@ static bool set_body(struct request *r, const struct call_options *o, struct err
             val_set(a, meta, N(uid), val_str(a, o->expect_uid));
     }
     const struct type *sub = r->sub_row ? type_of_sub(r->sub_row) : NULL;
-    const struct type *t = o->body_type ? o->body_type : sub ? sub : r->kind->type;
+    const struct type *t = o->body_type ? o->body_type : sub ? sub : kind_type(r->kind);
     if (o->verb != CALL_PATCH) {
         struct val typed;
         if (!type_decode_val(a, t, v, &typed, NULL, err))

@@ -23,7 +23,7 @@ static void resource_add(struct client *c, struct str group, struct str version,
                            .verbs = field_at(v, "verbs"),
                            .namespaced = str_eqz(field_text(v, "scope"), "Namespaced")};
     const struct kind *k = kind_of_api_version(api, r->kind);
-    r->type = k ? k->type : NULL;
+    r->type = k ? kind_type(k) : NULL;
     c->nresources++;
 }
 

@@ -257,7 +257,7 @@ static struct obj *answer_one(struct fake *f, const struct call_options *o, stru
     case CALL_UPDATE: return object_change(f, have, o, val_copy(a, o->body), a, err);
     case CALL_PATCH:
         if (o->patch == PATCH_MERGE       ? patch_merge(a, &have->tree, o->body, &tree, err)
-            : o->patch == PATCH_STRATEGIC ? patch_strategic(a, o->kind->type, &have->tree, o->body, &tree, err)
+            : o->patch == PATCH_STRATEGIC ? patch_strategic(a, kind_type(o->kind), &have->tree, o->body, &tree, err)
                                           : patch_json(a, &have->tree, o->body, &tree, err))
             return object_change(f, have, o, tree, a, err);
         return NULL;
@@ -495,7 +495,7 @@ struct obj *fake_put_yaml(struct transport *t, struct str yaml)
         assert_failed(err.text, __FILE__, __LINE__);
     const struct kind *k = kind_of_api_version(val_text_at(&any, N(apiVersion)), val_text_at(&any, N(kind)));
     ASSERT(k);
-    if (!type_decode_val(&a, k->type, &any, &v, &notes, &err))
+    if (!type_decode_val(&a, kind_type(k), &any, &v, &notes, &err))
         assert_failed(err.text, __FILE__, __LINE__);
     array_fini(&notes.texts);
     return fake_put(t, k, &v);

@@ -178,7 +178,7 @@ static bool one_decode(struct arena *a, const struct kind *k, struct str body, s
 {
     struct val v;
     struct decode_notes notes = {.arena = a};
-    bool ok = type_decode_json(a, k->type, body, &v, &notes, err);
+    bool ok = type_decode_json(a, kind_type(k), body, &v, &notes, err);
     array_fini(&notes.texts);
     if (ok)
         *out = obj_made(a, k, &v);
@@ -190,7 +190,7 @@ static bool list_decode(struct call *c, const struct kind *k, struct str body)
     struct arena trees = ARENA;
     struct val v;
     struct decode_notes notes = {.arena = &trees};
-    bool ok = type_decode_json(&trees, k->list_type, body, &v, &notes, &c->err);
+    bool ok = type_decode_json(&trees, kind_list_type(k), body, &v, &notes, &c->err);
     array_fini(&notes.texts);
     if (ok) {
         const struct val *items = val_get(&v, N(items)), *meta = val_get(&v, N(metadata));
@@ -228,7 +228,7 @@ static bool delete_decode(struct call *c, const struct kind *k, struct val *v)
         return true;
     struct val typed;
     struct decode_notes notes = {.arena = &c->arena};
-    bool ok = type_decode_val(&c->arena, k->type, v, &typed, &notes, &c->err);
+    bool ok = type_decode_val(&c->arena, kind_type(k), v, &typed, &notes, &c->err);
     array_fini(&notes.texts);
     if (ok)
         c->obj = obj_made(&c->arena, k, &typed);
@@ -342,7 +342,7 @@ static void https_call_start(struct transport *t, struct call *c, const struct c
     if (o->verb != CALL_RAW && o->verb != CALL_GET && o->verb != CALL_LIST) {
         struct val v = body_of(&a, o);
         if (o->body_type || (o->verb != CALL_PATCH && hc->typed && o->verb != CALL_DELETE))
-            type_encode_json(&body, o->body_type ? o->body_type : o->kind->type, &v);
+            type_encode_json(&body, o->body_type ? o->body_type : kind_type(o->kind), &v);
         else
             json_encode(&body, &v);
         out.body = strbuf_str(&body);
@@ -415,7 +415,7 @@ static bool event_take(struct https_watch *w, struct str line, bool *gone)
                                             S("k8s.io/initial-events-end"));
         watch->event(watch, WATCH_BOOKMARK, NULL, rev, str_eqz(val_text(end), "true"));
     } else {
-        bool ok = type_decode_val(&a, w->kind->type, object, &typed, &notes, &w->err);
+        bool ok = type_decode_val(&a, kind_type(w->kind), object, &typed, &notes, &w->err);
         array_fini(&notes.texts);
         if (!ok)
             return false;

@@ -109,7 +109,8 @@ struct action *plan_check_gone(struct plan *p, const struct kind *k, struct str 
 
 struct val plan_edit(struct plan *p, const struct obj *o)
 {
-    return val_copy(&p->arena, &o->tree);
+    struct val whole = obj_tree(&p->arena, o);
+    return val_copy(&p->arena, &whole);
 }
 
 void plan_step(struct plan *p)

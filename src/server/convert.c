@@ -70,10 +70,10 @@ struct obj *object_as(const struct kind *k, struct obj *o)
     return as;
 }
 
-struct obj *object_from(const struct kind *k, const struct val *tree)
+struct obj *object_from(const struct kind *k, const struct val *tree, const struct obj *was)
 {
     if (!k->storage || k->storage == k)
-        return obj_new(k, tree, 0);
+        return obj_new_packed(k, tree, 0, was);
     AUTO(arena_fini) struct arena a = ARENA;
     struct val v = fields_convert(&a, tree, k, k->storage);
     return obj_new(k->storage, &v, 0);

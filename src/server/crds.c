@@ -209,7 +209,7 @@ static void rules_forget(void *rules)
 void crds_rules(const struct kind *k, const struct val *v, const struct val *old, struct field_errors *e)
 {
     struct custom *c = k->custom;
-    if (!c || !c->schema->nrules)
+    if (!c || !custom_schema(k)->nrules)
         return;
     if (schema_errors_block(e)) {
         field_error_add(e, FE_INVALID, "<nil>",
@@ -218,7 +218,7 @@ void crds_rules(const struct kind *k, const struct val *v, const struct val *old
         return;
     }
     if (!c->rules) {
-        c->rules = cel_rules_new(c->schema);
+        c->rules = cel_rules_new(custom_schema(k));
         c->rules_free = rules_forget;
     }
     AUTO(field_errors_fini) struct field_errors warnings = {.arena = e->arena}; /* of what has not changed */

@@ -137,7 +137,7 @@ static enum write_next step_remove(struct write *w)
 {
     struct request *r = w->r;
     struct arena *a = &r->arena;
-    struct obj *cur = w->stored;
+    struct obj *cur = w->cur;
     w->tree = ARENA_NEW(a, struct val);
     *w->tree = val_copy(a, &cur->tree);
     struct val *tree = w->tree, *meta = val_need_map(a, tree, N(metadata));
@@ -187,19 +187,27 @@ static enum write_next step_remove(struct write *w)
     }
     if (g == GRACEFUL &&
         !val_equal(tree, &cur->tree)) /* watchers see that it was told to end, then that it is gone */
-        return write_then_delete(w, object_from(cur->kind, tree));
+        return write_then_delete(w, object_from(cur->kind, tree, w->stored));
     return write_delete(w, gone);
+}
+
+static enum write_next step_current(struct write *w)
+{
+    enum write_next next = write_stored(w);
+    if (next == WRITE_ON)
+        w->cur = obj_whole(w->stored);
+    return next;
 }
 
 static enum write_next step_check(struct write *w)
 {
-    admit_begin(&w->admission, w->r, VERB_DELETE, NULL, &w->stored->tree);
+    admit_begin(&w->admission, w->r, VERB_DELETE, NULL, &w->cur->tree);
     bool may = w->stored->kind != K(CustomResourceDefinition) || crds_may_go(w->r, w->stored);
     return may && delete_may(w->r, w->stored) ? WRITE_ON : WRITE_OVER;
 }
 
 static const struct write_step delete_steps[] = {
-    {"turn", write_turn},   {"current", write_stored}, {"check", step_check},    {"mutate", write_mutate},
+    {"turn", write_turn},   {"current", step_current}, {"check", step_check},    {"mutate", write_mutate},
     {"admit", write_admit}, {"remove", step_remove},   {"answer", write_answer}, {NULL, NULL},
 };
 

@@ -3,23 +3,28 @@
 #include "api/columns.h"
 #include "base/clock.h"
 
-struct val object_tree(struct arena *a, const struct obj *o)
+static struct val tree_numbered(struct arena *a, const struct obj *o, struct val tree)
 {
     struct val v = val_map(), meta = val_map();
-    val_each_member (m, obj_meta(o))
+    val_each_member (m, val_get(&tree, N(metadata)))
         val_set(a, &meta, m->name, m->v);
     if (o->rev)
         val_set_text(a, &meta, N(resourceVersion), arena_fmt(a, "%lld", (long long)o->rev));
     if (o->managed)
         val_set(a, &meta, N(managedFields), managed_val(a, o->managed));
-    val_each_member (m, &o->tree)
+    val_each_member (m, &tree)
         val_set(a, &v, m->name, m->name == N(metadata) ? meta : m->v);
     return v;
 }
 
+struct val object_tree(struct arena *a, const struct obj *o)
+{
+    return tree_numbered(a, o, obj_tree(a, o));
+}
+
 struct val metadata_of(struct arena *a, const struct obj *o)
 {
-    struct val v = val_map(), tree = object_tree(a, o);
+    struct val v = val_map(), tree = tree_numbered(a, o, obj_tree_of_meta(a, o));
     val_set_text(a, &v, N(kind), S("PartialObjectMetadata"));
     val_set_text(a, &v, N(apiVersion), S("meta.k8s.io/v1"));
     struct val *meta = val_get_mut(&tree, N(metadata)), *annotations = val_get_mut(meta, N(annotations));
@@ -71,7 +76,7 @@ struct val table_of(struct arena *a, const struct kind *k, struct obj *const *it
         val_set(a, row, N(object),
                 include == INCLUDE_NONE       ? VAL_NONE
                 : include == INCLUDE_METADATA ? metadata_of(a, items[i])
-                                              : type_complete(a, k->type, &whole));
+                                              : type_complete(a, kind_type(k), &whole));
     }
     return v;
 }
@@ -159,7 +164,7 @@ void encode_obj(struct strbuf *b, enum media media, struct obj *o)
     case MEDIA_YAML: {
         AUTO(arena_fini) struct arena a = ARENA;
         struct val v = object_tree(&a, o);
-        encode_tree(b, MEDIA_YAML, o->kind->type, &v);
+        encode_tree(b, MEDIA_YAML, kind_type(o->kind), &v);
         return;
     }
     }

@@ -38,7 +38,7 @@ const struct type *type_of_sub(const struct subresource *s)
 static struct expected expected_of(struct request *r)
 {
     const struct kind *k = r->kind;
-    struct expected e = {k->group, k->version, k->kind, k->api_version, k->type, false, STR_NONE};
+    struct expected e = {k->group, k->version, k->kind, k->api_version, kind_type(k), false, STR_NONE};
     const struct type *t = r->sub_row ? type_of_sub(r->sub_row) : NULL;
     if (t) {
         if (t == T(policy_v1_Eviction)) /* clients before 1.22, and many libraries since, write it so */

@@ -131,5 +131,5 @@ void verb_write(struct request *r);  /* write_object.c: create, update, patch; t
 void verb_delete(struct request *r); /* delete.c */
 void verb_delete_collection(struct request *r);
 
-/* As obj_new: for the kind's stored form. */
-struct obj *object_from(const struct kind *k, const struct val *tree);
+/* As obj_new_packed: in the kind's stored form, in the place of `was` (NULL: of nothing). */
+struct obj *object_from(const struct kind *k, const struct val *tree, const struct obj *was);

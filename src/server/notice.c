@@ -1,5 +1,6 @@
 #include "server/notice.h"
 #include "api/codec.h"
+#include "api/custom.h"
 #include "wire/pb.h"
 
 #define FRAME_MOST ((size_t)1 << 31)
@@ -111,8 +112,10 @@ static struct buf *frame_make(const struct notice *n, const struct negotiated *f
     } else if (n->obj && !partial) {
         encode_obj(&body, form->media, n->obj);
     } else {
+        /* of a bookmark what is no field of every object is not needed */
+        const struct type *t = n->kind->custom ? n->kind->custom->named : n->kind->type;
         struct val v = n->obj ? metadata_of(&a, n->obj) : bookmark_of(&a, n, partial);
-        encode_tree(&body, form->media, partial ? T(meta_v1_PartialObjectMetadata) : n->kind->type, &v);
+        encode_tree(&body, form->media, partial ? T(meta_v1_PartialObjectMetadata) : t, &v);
     }
     return event_frame(form->media, type, strbuf_str(&body));
 }

@@ -4,8 +4,9 @@
 /* --- what is stored --- */
 
 /* A value: format byte, length of the section for managedFields (32 bits, big endian), that section (their list as
- * JSON; nothing where there is none), then the object as JSON without them and without resourceVersion. */
-enum { FORMAT_JSON = 1 };
+ * JSON; nothing where there is none), where the format says so the parts that are packed (packed.c), then the object
+ * as JSON without all that and without resourceVersion. */
+enum { FORMAT_JSON = 1, FORMAT_PACKED = 2 };
 
 static void object_ref(void *o)
 {
@@ -29,20 +30,24 @@ static void object_encode(const void *p, struct strbuf *out)
     if (o->managed)
         managed_json(&managed, o->managed);
     uint32_t n = (uint32_t)managed.n;
-    char head[5] = {FORMAT_JSON, (char)(n >> 24), (char)(n >> 16), (char)(n >> 8), (char)n};
+    char head[5] = {o->packed ? FORMAT_PACKED : FORMAT_JSON, (char)(n >> 24), (char)(n >> 16), (char)(n >> 8),
+                    (char)n};
     strbuf_add(out, (struct str){head, sizeof head});
     strbuf_add(out, strbuf_str(&managed));
-    type_encode_json(out, o->kind->type, &o->tree);
+    if (o->packed)
+        packed_store(out, o->packed);
+    type_encode_json(out, kind_type(o->kind), &o->tree);
 }
 
 static void *object_load(void *arg, struct str key, struct str value, int64_t create_rev UNUSED, int64_t mod_rev,
                          struct err *err)
 {
     const unsigned char *p = (const unsigned char *)value.p;
-    if (value.n < 5 || p[0] != FORMAT_JSON) {
+    if (value.n < 5 || (p[0] != FORMAT_JSON && p[0] != FORMAT_PACKED)) {
         err_set(err, E_UNAVAILABLE,
-                "%s " STR_FMT " has value format %d; this version reads format %d: it was written by a newer one",
-                "object", STR_ARG(key), value.n ? p[0] : 0, FORMAT_JSON);
+                "object " STR_FMT
+                " has value format %d; this version reads formats up to %d: it was written by a newer one",
+                STR_ARG(key), value.n ? p[0] : 0, FORMAT_PACKED);
         return NULL;
     }
     size_t managed = (size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | p[4];
@@ -51,8 +56,14 @@ static void *object_load(void *arg, struct str key, struct str value, int64_t cr
         return NULL;
     }
     AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(packed_unref) const struct packed *packed = NULL;
     struct val tree;
-    if (!json_decode(&a, str_sub(value, 5 + managed, value.n), &tree, err)) {
+    struct str text = str_sub(value, 5 + managed, value.n);
+    if (p[0] == FORMAT_PACKED && !packed_load(&text, &packed)) {
+        err_set(err, E_IO, "object " STR_FMT " has packed parts that cannot be read", STR_ARG(key));
+        return NULL;
+    }
+    if (!json_decode(&a, text, &tree, err)) {
         err_wrap(err, "object " STR_FMT, STR_ARG(key));
         return NULL;
     }
@@ -70,7 +81,7 @@ static void *object_load(void *arg, struct str key, struct str value, int64_t cr
         return NULL;
     }
     struct val typed;
-    if (!type_decode_val(&a, k->type, &tree, &typed, NULL, err)) {
+    if (!type_decode_val(&a, kind_type(k), &tree, &typed, NULL, err)) {
         err_wrap(err, "object " STR_FMT, STR_ARG(key));
         return NULL;
     }
@@ -81,7 +92,7 @@ static void *object_load(void *arg, struct str key, struct str value, int64_t cr
         err_wrap(err, "object " STR_FMT ": managedFields", STR_ARG(key));
         return NULL;
     }
-    struct obj *o = obj_new(k, &typed, mod_rev);
+    struct obj *o = packed ? obj_of_packed(k, &typed, mod_rev, packed) : obj_new_packed(k, &typed, mod_rev, NULL);
     obj_set_managed(o, fields);
     return o;
 }
@@ -159,7 +170,5 @@ void objects_each(struct server *s, const struct kind *k, struct str ns, bool (*
 
 struct obj *object_at(struct obj *o, int64_t rev)
 {
-    struct obj *at = obj_new(o->kind, &o->tree, rev);
-    obj_set_managed(at, o->managed);
-    return at;
+    return obj_again(o, rev);
 }

@@ -8,9 +8,9 @@ const struct type *review_type(const struct kind *k, const struct val *obj)
 {
     struct str kind = val_text_at(obj, N(kind)), version = val_text_at(obj, N(apiVersion));
     if (!kind.n || (str_eq(kind, k->kind) && str_eq(version, k->api_version)))
-        return k->type;
+        return kind_type(k);
     const struct type *t = root_type_find(version, kind);
-    return t ? t : k->type;
+    return t ? t : kind_type(k);
 }
 
 static struct val three_texts(struct arena *a, struct str group, struct str version, const struct name *last,

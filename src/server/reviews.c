@@ -17,7 +17,7 @@ static struct val *review_copy(struct request *r)
 
 static void review_answer(struct request *r, struct val *v)
 {
-    answer_tree(r, 201, r->kind->type, *v);
+    answer_tree(r, 201, kind_type(r->kind), *v);
     request_finish(r);
 }
 

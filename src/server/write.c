@@ -192,8 +192,10 @@ enum write_next write_stored(struct write *w)
 enum write_next write_current(struct write *w)
 {
     enum write_next next = write_stored(w);
-    if (next == WRITE_ON)
-        w->cur = object_as(w->r->kind, w->stored);
+    if (next != WRITE_ON)
+        return next;
+    AUTO(obj_unref) struct obj *as = object_as(w->r->kind, w->stored);
+    w->cur = obj_whole(as);
     return next;
 }
 

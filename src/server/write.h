@@ -41,7 +41,7 @@ struct write {
 
     /* what the steps find and make */
     struct obj *stored;  /* what is at the key, as it is stored; counted; NULL: nothing */
-    struct obj *cur;     /* the same as the kind that is asked for; counted */
+    struct obj *cur;     /* the same as the kind that is asked for, and whole; counted */
     struct val *tree;    /* what is to be there; in the arena */
     struct str sub;      /* the part that changes: "" or "status", "ephemeralcontainers", "resize", "approval" */
     struct str generate; /* the prefix of its made name; "": it has its own */

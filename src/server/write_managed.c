@@ -24,7 +24,7 @@ static const struct val *versions_as(struct versions *v, struct str api_version,
     const struct kind *k = kind_set_of_api_version(r->kinds, api_version, r->kind->kind);
     if (!k || (kind_stored(k) != kind_stored(r->kind) && !kind_same(kind_stored(k), kind_stored(r->kind))))
         return NULL;
-    *t = k->type;
+    *t = kind_type(k);
     if (k->live)
         return tree; /* its versions name the same fields */
     struct val *as = ARENA_NEW(&r->arena, struct val);
@@ -67,7 +67,7 @@ struct managing managing_of(struct write *w, const struct type *type, struct str
 static void managing_begin(struct write *w)
 {
     struct request *r = w->r;
-    w->managing = managing_of(w, r->kind->type, r->kind->api_version, w->cur ? &w->cur->tree : NULL);
+    w->managing = managing_of(w, kind_type(r->kind), r->kind->api_version, w->cur ? &w->cur->tree : NULL);
     kind_resets(&r->arena, r->kind, r->sub, &w->managing);
 }
 

@@ -172,7 +172,7 @@ static enum write_next create_put(struct write *w)
         return WRITE_OVER;
     if (r->kind->custom)
         custom_default_status(&r->arena, r->kind, w->tree);
-    return write_put(w, object_from(r->kind, w->tree));
+    return write_put(w, object_from(r->kind, w->tree, w->stored));
 }
 
 bool write_renamed(struct write *w)
@@ -291,8 +291,8 @@ static enum write_next update_put(struct write *w)
         return WRITE_ON;
     }
     if (ends && !r->options.dry_run)
-        return write_then_delete(w, object_from(r->kind, w->tree));
-    return write_put(w, object_from(r->kind, w->tree));
+        return write_then_delete(w, object_from(r->kind, w->tree, w->stored));
+    return write_put(w, object_from(r->kind, w->tree, w->stored));
 }
 
 const struct write_step write_update_steps[] = {
@@ -341,7 +341,7 @@ static bool change_patch(struct write *w)
     w->tree = ARENA_NEW(a, struct val);
     val_set_text(a, val_need_map(a, &doc, N(metadata)), N(resourceVersion),
                  arena_fmt(a, "%lld", (long long)cur->rev));
-    struct patched p = {r->kind->type, &doc, named ? NULL : cur->managed};
+    struct patched p = {kind_type(r->kind), &doc, named ? NULL : cur->managed};
     return patch_apply(r, &p, w->tree) && check_name(r, w->tree);
 }
 

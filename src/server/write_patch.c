@@ -124,7 +124,7 @@ bool patch_apply(struct request *r, const struct patched *p, struct val *out)
         val_set_text(a, &patched, N(kind), kind); /* $patch: replace of the whole object need not say what it is */
         val_set_text(a, &patched, N(apiVersion), version);
     }
-    bool kind_later = r->kind->custom && type == r->kind->type; /* its rules say what is wrong with it */
+    bool kind_later = r->kind->custom && type == kind_type(r->kind); /* its rules say what is wrong with it */
     if ((!kind_later && !str_eq(val_text_at(&patched, N(kind)), kind)) ||
         !str_eq(val_text_at(&patched, N(apiVersion)), version)) {
         err_set(&err, E_INVALID, "a patch cannot change kind and apiVersion of an object (" STR_FMT ", " STR_FMT ")",

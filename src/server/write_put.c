@@ -94,7 +94,7 @@ enum write_next write_put(struct write *w, struct obj *own_o)
 
 enum write_next write_raw(struct write *w)
 {
-    return write_put(w, object_from(w->stored->kind, w->tree));
+    return write_put(w, object_from(w->stored->kind, w->tree, w->stored));
 }
 
 /* --- deletions --- */

@@ -311,7 +311,7 @@ static void write_beside(struct write *w)
     told.then = NULL;
     val_set_str(&a, val_need_map(&a, &tree, N(data)), S("other"), val_str_borrowed(S("v")));
     other.write = (struct store_write){
-        .key = S("configmaps/default/one"), .own_ref = object_from(K(ConfigMap), &tree), .expect = STORE_ANY};
+        .key = S("configmaps/default/one"), .own_ref = object_from(K(ConfigMap), &tree, NULL), .expect = STORE_ANY};
     other.op = (struct store_op){.writes = &other.write, .n = 1, .done = other_done};
     store_write(w->r->server->store, &other.op);
 }

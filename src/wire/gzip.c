@@ -24,12 +24,19 @@ static void room_give(voidpf opaque, voidpf p)
     (void)p; /* with the rest */
 }
 
-struct gzip *gzip_new(void)
+enum { BITS_GZIP = 15 + 16, BITS_BARE = -15, LEVEL_KEPT = 3 };
+
+static struct gzip *deflate_new(int level, int bits)
 {
     struct gzip *g = NEW(struct gzip);
     g->z = (z_stream){.zalloc = room_take, .zfree = room_give, .opaque = g};
-    ASSERT(deflateInit2(&g->z, Z_BEST_SPEED, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK);
+    ASSERT(deflateInit2(&g->z, level, Z_DEFLATED, bits, 8, Z_DEFAULT_STRATEGY) == Z_OK);
     return g;
+}
+
+struct gzip *gzip_new(void)
+{
+    return deflate_new(Z_BEST_SPEED, BITS_GZIP);
 }
 
 void gzip_free(struct gzip *g)
@@ -57,6 +64,34 @@ void gzip_add(struct strbuf *b, struct str plain)
 {
     AUTO(gzip_free) struct gzip *g = gzip_new();
     gzip_piece(g, b, plain, true);
+}
+
+void deflate_add(struct strbuf *b, struct str plain)
+{
+    AUTO(gzip_free) struct gzip *g = deflate_new(LEVEL_KEPT, BITS_BARE);
+    gzip_piece(g, b, plain, true);
+}
+
+bool inflate_add(struct strbuf *b, struct str deflated, size_t plain)
+{
+    char *to = strbuf_room(b, plain);
+    struct gzip *g = to ? NEW(struct gzip) : NULL;
+    if (!g)
+        return false;
+    g->z = (z_stream){.zalloc = room_take,
+                      .zfree = room_give,
+                      .opaque = g,
+                      .next_in = (Bytef *)(uintptr_t)deflated.p,
+                      .avail_in = (uInt)deflated.n,
+                      .next_out = (Bytef *)to,
+                      .avail_out = (uInt)plain};
+    bool whole = inflateInit2(&g->z, BITS_BARE) == Z_OK && inflate(&g->z, Z_FINISH) == Z_STREAM_END &&
+                 !g->z.avail_out;
+    (void)inflateEnd(&g->z);
+    mem_free(g);
+    if (whole)
+        strbuf_used(b, plain);
+    return whole;
 }
 
 static bool is_zero(struct str q) /* "q=0", "q=0.000" */

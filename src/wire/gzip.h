@@ -1,4 +1,4 @@
-/* gzip.h - text made small for the way (RFC 1952), at zlib's fastest. Pure. */
+/* gzip.h - text made small: for the way (RFC 1952), at zlib's fastest, and to be kept. Pure. */
 #pragma once
 #include "base/err.h"
 
@@ -9,5 +9,9 @@ struct gzip *gzip_new(void) __attribute__((returns_nonnull));
 void gzip_piece(struct gzip *g, struct strbuf *b, struct str plain, bool last);
 void gzip_free(struct gzip *g); /* NULL is fine */
 AUTO_POINTER(gzip_free, struct gzip);
+/* The bare form (RFC 1951), for what is kept small here: a little slower and smaller. How long the text was, who
+ * keeps it must know; false: that was no such thing. */
+void deflate_add(struct strbuf *b, struct str plain);
+MUST_USE bool inflate_add(struct strbuf *b, struct str deflated, size_t plain);
 /* Whether an Accept-Encoding takes it (RFC 9110 12.5.3). */
 bool gzip_accepted(struct str accept_encoding);

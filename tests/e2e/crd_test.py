@@ -57,6 +57,8 @@ def kubectl_over_an_own_kind(c):
     g = 'kubectl.example.dev'
     c.apply(json.dumps(definition(g)))
     c.kubectl('wait', '--for=condition=Established', 'crd/widgets.' + g, '--timeout=20s')
+    assert 'unchanged' in c.apply(json.dumps(definition(g)))    # controllers wrote its status, and nothing else
+    assert c.get('crd', 'widgets.' + g)['spec']['versions'] == definition(g)['spec']['versions']
     c.apply(json.dumps(widget(g, 'a', color='red', size=3, replicas=2)))
     assert 'COLOR' in c.kubectl('get', 'wd') and 'SIZE' not in c.kubectl('get', 'wd')
     wide = c.kubectl('get', 'widgets', '-o', 'wide').split('\n')
