@@ -173,6 +173,7 @@ static bool authority_parse(struct arena *a, struct str text, struct url *out, s
     if (at < 0)
         return true;
     struct str user = str_sub(text, 0, (size_t)at), unused;
+    out->user = user;
     for (size_t i = 0; i < user.n; i++)
         if (!is_unreserved((uint8_t)user.p[i]) && !(user.p[i] && strchr(":!$&'()*+,;=%@", user.p[i])))
             return err_set(err, E_INVALID, "net/url: invalid userinfo");
@@ -193,6 +194,7 @@ static bool text_parse(struct arena *a, struct str text, bool request, struct ur
 {
     struct str rest = text;
     *out = (struct url){.scheme = S(""), .host = S(""), .path = S(""), .query = S(""), .raw_path = S("")};
+    out->user = out->fragment = S("");
     if (has_control(text))
         return err_set(err, E_INVALID, "net/url: invalid control character in URL");
     if (!text.n && request)
@@ -253,6 +255,7 @@ bool url_parse(struct arena *a, struct str text, struct url *out, struct err *er
         *err = why;
         return parse_wrap(head, err);
     }
+    out->fragment = fragment.p ? fragment : S("");
     if (part_unescape(a, fragment, PART_FRAGMENT, &unused, &why))
         return true;
     *err = why;

@@ -4,9 +4,9 @@
 
 struct url {
     struct str scheme, host, path, query; /* host and path without escapes; query with them */
-    struct str raw_path;                  /* as it was written */
+    struct str raw_path, user, fragment;  /* as they were written */
 };
-/* As url.Parse: a fragment is left out. E_INVALID: parse "http://a b": invalid character " " in host name */
+/* As url.Parse. E_INVALID: parse "http://a b": invalid character " " in host name */
 MUST_USE bool url_parse(struct arena *a, struct str text, struct url *out, struct err *err);
 /* As url.ParseRequestURI: absolute, or a path from the root; '#' is a letter. */
 MUST_USE bool url_parse_request(struct arena *a, struct str text, struct url *out, struct err *err);

@@ -3,6 +3,18 @@
 #include "api/url.h"
 #include "base/test.h"
 
+TEST(users_and_fragments_of_urls_are_as_they_were_written)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct url u;
+    struct err err = ERR;
+    CHECK_OK(url_parse(&a, S("https://us%20er:p@h/x?q#a%20b"), &u, &err), err);
+    CHECK_STR(u.user, S("us%20er:p"));
+    CHECK_STR(u.fragment, S("a%20b"));
+    CHECK_OK(url_parse(&a, S("https://h/x"), &u, &err), err);
+    CHECK(u.user.p && !u.user.n && u.fragment.p && !u.fragment.n);
+}
+
 TEST(urls_are_read_as_go_reads_them)
 {
     static const struct {

@@ -2,55 +2,23 @@
  * aggregator's of upstream). That a Service is there, or answers, is nobody's business here: webhooks are often
  * declared before they run. */
 #include "api/rules_int.h"
+#include "api/url.h"
 
 /* --- where a webhook is --- */
 
-/* A URL's parts, as net/url splits them. */
-struct url_parts {
-    struct str scheme, user, host, query, fragment;
-};
-
-static struct url_parts url_split(struct str url)
-{
-    struct url_parts u = {0};
-    ptrdiff_t at = str_find_char(url, '#');
-    u.scheme = u.user = u.host = u.query = u.fragment = S("");
-    if (at >= 0) {
-        u.fragment = str_sub(url, (size_t)at + 1, url.n);
-        url = str_sub(url, 0, (size_t)at);
-    }
-    at = str_find_char(url, '?');
-    if (at >= 0) {
-        u.query = str_sub(url, (size_t)at + 1, url.n);
-        url = str_sub(url, 0, (size_t)at);
-    }
-    at = str_find_char(url, ':');
-    ptrdiff_t slash = str_find_char(url, '/');
-    if (at > 0 && (slash < 0 || at < slash)) {
-        u.scheme = str_sub(url, 0, (size_t)at);
-        url = str_sub(url, (size_t)at + 1, url.n);
-    }
-    if (!str_starts(url, S("//")))
-        return u;
-    url = str_sub(url, 2, url.n);
-    at = str_find_char(url, '/');
-    u.host = at >= 0 ? str_sub(url, 0, (size_t)at) : url;
-    for (size_t i = u.host.n; i > 0; i--)
-        if (u.host.p[i - 1] == '@') {
-            u.user = str_sub(u.host, 0, i - 1);
-            u.host = str_sub(u.host, i, u.host.n);
-            break;
-        }
-    return u;
-}
-
 void check_webhook_url(ERRS, struct str url)
 {
-    struct url_parts u = url_split(url);
+    static const char form[] = "; desired format: https://host[/path]";
+    struct url u;
+    struct err err = ERR;
+    if (!url_parse(e->arena, url, &u, &err)) {
+        bad_required(e, at, arena_fmt(e->arena, "url must be a valid URL: %s%s", err.text, form).p);
+        return;
+    }
     if (!str_eqz(u.scheme, "https"))
-        bad_text(e, at, u.scheme, "'https' is the only allowed URL scheme; desired format: https://host[/path]");
+        bad_text(e, at, u.scheme, "'https' is the only allowed URL scheme%s", form);
     if (!u.host.n)
-        bad_text(e, at, u.host, "host must be specified; desired format: https://host[/path]");
+        bad_text(e, at, u.host, "host must be specified%s", form);
     if (u.user.n)
         bad_text(e, at, u.user, "user information is not permitted in the URL");
     if (u.fragment.n)

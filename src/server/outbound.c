@@ -1,4 +1,5 @@
 #include "server/outbound.h"
+#include "api/url.h"
 #include "server/limits.h"
 #include <errno.h>
 #include <string.h>
@@ -30,24 +31,19 @@ void outbound_unref(struct outbound *o)
     mem_free(o);
 }
 
-/* "https://host:port/path" in its parts. Rules have looked at it when it was written. */
-static void url_split(struct outbound *o, struct str url)
+/* Rules have looked at it when it was written. */
+static void url_take(struct outbound *o, struct str text)
 {
-    struct str rest = str_sub(url, str_starts(url, S("https://")) ? 8 : 0, url.n);
-    size_t at = 0;
-    while (at < rest.n && rest.p[at] != '/' && rest.p[at] != '?')
-        at++;
-    o->host = str_sub(rest, 0, at);
-    o->path = str_sub(rest, at, rest.n);
-    if (!str_starts(o->path, S("/")))
-        o->path = arena_fmt(&o->arena, "/" STR_FMT, STR_ARG(o->path));
-    ssize_t bracket = str_find_char(o->host, ']');
-    struct str after = bracket >= 0 ? str_sub(o->host, (size_t)bracket, o->host.n) : o->host;
-    ssize_t colon = str_find_char(after, ':');
-    o->name = colon >= 0 ? str_sub(o->host, 0, o->host.n - after.n + (size_t)colon) : o->host;
-    o->dial = colon >= 0 ? o->host : arena_fmt(&o->arena, STR_FMT ":443", STR_ARG(o->host));
-    if (str_starts(o->name, S("[")))
-        o->name = str_sub(o->name, 1, o->name.n - 1);
+    struct arena *a = &o->arena;
+    struct url u;
+    struct err err = ERR;
+    if (!url_parse(a, text, &u, &err))
+        u = (struct url){.host = S("")};
+    o->host = u.host;
+    o->name = url_hostname(&u);
+    o->dial = url_port(&u).n ? u.host : arena_fmt(a, STR_FMT ":443", STR_ARG(u.host));
+    o->path = arena_fmt(a, "%s" STR_FMT "%s" STR_FMT, u.path.n ? "" : "/", STR_ARG(url_escaped_path(a, &u)),
+                        u.query.n ? "?" : "", STR_ARG(u.query));
 }
 
 struct outbound *outbound_new(struct server *s, const struct outbound_config *c)
@@ -67,7 +63,7 @@ struct outbound *outbound_new(struct server *s, const struct outbound_config *c)
                                          .by_address = c->by_address,
                                          .connections_most = c->connections_most};
     if (o->config.url.n) {
-        url_split(o, o->config.url);
+        url_take(o, o->config.url);
         return o;
     }
     o->name = arena_fmt(a, STR_FMT "." STR_FMT ".svc", STR_ARG(o->config.name), STR_ARG(o->config.ns));
