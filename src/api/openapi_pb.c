@@ -24,6 +24,8 @@ enum message {
 enum shape {
     TEXT,      /* string; each of a list of them */
     FLAG,      /* bool */
+    COUNT,     /* int64 */
+    REAL,      /* double */
     ANY,       /* Any, each of a list of them: its JSON as YAML */
     ONE,       /* a message; each of a list of them */
     NAMED,     /* of a map's members, whatever their name: {1: name, 2: message} */
@@ -90,6 +92,18 @@ static const struct part {
     {SCHEMA, "$ref", 1, TEXT, NO_MESSAGE, 0},
     {SCHEMA, "format", 2, TEXT, NO_MESSAGE, 0},
     {SCHEMA, "description", 4, TEXT, NO_MESSAGE, 0},
+    {SCHEMA, "multipleOf", 6, REAL, NO_MESSAGE, 0},
+    {SCHEMA, "maximum", 7, REAL, NO_MESSAGE, 0},
+    {SCHEMA, "exclusiveMaximum", 8, FLAG, NO_MESSAGE, 0},
+    {SCHEMA, "minimum", 9, REAL, NO_MESSAGE, 0},
+    {SCHEMA, "exclusiveMinimum", 10, FLAG, NO_MESSAGE, 0},
+    {SCHEMA, "maxLength", 11, COUNT, NO_MESSAGE, 0},
+    {SCHEMA, "minLength", 12, COUNT, NO_MESSAGE, 0},
+    {SCHEMA, "pattern", 13, TEXT, NO_MESSAGE, 0},
+    {SCHEMA, "maxItems", 14, COUNT, NO_MESSAGE, 0},
+    {SCHEMA, "minItems", 15, COUNT, NO_MESSAGE, 0},
+    {SCHEMA, "maxProperties", 17, COUNT, NO_MESSAGE, 0},
+    {SCHEMA, "minProperties", 18, COUNT, NO_MESSAGE, 0},
     {SCHEMA, "required", 19, TEXT, NO_MESSAGE, 0},
     {SCHEMA, "enum", 20, ANY, NO_MESSAGE, 0},
     {SCHEMA, "additionalProperties", 21, ONE, SCHEMA, 1},
@@ -182,14 +196,23 @@ static void add_text(struct strbuf *b, uint32_t number, struct json *j)
     pb_add_bytes(b, number, json_string(j, &a));
 }
 
-static void add_member(struct strbuf *b, struct json *j, const struct part *m, struct str key)
+static void add_count(struct strbuf *b, uint32_t number, struct str literal)
 {
-    if (json_type(j) == JSON_ARRAY) {
-        json_enter(j);
-        while (json_more(j))
-            add_member(b, j, m, key);
-        return;
-    }
+    int64_t n;
+    if (json_int(literal, &n))
+        pb_add_uint(b, number, (uint64_t)n);
+}
+
+static void add_real(struct strbuf *b, uint32_t number, struct str literal)
+{
+    double d = json_double(literal);
+    uint64_t bits;
+    memcpy(&bits, &d, sizeof bits);
+    pb_add_fixed64(b, number, bits);
+}
+
+static void add_value(struct strbuf *b, struct json *j, const struct part *m, struct str key)
+{
     size_t outer = 0, inner = 0;
     uint32_t number = m->number;
     if (m->shape == NAMED || m->shape == NAMED_PARAMETER) {
@@ -204,6 +227,8 @@ static void add_member(struct strbuf *b, struct json *j, const struct part *m, s
     switch (m->shape) {
     case TEXT: add_text(b, number, j); break;
     case FLAG: pb_add_uint(b, number, str_eqz(json_skip(j), "true")); break;
+    case COUNT: add_count(b, number, json_skip(j)); break;
+    case REAL: add_real(b, number, json_skip(j)); break;
     case ANY: add_any(b, number, json_skip(j)); break;
     case PARAMETER: add_parameter_item(b, number, json_skip(j)); break;
     case NAMED_PARAMETER: add_parameter(b, number, json_skip(j)); break;
@@ -222,6 +247,17 @@ static void add_member(struct strbuf *b, struct json *j, const struct part *m, s
         pb_close(b, outer);
 }
 
+static void add_member(struct strbuf *b, struct json *j, const struct part *m, struct str key)
+{
+    if (json_type(j) != JSON_ARRAY) {
+        add_value(b, j, m, key);
+        return;
+    }
+    json_enter(j);
+    while (json_more(j))
+        add_value(b, j, m, key);
+}
+
 static void add_message(struct strbuf *b, struct json *j, enum message in)
 {
     AUTO(arena_fini) struct arena a = ARENA;
@@ -229,7 +265,7 @@ static void add_message(struct strbuf *b, struct json *j, enum message in)
     while (json_more(j)) {
         struct str key = json_key(j, &a);
         const struct part *m = part_of(in, key);
-        if (str_starts(key, S("x-"))) {
+        if (str_starts(key, S("x-")) && (!m || m->key)) { /* a map's members are called what they are called */
             size_t at = pb_open(b, extension_number(in));
             pb_add_bytes(b, 1, key);
             add_any(b, 2, json_skip(j));

@@ -1,4 +1,5 @@
 #include "api/codec.h"
+#include "api/custom.h"
 #include "api/openapi.h"
 #include "base/map.h"
 #include "base/test.h"
@@ -231,4 +232,85 @@ TEST(one_document_of_openapi_two_holds_everything_in_both_forms)
     CHECK_INT(pb_fields(paths, 2, &last), val_len(val_get_str(&doc, S("paths"))));
     CHECK_INT(pb_fields(strbuf_str(&pb), 9, &defs), 1);
     CHECK_INT(pb_fields(defs, 1, &last), val_len(definitions));
+}
+
+/* The value of field `number`, as bytes; "" where it is not there. */
+static struct str pb_field_of(struct str message, uint32_t number)
+{
+    struct str last = S("");
+    (void)pb_fields(message, number, &last);
+    return last;
+}
+
+/* The schema of the member of that name: SCHEMAS is {1: {1: name, 2: schema}}. */
+static struct str pb_schema_of(struct str schemas, const char *name)
+{
+    struct pb m = pb_of(schemas);
+    struct pb_field f;
+    struct err err = ERR;
+    while (pb_next(&m, &f, &err) > 0)
+        if (f.number == 1 && str_eqz(pb_field_of(f.bytes, 1), name))
+            return pb_field_of(f.bytes, 2);
+    test_failed(__FILE__, __LINE__, "no schema %s", name);
+    return S("");
+}
+
+TEST(schemas_of_definitions_are_in_protobuf_with_all_that_they_say)
+{
+    static const char called[] = "{'plural':'widgets','singular':'widget','kind':'Widget','listKind':'WidgetList'}";
+    static const char spec[] =
+        "{'type':'object','minProperties':1,'maxProperties':9,'required':['n'],'properties':{"
+        "'n':{'type':'number','minimum':-1.5,'maximum':7,'exclusiveMinimum':true,'exclusiveMaximum':true,"
+        "'multipleOf':0.5,'default':1},"
+        "'t':{'type':'string','minLength':2,'maxLength':5,'pattern':'^a','format':'byte','enum':['a','b'],'title':'T'"
+        "},"
+        "'l':{'type':'array','minItems':1,'maxItems':3,'items':{'type':'object','nullable':true,"
+        "'x-kubernetes-preserve-unknown-fields':true}},"
+        "'o':{'type':'object','anyOf':[{'required':['a']}],'not':{'required':['b']},"
+        "'additionalProperties':{'type':'string'}},"
+        "'x-odd':{'type':'boolean'}}}";
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct err err = ERR;
+    struct val tree;
+    struct str text = arena_fmt(
+        &a,
+        "{'metadata':{'name':'widgets.example.dev'},'spec':{'group':'example.dev','scope':'Namespaced','names':%s,"
+        "'versions':[{'name':'v1','served':true,'storage':true,'schema':{'openAPIV3Schema':{'type':'object',"
+        "'properties':{'spec':%s}}}}]},'status':{'acceptedNames':%s,'conditions':[{'type':'Established','status':"
+        "'True'}]}}",
+        called, spec, called);
+    for (size_t i = 0; i < text.n; i++)
+        if (text.p[i] == '\'')
+            ((char *)text.p)[i] = '"';
+    CHECK_OK(type_decode_json(&a, K(CustomResourceDefinition)->type, text, &tree, NULL, &err), err);
+    AUTO(obj_unref) struct obj *definition = obj_new(K(CustomResourceDefinition), &tree, 1);
+    const struct kind *made[CUSTOM_VERSIONS];
+    size_t n = 0;
+    CHECK_OK(custom_kinds(definition, made, &n, &err), err);
+    AUTO(kind_set_unref) const struct kind_set *set = kind_set_new(made, n);
+    for (size_t i = 0; i < n; i++)
+        kind_unref(made[i]);
+    AUTO(strbuf_fini) struct strbuf pb = STRBUF(1 << 24);
+    openapi_two_pb(&pb, set);
+    struct str schema = pb_schema_of(pb_field_of(strbuf_str(&pb), 9), "dev.example.v1.Widget"), unused;
+    schema = pb_schema_of(pb_field_of(schema, 25), "spec");
+    static const struct {
+        const char *name;
+        uint32_t fields[12]; /* of gnostic's Schema */
+    } rows[] = {
+        {"n", {6, 7, 8, 9, 10, 22}},
+        {"t", {2, 11, 12, 13, 20, 22}},
+        {"l", {14, 15, 22, 23}},
+        {"o", {21, 22}},
+        {"x-odd", {22}},
+    };
+    CHECK(pb_fields(schema, 17, &unused) == 1 && pb_fields(schema, 18, &unused) == 1);
+    CHECK_STR(pb_field_of(schema, 19), S("n"));
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct str one = pb_schema_of(pb_field_of(schema, 25), rows[i].name);
+        for (size_t k = 0; rows[i].fields[k]; k++)
+            if (!pb_fields(one, rows[i].fields[k], &unused))
+                test_failed(__FILE__, __LINE__, "%s has no field %u", rows[i].name, rows[i].fields[k]);
+    }
+    CHECK_STR(pb_field_of(pb_schema_of(pb_field_of(schema, 25), "t"), 13), S("^a"));
 }
