@@ -354,6 +354,7 @@ static bool ask_target(struct why_asking *x, const struct target *t, bool *fine,
     if (k == K(APIService)) /* what may be wrong with it stands where its Service is */
         ns = val_text_at(obj_spec(o), N(service), N(namespace));
     if (!read_view(x, goes ? o->name : ns, goes, err) ||
+        (o->kind == K(ValidatingAdmissionPolicy) && !read_kind(x, K(ValidatingAdmissionPolicyBinding), S(""), err)) ||
         (k == K(CustomResourceDefinition) && !read_definitions(x, o, err)))
         return false;
     if (!has_read(x, k))

@@ -40,7 +40,7 @@ static const struct why_row rows[] = {
     {K(APIService), why_apiservice, plain_head},
     {K(ValidatingWebhookConfiguration), why_stored, plain_head},
     {K(MutatingWebhookConfiguration), why_stored, plain_head},
-    {K(ValidatingAdmissionPolicy), why_stored, plain_head},
+    {K(ValidatingAdmissionPolicy), why_policy, plain_head},
     {K(MutatingAdmissionPolicy), why_stored, plain_head},
     {K(CertificateSigningRequest), why_stored, plain_head},
 };

@@ -66,7 +66,8 @@ why_fn why_pod;                                                    /* why_pod.c 
 why_fn why_service;                                                /* why_service.c */
 why_fn why_namespace, why_budget, why_node, why_stored, why_claim; /* why_other.c */
 why_fn why_definition;                                             /* why_definition.c */
-why_fn why_apiservice;                                             /* why_apiservice.c */
+why_fn why_policy;
+why_fn why_apiservice; /* why_apiservice.c */
 bool why_deletion(struct question *q, const struct obj *o, struct finding *f);
 struct str why_unlock(struct question *q, const struct obj *o); /* the command that takes its finalizers away */
 

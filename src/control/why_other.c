@@ -230,7 +230,6 @@ static const struct {
      ""},
     {K(MutatingWebhookConfiguration), "it is stored, and Wherry calls no webhooks yet, whatever failurePolicy says",
      ""},
-    {K(ValidatingAdmissionPolicy), "it is stored, and Wherry does not ask it yet", ""},
     {K(MutatingAdmissionPolicy), "it is stored, and Wherry does not ask it yet", ""},
     {K(CertificateSigningRequest), "it is stored, and nothing in Wherry approves or signs it", ""},
 };
@@ -244,6 +243,32 @@ void why_stored(struct question *q, const struct obj *o, struct finding *f)
         if (stored[i].way[0])
             why_way(q, f, "%s", stored[i].way);
     }
+}
+
+/* Who is asked through no binding is asked by nobody; what its expressions do not fit stands in its status. */
+void why_policy(struct question *q, const struct obj *policy, struct finding *f)
+{
+    size_t bindings = 0;
+    struct obj *b;
+    for (struct objset_iter it = view_all(q->v, K(ValidatingAdmissionPolicyBinding)); (b = objset_next(&it));)
+        bindings += str_eq(val_text_at(obj_spec(b), N(policyName)), policy->name);
+    const struct val *warnings = val_at(obj_status(policy), N(typeChecking), N(expressionWarnings));
+    if (!bindings) {
+        why_found(q, f, "PolicyUnbound",
+                  "no ValidatingAdmissionPolicyBinding names it, so nothing is refused for it");
+        why_way(q, f, "Make a binding with spec.policyName " STR_FMT " and validationActions [Deny]",
+                STR_ARG(policy->name));
+        return;
+    }
+    if (val_len(warnings)) {
+        struct str warning = val_text_at(val_item(warnings, 0), N(warning)), line;
+        (void)str_cut(&warning, '\n', &line);
+        why_found(q, f, "PolicyMistyped", STR_FMT " does not fit what it is asked about: " STR_FMT,
+                  STR_ARG(val_text_at(val_item(warnings, 0), N(fieldRef))), STR_ARG(line));
+        why_way(q, f, "Mend it: kubectl edit validatingadmissionpolicy " STR_FMT, STR_ARG(policy->name));
+        return;
+    }
+    f->reason = arena_fmt(q->a, "it is asked through %zu binding%s", bindings, bindings == 1 ? "" : "s");
 }
 
 void why_claim(struct question *q, const struct obj *pvc, struct finding *f)

@@ -46,15 +46,33 @@ static const struct saying refusals[] = {
      "Create it: kubectl create priorityclass {class} --value=1000, or leave {spec}priorityClassName out: {edit}"},
     {"exceeded quota", "QuotaExceeded", "the API refuses its pods: {message}",
      "Raise the quota, or ask for less: {edit}"},
+    {"ValidatingAdmissionPolicy '", "PolicyDenied",
+     "ValidatingAdmissionPolicy {policy} refuses its pods (by binding {binding}): {said}",
+     "Mend what it names in the pod template: {edit}, or the policy: kubectl edit validatingadmissionpolicy "
+     "{policy}"},
     {"is being terminated", "NamespaceGoing", "its namespace is being deleted, so no pod can be made in it", ""},
     {"", "PodsRefused", "the API refuses its pods: {message}", "Mend what it names in the pod template: {edit}"},
 };
+
+/* What stands between the first place of one text and the next of another, or the end. */
+static struct str part_after(struct str message, const char *before, const char *behind)
+{
+    ptrdiff_t at = str_find(message, str_of(before));
+    if (at < 0)
+        return S("?");
+    struct str rest = str_sub(message, (size_t)at + strlen(before), message.n);
+    ptrdiff_t end = behind ? str_find(rest, str_of(behind)) : -1;
+    return end < 0 ? rest : str_sub(rest, 0, (size_t)end);
+}
 
 static void refusal_explain(struct question *q, const struct obj *rs, struct str message, struct finding *f)
 {
     const struct val *spec = val_at(obj_spec(rs), N(template), N(spec));
     const struct word words[] = {{"account", val_text_at(spec, N(serviceAccountName))},
                                  {"class", val_text_at(spec, N(priorityClassName))},
+                                 {"policy", part_after(message, "ValidatingAdmissionPolicy '", "'")},
+                                 {"binding", part_after(message, "with binding '", "'")},
+                                 {"said", part_after(message, "denied request: ", NULL)},
                                  {"message", message}};
     why_saying(q, f, refusals, message, words, countof(words));
 }

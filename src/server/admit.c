@@ -5,9 +5,9 @@
 
 #define EVERY_VERB (VERB_CREATE | VERB_UPDATE | VERB_DELETE | ADMIT_CONNECT)
 
-/* In upstream's order: what is on by default. Webhooks alone are asked of what is no object, too: what a node may
- * evict and whose tokens it gets is said by the name (node_reaches), and a namespace that goes still lets its pods be
- * bound and evicted, so that they go in order. */
+/* In upstream's order: what is on by default. Webhooks and policies alone are asked of what is no object, too: what a
+ * node may evict and whose tokens it gets is said by the name (node_reaches), and a namespace that goes still lets
+ * its pods be bound and evicted, so that they go in order. */
 static const struct admit_row rows[] = {
     {"NamespaceLifecycle", VERB_CREATE | VERB_DELETE, NULL, admit_namespace, admit_namespace},
     {"NodeRestriction", VERB_CREATE | VERB_UPDATE | VERB_DELETE, NULL, NULL, admit_node},
@@ -31,6 +31,7 @@ static const struct admit_row rows[] = {
     {"RBAC binding", VERB_CREATE | VERB_UPDATE, K(RoleBinding), NULL, admit_binding_escalation},
     {"RBAC binding", VERB_CREATE | VERB_UPDATE, K(ClusterRoleBinding), NULL, admit_binding_escalation},
     {"MutatingAdmissionWebhook", EVERY_VERB | ADMIT_APART, NULL, admit_webhooks_mutate, NULL},
+    {"ValidatingAdmissionPolicy", EVERY_VERB | ADMIT_APART, NULL, NULL, admit_policies_validate},
     {"ValidatingAdmissionWebhook", EVERY_VERB | ADMIT_APART, NULL, NULL, admit_webhooks_validate},
 };
 

@@ -46,4 +46,4 @@ admit_fn admit_namespace, admit_service_account, admit_priority_pod, admit_prior
     admit_new_node, admit_storage_class, admit_storage_protection, admit_runtime_class, admit_overhead,
     admit_pod_security_labels, admit_ingress_class, admit_escalation, admit_binding_escalation, admit_requester,
     admit_approval, admit_signing, admit_subject, admit_node, admit_ephemeral, admit_webhooks_mutate,
-    admit_webhooks_validate;
+    admit_webhooks_validate, admit_policies_validate;

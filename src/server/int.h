@@ -20,6 +20,7 @@ struct watching;
 struct boot_facts;
 struct admit_row;
 struct webhooks;
+struct policies;
 struct aggregates;
 struct trust;
 
@@ -48,6 +49,7 @@ struct server {
     struct expiry *expiry;              /* expiry.h */
     struct room *room;                  /* room.h */
     struct webhooks *webhooks;          /* webhook.h */
+    struct policies *policies;          /* policies.h */
     struct aggregates *aggregates;      /* aggregate.h */
     struct trust *trust;                /* trust.h */
     struct map turns;                   /* key -> struct write_turn: whose write is under way (turn.c) */

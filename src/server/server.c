@@ -14,6 +14,7 @@
 #include "server/limits.h"
 #include "server/metrics.h"
 #include "server/pki.h"
+#include "server/policies.h"
 #include "server/rbac_int.h"
 #include "server/room.h"
 #include "server/scan.h"
@@ -59,6 +60,7 @@ static void events_committed(struct store_subscriber *sub, const struct store_ev
         api_gone |= !now && boot_is_the_api(was);
         rbac_changed(s->rbac, was, now);
         webhooks_changed(s->webhooks, was, now);
+        policies_changed(s->policies, was, now);
         aggregates_changed(s->aggregates, was, now);
         trust_changed(s->trust, now ? now : was);
         if (k == K(Service))
@@ -286,6 +288,7 @@ static bool open_store(struct server *s, struct err *err)
         room_changed(s->room, NULL, object_of(e));
         rbac_changed(s->rbac, NULL, object_of(e));
         webhooks_changed(s->webhooks, NULL, object_of(e));
+        policies_changed(s->policies, NULL, object_of(e));
         aggregates_changed(s->aggregates, NULL, object_of(e));
     }
     state_publish(s);
@@ -398,6 +401,7 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
     s->options.objects_most = o->objects_most ? o->objects_most : LIMIT_OBJECTS;
     s->options.stored_bytes_most = o->stored_bytes_most ? o->stored_bytes_most : LIMIT_STORED_BYTES;
     s->webhooks = webhooks_new(s);
+    s->policies = policies_new(s);
     expressions_are_checked_by(&cel_expression_checker);
     s->aggregates = aggregates_new(s);
     s->trust = trust_new(s);
@@ -517,6 +521,7 @@ void server_stop(struct server *s)
     expiry_free(s->expiry);
     room_free(s->room);
     webhooks_free(s->webhooks);
+    policies_free(s->policies);
     metrics_free(s->metrics);
     map_fini(&s->turns);
     map_fini(&s->watchers);

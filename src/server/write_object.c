@@ -7,6 +7,7 @@
 #include "server/crds.h"
 #include "server/fail.h"
 #include "server/limits.h"
+#include "server/policies.h"
 #include "server/rbac.h"
 #include "server/write_managed.h"
 
@@ -93,6 +94,7 @@ static enum write_next step_validate(struct write *w)
     AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
     kind_validate(r->kind, w->sub, w->tree, old_of(w), &e);
     crds_rules(r->kind, w->tree, old_of(w), &e);
+    policies_authorize(r, w->tree, old_of(w), &e);
     if (!work_fits(r))
         return WRITE_OVER;
     if (!e.list.n)
