@@ -359,15 +359,13 @@ bool custom_kinds(const struct obj *definition, const struct kind *out[CUSTOM_VE
 
 /* --- instances --- */
 
-struct val custom_as(struct arena *a, const struct kind *k, const struct val *tree)
+struct val custom_as(struct arena *a, const struct kind *k, const struct val *tree, bool defaults)
 {
     struct val v = val_copy(a, tree);
     struct err ignored = ERR; /* of metadata that cannot be read: it was read before */
-    /* of another version only what is stored gets defaults: those of the version that shows it are not its own */
-    bool own = k->storage == k || str_eq(TEXT(tree, apiVersion), k->api_version);
     val_set_text(a, &v, N(apiVersion), k->api_version);
     val_set_text(a, &v, N(kind), k->kind);
-    if (schema_prune(a, schema_node(kind_type(k)), &v, NULL, &ignored) && own)
+    if (schema_prune(a, schema_node(kind_type(k)), &v, NULL, &ignored) && defaults)
         schema_default(a, schema_node(kind_type(k)), &v);
     return v;
 }
@@ -377,6 +375,19 @@ void custom_default_status(struct arena *a, const struct kind *k, struct val *v)
     const struct field *f = schema_property(schema_node(kind_type(k)), N(status));
     if (f && schema_node(f->type) && schema_node(f->type)->dflt && !V(v, status))
         schema_default(a, schema_node(kind_type(k)), v);
+}
+
+bool custom_needs_webhook(const struct kind *k, const struct val *tree)
+{
+    return k->custom && k->custom->webhook && !str_eq(TEXT(tree, apiVersion), k->api_version);
+}
+
+void custom_texts_check(const struct val *texts, bool annotations, struct field_errors *e)
+{
+    if (annotations)
+        check_annotations(e, AT(NULL, "metadata.annotation"), texts);
+    else
+        check_labels(e, AT(NULL, "metadata.labels"), texts);
 }
 
 bool custom_is_named(const struct kind *k, const struct val *v, struct field_errors *e)

@@ -58,8 +58,13 @@ MUST_USE bool custom_kinds(const struct obj *definition, const struct kind *out[
 /* --- of an instance --- */
 
 /* A tree as this kind has it, from one of another version or of an earlier schema: apiVersion, what the schema does
- * not know taken out, its defaults set. (By a webhook it may have to be converted before.) */
-struct val custom_as(struct arena *a, const struct kind *k, const struct val *tree);
+ * not know taken out; its defaults set where it is read or written in its own version, and not as another shows it.
+ * (By a webhook it may have to be converted before.) */
+struct val custom_as(struct arena *a, const struct kind *k, const struct val *tree, bool defaults);
+/* Made of the other by a webhook: `tree` is an object of the definition in another version. */
+bool custom_needs_webhook(const struct kind *k, const struct val *tree);
+/* Labels, or annotations, that a webhook has changed. */
+void custom_texts_check(const struct val *texts, bool annotations, struct field_errors *e);
 /* The rules of its definition for an instance, its metadata apart; sub: "" or "status". */
 void custom_validate(const struct kind *k, struct str sub, const struct val *v, const struct val *old,
                      struct field_errors *e);

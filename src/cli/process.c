@@ -198,6 +198,7 @@ static void call_start_process(struct transport *base, struct call *c, const str
     request_init(r, t->server, base->loop, on_done);
     r->user = &t->user;
     r->user_agent = t->agent;
+    r->as_stored = true;
     bool ok = o->verb != CALL_RAW ||
               err_set(&err, E_NOT_IMPLEMENTED, "paths that are no resources are asked over HTTP");
     if (ok) {
@@ -279,6 +280,7 @@ static void watch_start_process(struct transport *base, struct watch *watch, con
     timer_init(&w->refused, base->loop, on_refused);
     request_init(r, t->server, base->loop, never_done);
     r->user = &t->user;
+    r->as_stored = true;
     request_for(r, VERB_WATCH, o->kind, str_borrow(r, o->ns), STR_NONE, STR_NONE);
     r->options.watch = true;
     r->options.bookmarks = !o->no_bookmarks;

@@ -39,8 +39,8 @@ static struct val convert_event(struct arena *a, const struct val *v, const stru
 static struct val fields_convert(struct arena *a, const struct val *v, const struct kind *from, const struct kind *to)
 {
     struct val out;
-    if (to->custom)
-        return custom_as(a, to, v);
+    if (to->custom) /* only what is stored gets defaults: those of the version that shows it are not its own */
+        return custom_as(a, to, v, to->storage == to || str_eq(val_text_at(v, N(apiVersion)), to->api_version));
     if (to->live) /* versions of a kind of run time differ in their names alone */
         out = val_copy(a, v);
     else if (from == K(Event) || to == K(Event))
@@ -59,12 +59,35 @@ struct val tree_as(struct arena *a, const struct kind *from, const struct kind *
     return from == to || kind_same(from, to) ? *tree : fields_convert(a, tree, from, to);
 }
 
-struct obj *object_as(const struct kind *k, struct obj *o)
+const struct kind *kind_newest(const struct kind_set *set, const struct obj *o, const struct kind *k)
+{
+    AUTO(strbuf_fini) struct strbuf resource = STRBUF(STRBUF_TEXT);
+    strbuf_add(&resource, k->plural);
+    strbuf_addc(&resource, '.');
+    strbuf_add(&resource, k->group);
+    const struct kind *own = kind_set_find_stored(set, val_text_at(&o->tree, N(apiVersion)), k->kind,
+                                                  strbuf_str(&resource));
+    return own && str_eq(own->api_version, val_text_at(&o->tree, N(apiVersion))) ? own : NULL;
+}
+
+struct val object_newest(struct arena *a, const struct kind_set *set, const struct obj *o)
+{
+    const struct kind *own = kind_newest(set, o, o->kind);
+    return own && own->custom && own != o->kind ? custom_as(a, own, &o->tree, true) : o->tree;
+}
+
+struct obj *object_as(const struct kind_set *set, const struct kind *k, struct obj *o)
 {
     if (k == o->kind || (!k->custom && kind_same(k, o->kind))) /* same: it was replaced since */
         return obj_ref(o);
     AUTO(arena_fini) struct arena a = ARENA;
-    struct val v = fields_convert(&a, &o->tree, o->kind, k);
+    struct val v;
+    if (k->custom) {
+        v = object_newest(&a, set, o);
+        v = custom_as(&a, k, &v, str_eq(val_text_at(&v, N(apiVersion)), k->api_version));
+    } else {
+        v = fields_convert(&a, &o->tree, o->kind, k);
+    }
     struct obj *as = obj_new(k, &v, o->rev);
     obj_set_managed(as, o->managed);
     return as;

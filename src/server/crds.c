@@ -6,11 +6,15 @@
 #include "base/log.h"
 #include "cel/rules.h"
 #include "server/fail.h"
+#include "server/outbound.h"
+#include "server/review.h"
 
 struct crd {
     const struct kind *kinds[CUSTOM_VERSIONS]; /* each a reference */
     size_t n;
-    size_t coming; /* instances that are on their way to the store */
+    size_t coming;         /* instances that are on their way to the store */
+    struct outbound *hook; /* that converts them; NULL: none does */
+    bool beta;             /* and is asked in v1beta1 */
 };
 struct crds {
     struct server *server;
@@ -31,6 +35,7 @@ static void kinds_forget(struct crd *d)
 {
     while (d->n)
         kind_unref(d->kinds[--d->n]);
+    outbound_unref(TAKE(d->hook));
 }
 
 void crds_free(struct crds *c)
@@ -82,6 +87,22 @@ static struct crd *crd_need(struct crds *c, struct str name)
     return d;
 }
 
+static void hook_make(struct server *s, struct crd *d, const struct val *conversion)
+{
+    const struct val *webhook = val_get(conversion, N(webhook));
+    if (!str_eqz(val_text_at(conversion, N(strategy)), "Webhook"))
+        return;
+    d->hook = outbound_of_client(s, val_get(webhook, N(clientConfig)));
+    d->beta = review_wants_beta(val_get(webhook, N(conversionReviewVersions)));
+}
+
+struct outbound *crds_hook(struct server *s, const struct kind *k, bool *beta)
+{
+    const struct crd *d = map_get(&s->crds->by_name, k->custom->definition);
+    *beta = d && d->beta;
+    return d ? d->hook : NULL;
+}
+
 static void kinds_make(struct crds *c, const struct obj *definition)
 {
     struct crd *d = crd_need(c, definition->name);
@@ -94,6 +115,7 @@ static void kinds_make(struct crds *c, const struct obj *definition)
     kinds_forget(d);
     memcpy(d->kinds, made.kinds, made.n * sizeof *made.kinds);
     d->n = made.n;
+    hook_make(c->server, d, val_get(obj_spec(definition), N(conversion)));
     c->stale = true;
 }
 
@@ -177,28 +199,6 @@ void crds_put_over(struct write *w)
     w->counted = false;
     if (d)
         d->coming--;
-}
-
-/* Whether there are objects that another version than this one was written as: all are of the stored version, unless
- * the definition has had others. */
-static bool needs_webhook(struct server *s, const struct kind *k)
-{
-    if (!k->custom || !k->custom->webhook)
-        return false;
-    const struct obj *d = definition_of(s, k);
-    return k->storage != k || (d && val_len(val_get(obj_status(d), N(storedVersions))) > 1);
-}
-
-bool crds_converts(struct request *r)
-{
-    if (!needs_webhook(r->server, r->kind))
-        return true;
-    const struct kind *stored = r->kind->storage;
-    return fail_internal(r,
-                         "conversion webhook for " STR_FMT ", Kind=" STR_FMT
-                         " failed: webhooks are not called yet; objects can be read and written as " STR_FMT
-                         " alone, the version in which they are stored",
-                         STR_ARG(r->kind->api_version), STR_ARG(r->kind->kind), STR_ARG(stored->api_version));
 }
 
 static void rules_forget(void *rules)

@@ -25,8 +25,8 @@ void crds_publish(struct crds *c);
 MUST_USE bool crds_take(struct request *r);
 void crds_put(struct write *w);      /* one that was not there is on its way to the store ... */
 void crds_put_over(struct write *w); /* ... and is there, or is not */
-/* Instances come to this kind, or leave it, by the work of a webhook: nobody does that yet. False: answered. */
-MUST_USE bool crds_converts(struct request *r);
+/* Who converts instances to this kind (conversion.h); borrowed. NULL: nobody; beta: in reviews of v1beta1. */
+struct outbound *crds_hook(struct server *s, const struct kind *k, bool *beta);
 
 /* The rules in CEL of its definition, over an instance; `schema_errors_block` of what was found before is asked. */
 void crds_rules(const struct kind *k, const struct val *v, const struct val *old, struct field_errors *e);

@@ -132,6 +132,14 @@ static int code_not_gone(const struct request *r)
     return r->options.orphan == SAID_NO ? 202 : 200;
 }
 
+static enum write_next answer_as_it_is(struct write *w, int code)
+{
+    AUTO(obj_unref) struct obj *as = w->r->as_stored ? obj_ref(w->stored) : write_seen(w, w->stored);
+    if (as)
+        answer_obj(w->r, code, as);
+    return WRITE_OVER;
+}
+
 /* Grace, finalizers and propagation decide what a deletion is: nothing more than has been, a mark, or the end. */
 static enum write_next step_remove(struct write *w)
 {
@@ -144,10 +152,8 @@ static enum write_next step_remove(struct write *w)
     int64_t grace = 0;
     bool gc = set_gc_finalizers(r, meta);
     enum graceful g = before_delete(r, cur, meta, &grace);
-    if (g == GRACEFUL_PENDING && !gc) {
-        answer_obj(r, 200, cur);
-        return WRITE_OVER;
-    }
+    if (g == GRACEFUL_PENDING && !gc)
+        return answer_as_it_is(w, 200);
     if (cur->kind == K(CustomResourceDefinition) && !obj_deleting(cur)) {
         crds_mark(r, tree);
         return write_raw(w);
@@ -171,10 +177,8 @@ static enum write_next step_remove(struct write *w)
     }
     bool stays = finalizers || (g != NOT_GRACEFUL && grace > 0);
     w->code = stays ? code_not_gone(r) : 200;
-    if (stays && val_equal(tree, &cur->tree)) {
-        answer_obj(r, w->code, cur);
-        return WRITE_OVER;
-    }
+    if (stays && val_equal(tree, &cur->tree))
+        return answer_as_it_is(w, w->code);
     if (stays)
         return write_raw(w);
     AUTO(obj_unref) struct obj *gone = obj_new(cur->kind, tree, cur->rev);
@@ -277,6 +281,7 @@ static void next_one(struct collection *c)
     c->one.options = r->options;
     c->one.parent = r;
     c->one.authorized = true; /* as the collection */
+    c->one.as_stored = true;  /* its answer is not looked at */
     verb_delete(&c->one);
 }
 

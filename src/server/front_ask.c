@@ -3,7 +3,6 @@
 #include "server/front_ask.h"
 #include "api/custom.h"
 #include "api/selector.h"
-#include "server/crds.h"
 #include "server/fail.h"
 #include "server/nodeproxy.h"
 
@@ -31,8 +30,6 @@ bool front_find_kind(struct request *r, const struct http_request *h, const stru
         return fail_no_route(r);
     if (k->custom && k->custom->warning.n)
         answer_warn(r, k->custom->warning);
-    if (!str_eqz(p->verb ? str_of(p->verb) : S(""), "delete") && !crds_converts(r))
-        return false;
     bool in_ns = p->in_namespace; /* who may do so there may it there alone: nothing else is below a namespace */
     if (!k->namespaced && in_ns)
         return fail_no_route(r);

@@ -55,6 +55,8 @@ struct server {
     struct map turns;                   /* key -> struct write_turn: whose write is under way (turn.c) */
     struct list waiting;                /* writes that wait for an answer from elsewhere (write.h) */
     struct soon leaving;                /* some of them may be waited for by nobody any more */
+    struct list conversions;            /* by webhooks, that are under way (conversion.h) */
+    struct list watch_lines;            /* events that wait for one (watch.c) */
     size_t writes_waiting;              /* for their turn or an answer */
     const struct admit_row *admit_more; /* asked after the built-in ones: of tests */
     size_t nadmit_more;
@@ -113,9 +115,15 @@ struct obj *object_of(const struct store_entry *e);       /* borrowed */
  * thread. */
 void objects_each(struct server *s, const struct kind *k, struct str ns, bool (*fn)(struct obj *o, void *arg),
                   void *arg);
-/* An object served as another group's kind (events.k8s.io): a reference to it, or to a converted one. */
-struct obj *object_as(const struct kind *k, struct obj *o);
-/* The same of a tree: it shares what does not change. */
+/* An object served as another group's kind (events.k8s.io) or in another version of a definition's: a reference to
+ * it, or to a converted one. What a webhook has to convert (conversion.h) is only told to be of the version. */
+struct obj *object_as(const struct kind_set *set, const struct kind *k, struct obj *o);
+/* The newest kind of the version that it is stored in, of those that are stored as k; NULL: there is none any more.
+ */
+const struct kind *kind_newest(const struct kind_set *set, const struct obj *o, const struct kind *k);
+/* Its tree as that kind has it. */
+struct val object_newest(struct arena *a, const struct kind_set *set, const struct obj *o);
+/* The same of a tree that is written: it shares what does not change. */
 struct val tree_as(struct arena *a, const struct kind *from, const struct kind *to, const struct val *tree);
 /* convert_hpa.c: HorizontalPodAutoscaler in the other version's form; apiVersion is the caller's. */
 struct val hpa_to_v1(struct arena *a, const struct val *v);

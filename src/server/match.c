@@ -140,26 +140,42 @@ static const struct val *scale_of(const struct admission *x, const struct val *t
     return tree && kind_scale_of(a, x->kind, tree, scale) ? scale : NULL;
 }
 
-void match_objects(const struct admission *x, const struct val **obj, const struct val **old)
+bool match_as(const struct admission *x, const struct kind *from, const struct kind *to, const struct val *tree,
+              const struct val **out)
+{
+    struct err err = ERR;
+    switch (write_as(x->r->write, from, to, tree, out, &err)) {
+    case CONVERTED: return true;
+    case CONVERTING: return false;
+    case CONVERTED_NOT: break;
+    }
+    return fail_internal(x->r, "%s", err.text);
+}
+
+bool match_objects(const struct admission *x, const struct val **obj, const struct val **old)
 {
     const struct write *w = x->r->write;
     bool scale = !x->apart && !match_is_whole(x);
     *obj = scale ? scale_of(x, x->obj) : x->obj;
     *old = scale ? scale_of(x, x->old) : x->old;
-    if (!scale && x->old && x->verb == VERB_DELETE && w->stored && w->stored->kind != x->kind) {
-        struct val *v = ARENA_NEW(&x->r->arena, struct val);
-        *v = tree_as(&x->r->arena, w->stored->kind, x->kind, x->old);
-        *old = v;
-    }
+    if (scale || !x->old || x->verb != VERB_DELETE || !w->stored || w->stored->kind == x->kind)
+        return true;
+    struct val newest = object_newest(&x->r->arena, x->r->kinds, w->stored);
+    return match_as(x, w->stored->kind, x->kind, &newest, old);
 }
 
-const struct val *match_seen_as(const struct admission *x, const struct kind *as, const struct val *v)
+static bool seen_as(const struct admission *x, const struct kind *as, const struct val *v, const struct val **out)
 {
-    if (!v || as == x->kind || !match_is_whole(x))
-        return v;
-    struct val *out = ARENA_NEW(&x->r->arena, struct val);
-    *out = tree_as(&x->r->arena, x->kind, as, v);
-    return out;
+    *out = v;
+    return !v || as == x->kind || !match_is_whole(x) || match_as(x, x->kind, as, v, out);
+}
+
+/* Both are asked for at once. */
+bool match_sees(const struct admission *x, const struct kind *as, const struct val *obj, const struct val *old,
+                const struct val **obj_seen, const struct val **old_seen)
+{
+    bool first = seen_as(x, as, obj, obj_seen);
+    return (first || x->r->answer.type == ANSWER_NONE) && seen_as(x, as, old, old_seen) && first;
 }
 
 /* A service account's groups are those that its tokens say. */
@@ -194,9 +210,8 @@ static bool facts_allow(const struct cel_authorizer *self, struct arena *a, cons
 }
 
 /* As JSON reads it: with the zeros that Go writes, and bytes as text. */
-static const struct val *val_shown(const struct admission *x, const struct kind *as, const struct val *v)
+static const struct val *val_shown(const struct admission *x, const struct kind *as, const struct val *seen)
 {
-    const struct val *seen = match_seen_as(x, as, v);
     if (!seen)
         return NULL;
     struct val *whole = ARENA_NEW(&x->r->arena, struct val);
@@ -204,20 +219,21 @@ static const struct val *val_shown(const struct admission *x, const struct kind 
     return whole;
 }
 
-void match_facts_of(struct match_facts *f, struct admission *x, const struct kind *as, const struct val *obj,
+bool match_facts_of(struct match_facts *f, struct admission *x, const struct kind *as, const struct val *obj,
                     const struct val *old)
 {
-    struct review v = {.x = x, .as = as, .obj = obj, .old = old, .uid = S("")};
+    struct review v = {.x = x, .as = as, .uid = S("")};
+    if (!match_sees(x, as, obj, old, &v.obj, &v.old))
+        return false;
     *f = (struct match_facts){.x = x, .authorizer = {facts_allow}};
     f->told = (struct cel_admission){
         .request = &f->request,
-        .obj = val_shown(x, as, obj),
-        .old = val_shown(x, as, old),
+        .obj = val_shown(x, as, v.obj),
+        .old = val_shown(x, as, v.old),
         .authorizer = &f->authorizer,
         .resource =
             {.group = x->kind->group, .resource = x->kind->plural, .sub = x->sub, .ns = x->ns, .name = x->name},
     };
-    v.obj = match_seen_as(x, as, obj);
-    v.old = match_seen_as(x, as, old);
     f->request = review_request(&x->r->arena, &v);
+    return true;
 }

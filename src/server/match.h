@@ -26,9 +26,15 @@ enum matched match_asks(const struct match *m, const struct admission *x, const 
 
 /* False: what is written is a part with a body of its own (a Scale, a Binding ...). */
 bool match_is_whole(const struct admission *x);
-/* The object and what it was, of the request's kind; NULL: none. In the request's arena. */
-void match_objects(const struct admission *x, const struct val **obj, const struct val **old);
-const struct val *match_seen_as(const struct admission *x, const struct kind *as, const struct val *v);
+/* A tree as another kind of the same objects. In the request's arena; false, here and below: the request is answered,
+ * or a webhook of its definition has to convert something first, and the step runs again (write_as). */
+MUST_USE bool match_as(const struct admission *x, const struct kind *from, const struct kind *to,
+                       const struct val *tree, const struct val **out);
+/* The object and what it was, of the request's kind; NULL: none. */
+MUST_USE bool match_objects(const struct admission *x, const struct val **obj, const struct val **old);
+/* The same as another kind. */
+MUST_USE bool match_sees(const struct admission *x, const struct kind *as, const struct val *obj,
+                         const struct val *old, const struct val **obj_seen, const struct val **old_seen);
 
 /* What expressions are told. */
 struct match_facts {
@@ -37,5 +43,5 @@ struct match_facts {
     struct cel_authorizer authorizer;
     struct admission *x;
 };
-void match_facts_of(struct match_facts *f, struct admission *x, const struct kind *as, const struct val *obj,
-                    const struct val *old);
+MUST_USE bool match_facts_of(struct match_facts *f, struct admission *x, const struct kind *as, const struct val *obj,
+                             const struct val *old);

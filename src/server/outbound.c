@@ -72,6 +72,17 @@ struct outbound *outbound_new(struct server *s, const struct outbound_config *c)
     return o;
 }
 
+struct outbound *outbound_of_client(struct server *s, const struct val *client)
+{
+    const struct val *service = val_get(client, N(service));
+    return outbound_new(s, &(struct outbound_config){.url = val_text_at(client, N(url)),
+                                                     .ns = val_text_at(service, N(namespace)),
+                                                     .name = val_text_at(service, N(name)),
+                                                     .path = val_text_at(service, N(path)),
+                                                     .port = (int)val_num_at(service, 443, N(port)),
+                                                     .ca = val_raw(val_get(client, N(caBundle)))});
+}
+
 /* --- where it is --- */
 
 /* A Service is reached at its cluster address, so that the kernel's rules choose among those that are ready. */

@@ -21,6 +21,8 @@ struct outbound_config {
 };
 /* What cannot be asked is told by each question. Copied. */
 struct outbound *outbound_new(struct server *s, const struct outbound_config *c) __attribute__((returns_nonnull));
+/* The same of a clientConfig (WebhookClientConfig). */
+struct outbound *outbound_of_client(struct server *s, const struct val *client) __attribute__((returns_nonnull));
 /* Questions under way hold it. */
 struct outbound *outbound_ref(struct outbound *o);
 void outbound_unref(struct outbound *o);

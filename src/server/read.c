@@ -1,5 +1,7 @@
 #include "server/read.h"
 #include "api/codec.h"
+#include "api/custom.h"
+#include "server/conversion.h"
 #include "server/fail.h"
 #include "server/fresh.h"
 #include "server/int.h"
@@ -118,10 +120,46 @@ bool revision_of(struct request *r, struct str text, int code, int64_t *out)
 
 /* --- get --- */
 
+struct object_read {
+    struct obj *o; /* counted */
+    void (*answer)(struct request *r, struct obj *o);
+};
+
+static void object_came(struct request *r)
+{
+    struct object_read *x = r->state;
+    if (r->answer.type == ANSWER_NONE)
+        x->answer(r, x->o);
+    obj_unref(x->o);
+    request_finish(r);
+}
+
+void read_object(struct request *r, void (*answer)(struct request *r, struct obj *o))
+{
+    AUTO(obj_unref) struct obj *o = object_get(r->server, r->kind, r->ns, r->name);
+    if (!o) {
+        fail_not_found(r);
+        request_finish(r);
+        return;
+    }
+    struct object_read *x = ARENA_NEW(&r->arena, struct object_read);
+    *x = (struct object_read){.o = obj_ref(o), .answer = answer};
+    r->state = x;
+    if (conversion_of_items(r, &x->o, 1, object_came))
+        return;
+    x->o = object_as(r->kinds, r->kind, o);
+    obj_unref(o); /* its place's */
+    object_came(r);
+}
+
+static void get_answer(struct request *r, struct obj *o)
+{
+    answer_obj(r, 200, o);
+}
+
 void verb_get(struct request *r)
 {
     int64_t rev;
-    AUTO(obj_unref) struct obj *stored = NULL;
     if (revision_of(r, r->options.resource_version, 500, &rev)) {
         int64_t have = revision_published(r->server);
         if (rev > have && fresh_wait(r, rev, verb_get))
@@ -131,12 +169,8 @@ void verb_get(struct request *r)
             request_finish(r);
             return;
         }
-        stored = object_get(r->server, r->kind, r->ns, r->name);
-        AUTO(obj_unref) struct obj *o = stored ? object_as(r->kind, stored) : NULL;
-        if (!o)
-            fail_not_found(r);
-        else
-            answer_obj(r, 200, o);
+        read_object(r, get_answer);
+        return;
     }
     request_finish(r);
 }
@@ -194,6 +228,10 @@ static bool token_read(struct request *r, int64_t *rev, struct str *start)
 #define PORTION (2 * NS_PER_MS)
 enum { UNTIMED = 64 }; /* objects between two looks at the clock */
 
+/* What a webhook has to convert waits for it before it is looked at: as many as fill the answer, were all of them
+ * good, and no more than PORTION_OBJECTS. */
+enum { PORTION_OBJECTS = 1000, PORTION_SELECTED = 100 };
+
 struct walk {
     struct request *request;
     struct published published; /* what is walked */
@@ -202,6 +240,15 @@ struct walk {
     struct store_entry *next; /* NULL: all is walked */
     ARRAY(struct obj *) items;
     void (*done)(struct request *r, struct walk *w);
+    bool one;   /* it walks over one name */
+    bool waits; /* for portions from a webhook */
+    struct walk_portion *portion;
+};
+struct walk_portion {
+    struct walk *walk;
+    struct store_entry *of[PORTION_OBJECTS];
+    struct obj *items[PORTION_OBJECTS];
+    size_t n;
 };
 
 /* The request, in whose arena it is, may be over once it has been told. */
@@ -213,6 +260,11 @@ static void walk_end(struct walk *over)
         obj_unref(*it);
     array_fini(&w.items);
     published_fini(&w.published);
+}
+
+static struct store_entry *walk_next(struct walk *w)
+{
+    return w->one ? NULL : scan_next(&w->scan);
 }
 
 static bool walk_full(const struct walk *w)
@@ -228,7 +280,7 @@ static bool walk_some(struct walk *w)
     struct request *r = w->request;
     int64_t end = clock_mono() + PORTION;
     for (int i = 1; w->next; i++) {
-        struct obj *o = object_as(r->kind, object_of(w->next));
+        struct obj *o = object_as(r->kinds, r->kind, object_of(w->next));
         bool good = filter_matches(&w->filter, r->kind, o);
         if (good && walk_full(w)) {
             obj_unref(o);
@@ -238,20 +290,88 @@ static bool walk_some(struct walk *w)
             array_push(&w->items, o);
         else
             obj_unref(o);
-        w->next = scan_next(&w->scan);
+        w->next = walk_next(w);
         if (i % UNTIMED == 0 && clock_mono() > end)
             return !w->next;
     }
     return true;
 }
 
+static void walk_portion(struct walk *w);
+
 static void walk_go_on(void *arg)
 {
     struct walk *w = arg;
-    if (walk_some(w))
+    if (w->waits)
+        walk_portion(w);
+    else if (walk_some(w))
         walk_end(w);
     else
         loop_post(w->request->loop, walk_go_on, w);
+}
+
+/* --- a portion that a webhook converts --- */
+
+/* Until the answer is full. True: it has ended. */
+static bool portion_take(struct walk *w)
+{
+    struct walk_portion *p = w->portion;
+    struct request *r = w->request;
+    for (size_t i = 0; i < p->n; i++) {
+        if (filter_matches(&w->filter, r->kind, p->items[i])) {
+            if (walk_full(w)) {
+                w->next = p->of[i];
+                return true;
+            }
+            array_push(&w->items, obj_ref(p->items[i]));
+        }
+    }
+    return !w->next;
+}
+
+static void portion_drop(struct walk *w)
+{
+    while (w->portion->n)
+        obj_unref(w->portion->items[--w->portion->n]);
+    mem_free(TAKE(w->portion));
+}
+
+static void portion_came(struct request *r)
+{
+    struct walk *w = r->state;
+    bool over = r->answer.type == ANSWER_FAILED || portion_take(w);
+    portion_drop(w);
+    if (over)
+        walk_end(w);
+    else
+        loop_post(r->loop, walk_go_on, w);
+}
+
+static void walk_portion(struct walk *w)
+{
+    struct request *r = w->request;
+    bool all = filter_is_everything(&w->filter);
+    if (!w->next || (all && walk_full(w))) {
+        walk_end(w);
+        return;
+    }
+    size_t most = PORTION_OBJECTS, limit = (size_t)r->options.limit;
+    if (r->options.limit > 0 && limit - w->items.n < most)
+        most = all ? limit - w->items.n : MAX(limit - w->items.n + 1, PORTION_SELECTED);
+    struct walk_portion *p = w->portion = NEW(struct walk_portion);
+    for (; w->next && p->n < most; w->next = walk_next(w)) {
+        p->of[p->n] = w->next;
+        p->items[p->n++] = obj_ref(object_of(w->next));
+    }
+    r->state = w;
+    if (conversion_of_items(r, p->items, p->n, portion_came))
+        return;
+    for (size_t i = 0; i < p->n; i++) {
+        struct obj *o = p->items[i];
+        p->items[i] = object_as(r->kinds, r->kind, o);
+        obj_unref(o);
+    }
+    portion_came(r);
 }
 
 void walk_start(struct request *r, struct published *own_p, struct str start,
@@ -267,11 +387,10 @@ void walk_start(struct request *r, struct published *own_p, struct str start,
         return;
     }
     struct str name = w->filter.name;
+    w->waits = r->kind->custom && r->kind->custom->webhook && !r->as_stored;
     if (name.n && (r->ns.n || !r->kind->namespaced)) {
-        struct obj *o = object_of(pmap_get(&w->published.objects.map, object_key(&r->arena, r->kind, r->ns, name)));
-        AUTO(obj_unref) struct obj *as = o ? object_as(r->kind, o) : NULL;
-        if (as && filter_matches(&w->filter, r->kind, as))
-            array_push(&w->items, obj_ref(as));
+        w->next = pmap_get(&w->published.objects.map, object_key(&r->arena, r->kind, r->ns, name));
+        w->one = true;
     } else {
         w->next = scan_first(&w->scan, &r->arena, &w->published, r->kind, r->ns, &w->filter, start);
     }

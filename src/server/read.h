@@ -18,3 +18,5 @@ bool filter_is_everything(const struct filter *f);
 bool filter_matches(const struct filter *f, const struct kind *k, const struct obj *o);
 /* A resourceVersion of a query: "" and "0" give 0. False: answered with `code`. */
 MUST_USE bool revision_of(struct request *r, struct str text, int code, int64_t *out);
+/* Answers with the object of the request's names, as its kind; what it is answered with is the caller's. */
+void read_object(struct request *r, void (*answer)(struct request *r, struct obj *o));

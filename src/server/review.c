@@ -183,6 +183,17 @@ void review_write(struct strbuf *b, const struct review *v)
 
 /* --- what is answered --- */
 
+bool review_wants_beta(const struct val *versions)
+{
+    val_each_item (it, versions) {
+        if (str_eqz(val_text(it), "v1"))
+            return false;
+        if (str_eqz(val_text(it), "v1beta1"))
+            return true;
+    }
+    return false;
+}
+
 static bool read_patch(struct arena *a, const struct review *v, bool mutating, struct review_answer *out,
                        struct err *err)
 {
@@ -216,23 +227,30 @@ static bool read_patch(struct arena *a, const struct review *v, bool mutating, s
     return true;
 }
 
-bool review_read(struct arena *a, const struct review *v, bool mutating, struct str body, struct review_answer *out,
+bool review_head(struct arena *a, struct str body, const char *kind, struct str group, struct str *version,
                  struct err *err)
 {
-    struct str version, kind;
-    const char *wanted = v->beta ? "admission.k8s.io/v1beta1" : "admission.k8s.io/v1";
-    *out = (struct review_answer){.what = "failed to call webhook: "};
-    if (!json_type_meta(a, body, &version, &kind, err))
+    struct str said;
+    if (!json_type_meta(a, body, version, &said, err))
         return false;
     AUTO(strbuf_fini) struct strbuf shown = STRBUF(STRBUF_TEXT);
     strbuf_add(&shown, str_sub(body, 0, 512));
-    if (!kind.n || !version.n)
-        return err_set(err, E_BAD_REQUEST, "Object '%s' is missing in '" STR_FMT "'", kind.n ? "apiVersion" : "Kind",
+    if (!said.n || !version->n)
+        return err_set(err, E_BAD_REQUEST, "Object '%s' is missing in '" STR_FMT "'", said.n ? "apiVersion" : "Kind",
                        STR_ARG(strbuf_str(&shown)));
-    if (!str_eqz(kind, "AdmissionReview") || !str_starts(version, S("admission.k8s.io/")))
-        return err_set(err, E_BAD_REQUEST,
-                       "no kind \"" STR_FMT "\" is registered for version \"" STR_FMT "\" in scheme", STR_ARG(kind),
-                       STR_ARG(version));
+    return (str_eqz(said, kind) && str_starts(*version, group)) ||
+           err_set(err, E_BAD_REQUEST, "no kind \"" STR_FMT "\" is registered for version \"" STR_FMT "\" in scheme",
+                   STR_ARG(said), STR_ARG(*version));
+}
+
+bool review_read(struct arena *a, const struct review *v, bool mutating, struct str body, struct review_answer *out,
+                 struct err *err)
+{
+    struct str version;
+    *out = (struct review_answer){.what = "failed to call webhook: "};
+    const char *wanted = v->beta ? "admission.k8s.io/v1beta1" : "admission.k8s.io/v1";
+    if (!review_head(a, body, "AdmissionReview", S("admission.k8s.io/"), &version, err))
+        return false;
     struct val review;
     if (!type_decode_json(a, T(admission_v1_AdmissionReview), body, &review, NULL, err))
         return false;

@@ -20,6 +20,12 @@ void review_write(struct strbuf *b, const struct review *v);
 /* The object as it is shown. */
 struct val review_shown(struct arena *a, const struct val *obj, const struct val *managed);
 
+/* The first version of a review that a webhook takes and we speak is v1beta1. */
+bool review_wants_beta(const struct val *versions);
+/* A body says what it is: a KIND of GROUP/...; its version. False: upstream's words for what else it is. */
+MUST_USE bool review_head(struct arena *a, struct str body, const char *kind, struct str group, struct str *version,
+                          struct err *err);
+
 struct review_answer {
     bool allowed;
     struct val response;     /* AdmissionResponse, in the arena */

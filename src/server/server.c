@@ -5,6 +5,7 @@
 #include "server/aggregate.h"
 #include "server/alloc.h"
 #include "server/boot.h"
+#include "server/conversion.h"
 #include "server/crds.h"
 #include "server/expiry.h"
 #include "server/fresh.h"
@@ -414,6 +415,8 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
     list_init(&s->asked);
     pthread_mutex_init(&s->asked_lock, NULL);
     list_init(&s->waiting);
+    list_init(&s->conversions);
+    list_init(&s->watch_lines);
     soon_init(&s->leaving, l, writes_left);
     list_init(&s->old_waiting);
     pthread_mutex_init(&s->published_lock, NULL);
@@ -492,6 +495,8 @@ void server_stop(struct server *s)
         timer_stop(&s->drain_limit);
     s->stopping = true;
     writes_cancel(s);
+    conversions_stop(s);
+    watches_stop(s);
     soon_stop(&s->leaving);
     timer_stop(&s->housekeeping);
     timer_stop(&s->announce);
@@ -538,6 +543,7 @@ void server_close_store(struct server *s)
     s->stopping = true;
     timer_stop(&s->api_again);
     writes_cancel(s);
+    conversions_stop(s);
     expiry_stop(s->expiry);
     aggregates_free(TAKE(s->aggregates));
     trust_free(TAKE(s->trust));

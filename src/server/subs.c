@@ -81,8 +81,9 @@ static void answer_scale(struct request *r, struct obj *o)
 
 static void scale_written(struct write *w, struct obj *o)
 {
-    AUTO(obj_unref) struct obj *as = object_as(w->r->kind, o);
-    answer_scale(w->r, as);
+    AUTO(obj_unref) struct obj *as = write_seen(w, o);
+    if (as)
+        answer_scale(w->r, as);
 }
 
 static bool check_scale(struct request *r, const struct val *scale, const struct obj *cur)
@@ -159,6 +160,11 @@ static bool change_scale(struct write *w)
     return true;
 }
 
+static void scale_read(struct request *r, struct obj *o)
+{
+    answer_scale(r, o);
+}
+
 void sub_scale(struct request *r)
 {
     if (r->verb != VERB_GET) {
@@ -169,13 +175,7 @@ void sub_scale(struct request *r)
         write_start(w);
         return;
     }
-    AUTO(obj_unref) struct obj *o = object_get(r->server, r->kind, r->ns, r->name);
-    AUTO(obj_unref) struct obj *as = o ? object_as(r->kind, o) : NULL;
-    if (as)
-        answer_scale(r, as);
-    else
-        fail_not_found(r);
-    request_finish(r);
+    read_object(r, scale_read);
 }
 
 /* --- namespaces/finalize --- */

@@ -1,4 +1,6 @@
 #include "server/watch.h"
+#include "api/custom.h"
+#include "server/conversion.h"
 #include "server/fail.h"
 #include "server/int.h"
 #include "server/limits.h"
@@ -16,6 +18,13 @@ struct watch_first { /* initial events, the owner's loop */
     struct old_reader reader;
     struct scan scan;
     struct store_entry *next;
+    struct watch_portion *portion; /* what a webhook converts; NULL: nothing */
+};
+enum { PORTION_OBJECTS = 500 };
+struct watch_portion {
+    struct obj *items[PORTION_OBJECTS]; /* counted, from `at` on */
+    size_t at, n;
+    struct conversion *conversion; /* under way; NULL: they are as they are told */
 };
 struct watch_past { /* until it has caught up, the store's loop */
     struct watch_core *core;
@@ -38,6 +47,7 @@ struct watch_core {
     struct filter filter;
     struct str prefix, ns;
     bool bookmarks, initial_bookmark, running;
+    bool hooked; /* what is in another version is told as a webhook converts it */
     int64_t from, seconds;
     int64_t told; /* up to this revision, while it catches up */
     struct timer end, mark;
@@ -183,8 +193,13 @@ static void core_tell(struct watch_core *c, struct notice *n)
         core_finish(c, 410, "Expired", "the watcher does not keep up: list again and watch from there");
 }
 
+static struct watch_line *line_of(struct watch_core *c);
+
+/* Not while there is something on its way that has an earlier revision. */
 static void tell_bookmark(struct watch_core *c)
 {
+    if (line_of(c))
+        return;
     AUTO(notice_unref) struct notice *n = notice_new(WATCH_TYPE_BOOKMARK, c->kind, NULL, store_rev(c->server->store));
     core_tell(c, n);
 }
@@ -192,6 +207,7 @@ static void tell_bookmark(struct watch_core *c)
 /* What a change is to those who watch it as one kind, of the few that are stored as one. */
 struct watch_seen {
     const struct kind *kind;
+    bool hooked;
     struct obj *was, *now;     /* counted */
     struct notice *notices[3]; /* by type; counted */
 };
@@ -202,15 +218,18 @@ struct watch_change {
 };
 
 /* Valid until the next one is asked for. */
-static struct watch_seen *seen_as(struct watch_change *x, const struct kind *k)
+static struct watch_seen *seen_as(struct watch_change *x, const struct watch_core *c)
 {
+    const struct kind *k = c->kind;
+    const struct kind_set *set = c->server->kinds.now;
     array_each (s, &x->seen)
-        if (s->kind == k)
+        if (s->kind == k && s->hooked == c->hooked)
             return s;
     const struct store_event *e = x->event;
     array_push(&x->seen, ((struct watch_seen){.kind = k,
-                                              .was = e->was ? object_as(k, object_of(e->was)) : NULL,
-                                              .now = e->now ? object_as(k, object_of(e->now)) : NULL}));
+                                              .hooked = c->hooked,
+                                              .was = e->was ? object_as(set, k, object_of(e->was)) : NULL,
+                                              .now = e->now ? object_as(set, k, object_of(e->now)) : NULL}));
     return &x->seen.p[x->seen.n - 1];
 }
 
@@ -244,14 +263,179 @@ static bool core_selects(const struct watch_core *c, const struct obj *o)
 }
 
 /* Whether the selection has the object now and had it before decides what it is told. */
-static void core_changed(struct watch_core *c, struct watch_change *x)
+static void core_tells(struct watch_core *c, struct watch_change *x)
 {
-    struct watch_seen *s = seen_as(x, c->kind);
+    struct watch_seen *s = seen_as(x, c);
     bool before = core_selects(c, s->was), after = core_selects(c, s->now);
     if (after)
         core_tell(c, notice_of(x, s, before ? WATCH_TYPE_MODIFIED : WATCH_TYPE_ADDED));
     else if (before)
         core_tell(c, notice_of(x, s, WATCH_TYPE_DELETED));
+}
+
+/* --- changes that a webhook has to convert first: those of a kind wait in a line, so that each watch is told of all
+ * in order. While a review is under way others gather, and go together. --- */
+
+enum { LINE_MOST = 20000 };
+struct watch_waiting {
+    struct list node;      /* in the line */
+    struct obj *was, *now; /* as they are stored; counted */
+    int64_t rev;
+    bool asked, selects;              /* selects: somebody has to know what it was before, too */
+    ptrdiff_t was_at, now_at;         /* in the conversion; -1: it needs none */
+    ARRAY(struct watch_core *) cores; /* counted */
+};
+struct watch_line {
+    struct list node; /* in server->watch_lines; there while something waits */
+    struct server *server;
+    const struct kind *kind;
+    struct list waiting;
+    size_t n;
+    struct soon begin;
+    struct conversion *conversion;
+};
+
+static struct watch_line *line_of(struct watch_core *c)
+{
+    if (c->hooked)
+        list_each (l, &c->server->watch_lines, struct watch_line, node)
+            if (l->kind == c->kind)
+                return l;
+    return NULL;
+}
+
+static void waiting_free(struct watch_line *l, struct watch_waiting *x)
+{
+    l->n--;
+    list_del(&x->node);
+    if (x->was)
+        obj_unref(x->was);
+    if (x->now)
+        obj_unref(x->now);
+    array_each (it, &x->cores)
+        core_unref(*it);
+    array_fini(&x->cores);
+    mem_free(x);
+}
+
+static void line_free(struct watch_line *l)
+{
+    soon_stop(&l->begin);
+    conversion_free(l->conversion);
+    list_each (x, &l->waiting, struct watch_waiting, node)
+        waiting_free(l, x);
+    list_del(&l->node);
+    kind_unref(l->kind);
+    mem_free(l);
+}
+
+static struct obj *waiting_seen(struct watch_line *l, ptrdiff_t at, struct obj *o)
+{
+    return !o       ? NULL
+           : at < 0 ? object_as(l->server->kinds.now, l->kind, o)
+                    : conversion_obj(l->conversion, (size_t)at, o);
+}
+
+static void waiting_tell(struct watch_line *l, struct watch_waiting *x)
+{
+    struct store_event event = {.rev = x->rev};
+    AUTO(change_fini) struct watch_change change = {.event = &event};
+    array_push(&change.seen, ((struct watch_seen){.kind = l->kind,
+                                                  .hooked = true,
+                                                  .was = waiting_seen(l, x->was_at, x->was),
+                                                  .now = waiting_seen(l, x->now_at, x->now)}));
+    array_each (it, &x->cores)
+        if ((*it)->running)
+            core_tells(*it, &change);
+}
+
+static void line_ask(struct watch_line *l);
+
+static void line_came(struct conversion *c, const struct err *err)
+{
+    struct watch_line *l = conversion_arg(c);
+    list_each (x, &l->waiting, struct watch_waiting, node) {
+        if (!x->asked)
+            break;
+        if (!err)
+            waiting_tell(l, x);
+        else if (!l->server->stopping)
+            array_each (it, &x->cores)
+                core_finish(*it, 500, "InternalError", err->text);
+        waiting_free(l, x);
+    }
+    conversion_free(TAKE(l->conversion));
+    if (l->n && !l->server->stopping)
+        line_ask(l);
+    else
+        line_free(l);
+}
+
+static ptrdiff_t line_adds(struct watch_line *l, const struct obj *o)
+{
+    return o && conversion_needed(l->kind, o)
+               ? (ptrdiff_t)conversion_add_obj(l->conversion, l->server->kinds.now, l->kind, o)
+               : -1;
+}
+
+static void line_ask(struct watch_line *l)
+{
+    l->conversion = conversion_new(l->server, line_came, l);
+    list_each (x, &l->waiting, struct watch_waiting, node) {
+        if (conversion_len(l->conversion) >= PORTION_OBJECTS)
+            break;
+        x->asked = true;
+        x->now_at = line_adds(l, x->now);
+        x->was_at = x->selects || !x->now ? line_adds(l, x->was) : -1;
+    }
+    conversion_start(l->conversion);
+}
+
+static void line_asks(struct watch_line *l, struct watch_core *c, const struct store_event *e)
+{
+    struct obj *was = object_of(e->was), *now = object_of(e->now);
+    struct watch_waiting *x = list_empty(&l->waiting) ? NULL
+                                                      : container_of(l->waiting.prev, struct watch_waiting, node);
+    if (!x || x->asked || x->rev != e->rev || x->was != was || x->now != now) {
+        x = NEW(struct watch_waiting);
+        *x = (struct watch_waiting){
+            .was = was ? obj_ref(was) : NULL, .now = now ? obj_ref(now) : NULL, .rev = e->rev};
+        list_add_tail(&l->waiting, &x->node);
+        l->n++;
+    }
+    x->selects |= !filter_is_everything(&c->filter);
+    array_push(&x->cores, core_ref(c));
+}
+
+static void line_begin(struct soon *s)
+{
+    line_ask(container_of(s, struct watch_line, begin));
+}
+
+static struct watch_line *line_new(struct watch_core *c)
+{
+    struct watch_line *l = NEW(struct watch_line);
+    *l = (struct watch_line){.server = c->server, .kind = kind_ref(c->kind)};
+    list_init(&l->waiting);
+    list_add_tail(&c->server->watch_lines, &l->node);
+    soon_init(&l->begin, c->server->loop, line_begin);
+    soon_set(&l->begin);
+    return l;
+}
+
+static void core_changed(struct watch_core *c, struct watch_change *x)
+{
+    const struct store_event *e = x->event;
+    struct watch_line *l = line_of(c);
+    if (!l && !(c->hooked && ((e->now && conversion_needed(c->kind, object_of(e->now))) ||
+                              (e->was && conversion_needed(c->kind, object_of(e->was)))))) {
+        core_tells(c, x);
+        return;
+    }
+    if (l && l->n >= LINE_MOST)
+        core_finish(c, 410, "Expired", "the watcher does not keep up: list again and watch from there");
+    else
+        line_asks(l ? l : line_new(c), c, e);
 }
 
 static void core_concerned(struct interest *i, void *arg)
@@ -370,40 +554,124 @@ static void start_at_home(struct watch_core *c)
 
 enum { INITIAL_AT_ONCE = 200 };
 
+static void portion_free(struct watch_portion *p)
+{
+    if (!p)
+        return;
+    conversion_free(p->conversion);
+    while (p->at < p->n)
+        obj_unref(p->items[p->at++]);
+    mem_free(p);
+}
+
 static void initial_end(struct watch_core *c)
 {
     struct watch_first *f = TAKE(c->first);
+    portion_free(f->portion);
     reader_end(&f->reader);
     soon_stop(&f->more);
     published_fini(&f->published);
     mem_free(f);
 }
 
-/* Its client takes them too slowly. */
-static void initial_cut(struct old_reader *r)
+static void initial_fail(struct watch_core *c, const struct failure *fail)
 {
-    struct watch_core *c = container_of(r, struct watch_first, reader)->core;
     struct watching *w = TAKE(c->owner);
     initial_end(c);
     __atomic_sub_fetch(&c->server->nwatches, 1, __ATOMIC_RELAXED);
     w->core = NULL;
+    w->ended(w, fail);
+    core_unref(c); /* the owner's */
+    core_unref(c); /* what the store's side would have had */
+}
+
+/* Its client takes them too slowly. */
+static void initial_cut(struct old_reader *r)
+{
     static const struct failure fail = {
         .code = 410,
         .reason = "Expired",
         .message = S_INIT("the watcher does not keep up: list again and watch from there")};
-    w->ended(w, &fail);
-    core_unref(c); /* the owner's */
-    core_unref(c); /* what the store's side would have had */
+    initial_fail(container_of(r, struct watch_first, reader)->core, &fail);
+}
+
+static void portion_came(struct conversion *c, const struct err *err)
+{
+    struct watch_core *core = conversion_arg(c);
+    struct watch_portion *p = core->first->portion;
+    if (err) {
+        struct err why = *err; /* which goes with the conversion */
+        struct failure fail = {.code = 500, .reason = "InternalError", .message = str_of(why.text)};
+        if (core->server->stopping)
+            fail = (struct failure){0};
+        initial_fail(core, &fail);
+        return;
+    }
+    for (size_t i = 0, n = 0; i < p->n; i++) {
+        struct obj *was = p->items[i];
+        if (!conversion_needed(core->kind, was))
+            continue;
+        p->items[i] = conversion_obj(c, n++, was);
+        obj_unref(was);
+    }
+    conversion_free(TAKE(p->conversion));
+    soon_set(&core->first->more);
+}
+
+/* False: they are on their way. */
+static bool portion_fetch(struct watch_core *c)
+{
+    struct watch_first *f = c->first;
+    struct server *s = c->server;
+    struct watch_portion *p = f->portion ? f->portion : (f->portion = NEW(struct watch_portion));
+    struct conversion *conversion = conversion_new(s, portion_came, c);
+    p->at = p->n = 0;
+    for (; f->next && p->n < PORTION_OBJECTS; f->next = scan_next(&f->scan)) {
+        struct obj *o = object_of(f->next);
+        bool needs = conversion_needed(c->kind, o);
+        p->items[p->n++] = needs ? obj_ref(o) : object_as(s->kinds.now, c->kind, o);
+        if (needs)
+            (void)conversion_add_obj(conversion, s->kinds.now, c->kind, o);
+    }
+    if (!conversion_len(conversion)) {
+        conversion_free(conversion);
+        return true;
+    }
+    p->conversion = conversion;
+    conversion_start(conversion);
+    return false;
+}
+
+static bool initial_left(const struct watch_first *f)
+{
+    return f->next || (f->portion && f->portion->at < f->portion->n);
+}
+
+/* Counted; NULL: it is on its way. */
+static struct obj *initial_next(struct watch_core *c, const struct kind_set *set)
+{
+    struct watch_first *f = c->first;
+    if (c->hooked) {
+        bool there = f->portion && f->portion->at < f->portion->n;
+        return there || portion_fetch(c) ? f->portion->items[f->portion->at++] : NULL;
+    }
+    struct obj *o = object_as(set, c->kind, object_of(f->next));
+    f->next = scan_next(&f->scan);
+    return o;
 }
 
 static void initial_some(struct watch_core *c)
 {
     struct watch_first *f = c->first;
-    for (int i = 0; f->next && i < INITIAL_AT_ONCE; i++) {
+    if (f->portion && f->portion->conversion)
+        return;
+    AUTO(kind_set_unref) const struct kind_set *set = kind_publisher_take(&c->server->kinds);
+    for (int i = 0; initial_left(f) && i < INITIAL_AT_ONCE; i++) {
         if (c->owner->full && c->owner->full(c->owner))
             return; /* goes on when it says so */
-        AUTO(obj_unref) struct obj *o = object_as(c->kind, object_of(f->next));
-        f->next = scan_next(&f->scan);
+        AUTO(obj_unref) struct obj *o = initial_next(c, set);
+        if (!o)
+            return;
         if (!filter_matches(&c->filter, c->kind, o))
             continue;
         AUTO(notice_unref) struct notice *n = notice_new(WATCH_TYPE_ADDED, c->kind, o, o->rev);
@@ -411,7 +679,7 @@ static void initial_some(struct watch_core *c)
         if (!c->owner) /* stopped by it */
             return;
     }
-    if (f->next) {
+    if (initial_left(f)) {
         soon_set(&f->more);
         return;
     }
@@ -464,6 +732,7 @@ bool watching_start(struct watching *w, struct request *r)
     c->server = s;
     c->loop = w->loop;
     c->kind = kind_ref(r->kind);
+    c->hooked = r->kind->custom && r->kind->custom->webhook && !r->as_stored;
     struct request_options *o = &r->options;
     if (__atomic_add_fetch(&s->nwatches, 1, __ATOMIC_RELAXED) > LIMIT_WATCHERS)
         fail_too_many(r, 1, "%d watches are open; try again later", LIMIT_WATCHERS);
@@ -533,4 +802,6 @@ void watches_stop(struct server *s)
 {
     for (struct watch_core *c; (c = list_first(&s->watches, struct watch_core, node));)
         core_stop(c);
+    for (struct watch_line *l; (l = list_first(&s->watch_lines, struct watch_line, node));)
+        line_free(l);
 }

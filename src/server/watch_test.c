@@ -302,7 +302,7 @@ static bool reader_concerns(const struct reader *r, const struct filter *f, cons
     *as = NULL;
     if (!stored || stored->kind != k || (*r->ns && !str_eqz(stored->ns, r->ns)))
         return false;
-    *as = object_as(r->kind, stored);
+    *as = object_as(&kind_set_builtin, r->kind, stored);
     return filter_matches(f, r->kind, *as);
 }
 

@@ -50,29 +50,6 @@ static void config_free(struct webhook_config *c)
     mem_free(c);
 }
 
-static struct outbound *outbound_of(struct server *s, const struct val *client)
-{
-    const struct val *service = val_get(client, N(service));
-    return outbound_new(s, &(struct outbound_config){.url = val_text_at(client, N(url)),
-                                                     .ns = val_text_at(service, N(namespace)),
-                                                     .name = val_text_at(service, N(name)),
-                                                     .path = val_text_at(service, N(path)),
-                                                     .port = (int)val_num_at(service, 443, N(port)),
-                                                     .ca = val_raw(val_get(client, N(caBundle)))});
-}
-
-/* The first version of the review that the webhook takes and we speak. */
-static bool wants_beta(const struct val *versions)
-{
-    val_each_item (it, versions) {
-        if (str_eqz(val_text(it), "v1"))
-            return false;
-        if (str_eqz(val_text(it), "v1beta1"))
-            return true;
-    }
-    return false;
-}
-
 static bool member_is(const struct val *v, const struct name *name, const char *what)
 {
     return str_eqz(val_text_at(v, name), what);
@@ -97,9 +74,9 @@ static struct webhook_config *config_new(struct server *s, const struct obj *o)
             .ignore = member_is(v, N(failurePolicy), "Ignore"),
             .without_effects = member_is(v, N(sideEffects), "None") || member_is(v, N(sideEffects), "NoneOnDryRun"),
             .again = member_is(v, N(reinvocationPolicy), "IfNeeded"),
-            .beta = wants_beta(val_get(v, N(admissionReviewVersions))),
+            .beta = review_wants_beta(val_get(v, N(admissionReviewVersions))),
             .timeout_s = (int)val_num_at(v, 10, N(timeoutSeconds)),
-            .outbound = outbound_of(s, client),
+            .outbound = outbound_of_client(s, client),
         };
         c->hooks[i].id = arena_fmt(a, STR_FMT "/" STR_FMT "/%zu", STR_ARG(c->name), STR_ARG(c->hooks[i].name), i);
     }
@@ -251,7 +228,7 @@ static void call_answered(struct outbound_call *out, const struct http_answer *a
         write_resume(r->x->r->write);
 }
 
-static void call_init(struct webhook_call *c, struct webhook_round *round, const struct webhook *h,
+static bool call_init(struct webhook_call *c, struct webhook_round *round, const struct webhook *h,
                       const struct kind *as, const struct val *obj, const struct val *old)
 {
     struct admission *x = round->x;
@@ -263,16 +240,12 @@ static void call_init(struct webhook_call *c, struct webhook_round *round, const
                                .again = h->again,
                                .outbound = h->outbound,
                                .timeout_s = h->timeout_s};
-    c->review = (struct review){.x = x,
-                                .as = as,
-                                .obj = match_seen_as(x, as, obj),
-                                .old = match_seen_as(x, as, old),
-                                .uid = uid_new(a),
-                                .beta = h->beta};
+    c->review = (struct review){.x = x, .as = as, .uid = uid_new(a), .beta = h->beta};
     if (match_is_whole(x) && obj)
         c->review.managed = write_managed_shown(x->r->write);
     if (match_is_whole(x) && old)
         c->review.old_managed = write_managed_was(x->r->write);
+    return match_sees(x, as, obj, old, &c->review.obj, &c->review.old);
 }
 
 static void call_start(struct webhook_call *c)
@@ -352,10 +325,16 @@ static bool apply_patch(struct webhook_call *c, const struct val *patch, bool *c
     *changed = !val_equal(&typed, c->review.obj);
     if (!*changed)
         return true;
-    if (match_is_whole(x) || x->apart)
-        *x->obj = match_is_whole(x) ? tree_as(a, c->review.as, x->kind, &typed) : typed;
-    else
+    if (match_is_whole(x)) {
+        const struct val *back;
+        if (!match_as(x, c->review.as, x->kind, &typed, &back))
+            return false;
+        *x->obj = c->review.as == x->kind ? *back : val_copy(a, back);
+    } else if (x->apart) {
+        *x->obj = typed;
+    } else {
         kind_scale_apply(a, x->kind, x->obj, &typed);
+    }
     return true;
 }
 
@@ -385,7 +364,8 @@ static enum matched conditions_met(const struct webhook *h, struct admission *x,
                                    const struct val *obj, const struct val *old)
 {
     struct match_facts facts;
-    match_facts_of(&facts, x, as, obj, old);
+    if (!match_facts_of(&facts, x, as, obj, old))
+        return MATCH_FAILED;
     AUTO(strbuf_fini) struct strbuf why = STRBUF(1 << 16);
     switch (cel_policy_met(h->conditions, &facts.told, &why)) {
     case CEL_MET: return MATCHES;
@@ -414,6 +394,8 @@ static bool mutation_take(struct webhook_round *r)
 {
     struct webhook_call *c = &r->calls[0];
     bool changed = false, ok = call_judge(c, true, &changed);
+    if (r->x->r->write->missing)
+        return false;
     c->answered = false;
     if (changed) {
         somebody_changed(r);
@@ -446,12 +428,16 @@ bool admit_webhooks_mutate(struct admission *x)
                 continue;
             const struct kind *as;
             const struct val *obj, *old;
-            match_objects(x, &obj, &old);
+            if (!match_objects(x, &obj, &old))
+                return false;
             enum matched matched = webhook_matches(h, x, obj, old, &as);
             if (matched == MATCH_FAILED)
                 return false;
             if (matched == DOES_NOT_MATCH)
                 continue;
+            struct webhook_call call;
+            if (!call_init(&call, r, h, as, obj, old))
+                return false;
             if (!asked) {
                 asked = ARENA_NEW(a, struct webhook_asked);
                 *asked = (struct webhook_asked){.next = r->asked, .id = str_dup(a, h->id)};
@@ -464,7 +450,7 @@ bool admit_webhooks_mutate(struct admission *x)
             if (!write_wait(x->r->write, round_cancel))
                 return false;
             r->ncalls = r->open = 1;
-            call_init(&r->calls[0], r, h, as, obj, old);
+            r->calls[0] = call;
             call_start(&r->calls[0]);
             return false;
         }
@@ -500,7 +486,8 @@ bool admit_webhooks_validate(struct admission *x)
     size_t most = 0;
     for (size_t i = 0; i < l->configs.n; i++)
         most += l->configs.p[i]->n;
-    match_objects(x, &obj, &old);
+    if (!match_objects(x, &obj, &old))
+        return false;
     struct webhook_call *calls = NULL;
     bool ok = true;
     for (size_t i = 0; ok && i < l->configs.n; i++)
@@ -513,7 +500,7 @@ bool admit_webhooks_validate(struct admission *x)
                 continue;
             if (!calls)
                 calls = arena_alloc(a, most * sizeof *calls);
-            call_init(&calls[r->ncalls++], r, h, as, obj, old);
+            ok = call_init(&calls[r->ncalls++], r, h, as, obj, old);
         }
     r->calls = calls;
     if (ok && !r->ncalls)

@@ -2,8 +2,10 @@
  * the queue of a key's turn, the list of those that wait for an answer from elsewhere, the store's queue, or the post
  * of `done` to whoever asked. */
 #include "server/write.h"
+#include "api/custom.h"
 #include "api/tree.h"
 #include "server/alloc.h"
+#include "server/conversion.h"
 #include "server/fail.h"
 #include "server/limits.h"
 
@@ -36,18 +38,34 @@ void write_fini(struct write *w)
     turn_done(w);
 }
 
+static enum write_next versions_ask(struct write *w);
+
+static enum write_next write_step(struct write *w)
+{
+    const struct write_step *steps = w->steps;
+    bool tracked = w->tracked, applied = w->applied;
+    size_t warned = w->r->answer.warnings.n;
+    ASSERT(steps[w->at].name);
+    enum write_next next = steps[w->at].run(w);
+    if (next != WRITE_LATER && w->missing) { /* as if it had not run */
+        answer_reset(w->r);
+        w->r->answer.warnings.n = warned;
+        w->tracked = tracked;
+        w->applied = applied;
+        return versions_ask(w);
+    }
+    if (next == WRITE_ON && steps == w->steps)
+        w->at++;
+    return next;
+}
+
 /* The last step may have ended the request, and w with it, where it says WRITE_LATER. */
 static void write_run(struct write *w)
 {
     enum write_next next = WRITE_ON;
     work_begin(LIMIT_WORK_STEPS);
-    while (next == WRITE_ON) {
-        const struct write_step *steps = w->steps;
-        ASSERT(steps[w->at].name);
-        next = steps[w->at].run(w);
-        if (next == WRITE_ON && steps == w->steps)
-            w->at++;
-    }
+    while (next == WRITE_ON)
+        next = write_step(w);
     work_end();
     if (next == WRITE_OVER)
         request_finish(w->r);
@@ -167,6 +185,170 @@ void writes_cancel(struct server *s)
     }
 }
 
+/* --- other versions --- */
+
+struct write_version {
+    struct write_version *next;
+    const struct kind *to; /* counted by who asks: the request's set has it */
+    struct val in;
+    const struct val *out; /* NULL: not yet, or err */
+    struct err err;
+    bool asked;
+};
+
+/* What a webhook may look at is the same: of metadata the rest is the server's, in any version. */
+static bool reads_same(const struct val *a, const struct val *b)
+{
+    static const struct name *const looked_at[] = {N(name), N(namespace), N(labels), N(annotations)};
+    const struct val *meta_a = val_get(a, N(metadata)), *meta_b = val_get(b, N(metadata));
+    for (size_t i = 0; i < countof(looked_at); i++)
+        if (!val_equal(val_get(meta_a, looked_at[i]), val_get(meta_b, looked_at[i])))
+            return false;
+    val_each_member (m, a)
+        if (m->name != N(metadata) && !val_equal(&m->v, val_get(b, m->name)))
+            return false;
+    return val_len(a) == val_len(b);
+}
+
+static struct write_version *version_find(struct write *w, const struct kind *to, const struct val *tree)
+{
+    for (struct write_version *v = w->versions; v; v = v->next)
+        if (v->to == to && reads_same(&v->in, tree))
+            return v;
+    return NULL;
+}
+
+/* With the metadata of what it is of, but for what is the webhook's. */
+static const struct val *version_of(struct arena *a, const struct write_version *v, const struct val *tree)
+{
+    static const struct name *const its[] = {N(labels), N(annotations)};
+    struct val meta = val_copy(a, val_get(tree, N(metadata))), *out = ARENA_NEW(a, struct val);
+    for (size_t i = 0; i < countof(its); i++) {
+        const struct val *texts = val_at(v->out, N(metadata), its[i]);
+        if (texts)
+            val_set(a, &meta, its[i], val_copy(a, texts));
+        else
+            val_del(&meta, its[i]);
+    }
+    *out = val_copy(a, v->out);
+    val_set(a, out, N(metadata), meta);
+    return out;
+}
+
+/* A webhook that is right makes of what it has made what it was made of. */
+static void version_known(struct write *w, const struct kind *to, const struct val *in, const struct val *out)
+{
+    struct arena *a = &w->r->arena;
+    struct write_version *v = ARENA_NEW(a, struct write_version);
+    struct val *known = ARENA_NEW(a, struct val);
+    *known = val_copy(a, out);
+    *v = (struct write_version){.next = w->versions, .to = to, .in = val_copy(a, in), .out = known, .asked = true};
+    w->versions = v;
+}
+
+enum converted write_as(struct write *w, const struct kind *from, const struct kind *to, const struct val *tree,
+                        const struct val **out, struct err *err)
+{
+    struct arena *a = &w->r->arena;
+    if (from == to || !custom_needs_webhook(to, tree)) {
+        struct val *v = ARENA_NEW(a, struct val);
+        *v = tree_as(a, from, to, tree);
+        *out = v;
+        return CONVERTED;
+    }
+    struct write_version *v = version_find(w, to, tree);
+    if (!v) {
+        v = ARENA_NEW(a, struct write_version);
+        *v = (struct write_version){.next = w->versions, .to = to, .in = val_copy(a, tree)};
+        w->versions = v;
+    }
+    *out = v->out ? version_of(a, v, tree) : NULL;
+    if (v->err.kind)
+        *err = v->err;
+    w->missing |= !v->out && !v->err.kind;
+    return v->out ? CONVERTED : v->err.kind ? CONVERTED_NOT : CONVERTING;
+}
+
+static void versions_cancel(struct write *w)
+{
+    conversion_free(TAKE(w->conversion));
+}
+
+static void versions_came(struct conversion *own_c, const struct err *err)
+{
+    struct write *w = conversion_arg(own_c);
+    struct arena *a = &w->r->arena;
+    size_t i = 0;
+    for (struct write_version *v = w->versions; v; v = v->next) {
+        if (v->asked)
+            continue;
+        v->asked = true;
+        if (err) {
+            v->err = *err;
+            continue;
+        }
+        struct val *out = ARENA_NEW(a, struct val);
+        *out = val_copy(a, conversion_out(own_c, i++));
+        v->out = out;
+    }
+    w->conversion = NULL;
+    conversion_free(own_c);
+    write_resume(w);
+}
+
+/* What is asked for after the commit holds nobody up, and nothing starts over for it. */
+static enum write_next versions_ask(struct write *w)
+{
+    w->missing = false;
+    if (!write_wait(w, versions_cancel))
+        return WRITE_OVER;
+    if (w->pending)
+        w->rests = false;
+    w->conversion = conversion_new(w->r->server, versions_came, w);
+    for (struct write_version *v = w->versions; v; v = v->next)
+        if (!v->asked)
+            (void)conversion_add(w->conversion, v->to, &v->in);
+    conversion_start(w->conversion);
+    return WRITE_LATER;
+}
+
+struct obj *write_seen(struct write *w, struct obj *stored)
+{
+    struct request *r = w->r;
+    if (!conversion_needed(r->kind, stored))
+        return object_as(r->kinds, r->kind, stored);
+    struct val newest = object_newest(&r->arena, r->kinds, stored);
+    const struct val *out;
+    struct err err = ERR;
+    switch (write_as(w, stored->kind, r->kind, &newest, &out, &err)) {
+    case CONVERTING: return NULL;
+    case CONVERTED_NOT: fail_plain(r, 500, "%s", err.text); return NULL;
+    case CONVERTED: break;
+    }
+    const struct kind *own = kind_newest(r->kinds, stored, r->kind);
+    if (own && stored == w->stored)
+        version_known(w, own, out, &newest);
+    struct obj *as = obj_new(r->kind, out, stored->rev);
+    obj_set_managed(as, stored->managed);
+    return as;
+}
+
+struct obj *write_form(struct write *w)
+{
+    struct request *r = w->r;
+    if (!r->kind->custom)
+        return object_from(r->kind, w->tree, w->stored);
+    const struct kind *k = w->keeps ? w->keeps : r->kind->storage ? r->kind->storage : r->kind;
+    const struct val *out;
+    struct err err = ERR;
+    switch (write_as(w, r->kind, k, w->tree, &out, &err)) {
+    case CONVERTING: return NULL;
+    case CONVERTED_NOT: fail_plain(r, 500, "%s", err.text); return NULL;
+    case CONVERTED: break;
+    }
+    return obj_new(k, out, 0);
+}
+
 /* --- steps that many lists have --- */
 
 enum write_next write_turn(struct write *w)
@@ -191,12 +373,12 @@ enum write_next write_stored(struct write *w)
 
 enum write_next write_current(struct write *w)
 {
-    enum write_next next = write_stored(w);
+    enum write_next next = w->stored ? WRITE_ON : write_stored(w);
     if (next != WRITE_ON)
         return next;
-    AUTO(obj_unref) struct obj *as = object_as(w->r->kind, w->stored);
-    w->cur = obj_whole(as);
-    return next;
+    AUTO(obj_unref) struct obj *as = write_seen(w, w->stored);
+    w->cur = as ? obj_whole(as) : NULL;
+    return w->cur ? WRITE_ON : WRITE_OVER;
 }
 
 static enum write_next write_after_admit(struct write *w, bool admitted)
@@ -219,8 +401,10 @@ enum write_next write_answer(struct write *w)
     if (w->answer) {
         w->answer(w, w->pending);
     } else {
-        AUTO(obj_unref) struct obj *as = object_as(w->r->kind, w->pending);
-        answer_obj(w->r, w->code, as);
+        AUTO(obj_unref)
+        struct obj *as = w->r->as_stored ? object_as(w->r->kinds, w->r->kind, w->pending) : write_seen(w, w->pending);
+        if (as)
+            answer_obj(w->r, w->code, as);
     }
     return WRITE_OVER;
 }

@@ -39,6 +39,13 @@ struct write {
     struct list waiting;             /* in server->waiting */
     void (*cancel)(struct write *w); /* NULL: it does not */
 
+    /* trees in other versions, made by a webhook: write_as */
+    struct write_version *versions; /* all that it has asked for */
+    struct conversion *conversion;  /* that is under way */
+    bool missing;                   /* the step that runs wants one that is not there yet */
+    const struct kind *keeps; /* as which a write of metadata alone leaves it stored, and not as r->kind is; NULL: it
+                               * is none */
+
     /* what the steps find and make */
     struct obj *stored;  /* what is at the key, as it is stored; counted; NULL: nothing */
     struct obj *cur;     /* the same as the kind that is asked for, and whole; counted */
@@ -56,6 +63,7 @@ struct write {
     struct owners owners;     /* where it is tracked */
     struct applying applying; /* where something was applied */
     bool tracked, applied;
+    struct err no_version; /* the fields of somebody could not be looked at: his version is not to be had */
 
     /* what differs between those who change an object */
     bool (*change)(struct write *w); /* makes tree of cur; false: answered */
@@ -85,6 +93,19 @@ MUST_USE bool write_wait(struct write *w, void (*cancel)(struct write *w));
 void write_resume(struct write *w);
 /* Those of requests that nobody waits for any more; all, where the server stops. */
 void writes_cancel(struct server *s);
+
+/* --- other versions --- */
+
+/* A tree as another kind of the same objects. CONVERTING: a webhook has to be asked; whatever the step says then
+ * counts for nothing, and it is run again when the answer is there, so that it may go on as if there were nothing.
+ * NOT: err, in upstream's words. */
+enum converted { CONVERTED, CONVERTING, CONVERTED_NOT };
+MUST_USE enum converted write_as(struct write *w, const struct kind *from, const struct kind *to,
+                                 const struct val *tree, const struct val **out, struct err *err);
+/* The object that is stored as the kind of the request; NULL: the webhook is asked, or the request is answered. */
+struct obj *write_seen(struct write *w, struct obj *stored);
+/* w->tree as it is to be stored; NULL: as above. */
+struct obj *write_form(struct write *w);
 
 /* --- turn.c --- */
 

@@ -1,6 +1,7 @@
 /* Who owns which fields: managedFields of every write, and server-side apply. */
 #include "server/write_managed.h"
 #include "api/codec.h"
+#include "api/custom.h"
 #include "server/fail.h"
 #include "server/write.h"
 
@@ -25,11 +26,11 @@ static const struct val *versions_as(struct versions *v, struct str api_version,
     if (!k || (kind_stored(k) != kind_stored(r->kind) && !kind_same(kind_stored(k), kind_stored(r->kind))))
         return NULL;
     *t = kind_type(k);
-    if (k->live)
+    if (k->live && !(k->custom && k->custom->webhook))
         return tree; /* its versions name the same fields */
-    struct val *as = ARENA_NEW(&r->arena, struct val);
-    *as = tree_as(&r->arena, r->kind, k, tree);
-    return as;
+    const struct val *as;
+    struct err *failed = &r->write->no_version;
+    return write_as(r->write, r->kind, k, tree, &as, failed) == CONVERTED ? as : NULL;
 }
 
 /* --- who writes --- */
@@ -67,6 +68,7 @@ struct managing managing_of(struct write *w, const struct type *type, struct str
 static void managing_begin(struct write *w)
 {
     struct request *r = w->r;
+    w->no_version = ERR;
     w->managing = managing_of(w, kind_type(r->kind), r->kind->api_version, w->cur ? &w->cur->tree : NULL);
     kind_resets(&r->arena, r->kind, r->sub, &w->managing);
 }
@@ -127,7 +129,7 @@ enum write_next write_manage(struct write *w)
         return WRITE_ON;
     managing_begin(w);
     manage_update(&w->managing, w->cur ? w->cur->managed : NULL, w->tree, w->sent_managed, &w->owners);
-    w->tracked = true;
+    w->tracked = !w->no_version.kind; /* else they stay as they were, as upstream leaves them */
     return !val_len(w->sent_managed) || owners_fit(r, &w->owners) ? WRITE_ON : WRITE_OVER;
 }
 
@@ -286,7 +288,12 @@ bool change_apply(struct write *w)
     managing_begin(w);
     w->owners = owners_open(a, w->cur ? w->cur->managed : NULL);
     w->tree = ARENA_NEW(a, struct val);
-    if (!apply_config(w, &w->managing, r->kind->kind, w->tree))
+    bool applied = apply_config(w, &w->managing, r->kind->kind, w->tree);
+    if (w->no_version.kind) {
+        answer_reset(r);
+        return fail_plain(r, 500, "failed to convert old object: %s", w->no_version.text);
+    }
+    if (!applied)
         return false;
     struct val *meta = val_need_map(a, w->tree, N(metadata));
     if (!w->cur && val_text_at(meta, N(uid)).n)

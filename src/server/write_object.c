@@ -4,6 +4,7 @@
 #include "api/codec.h"
 #include "api/custom.h"
 #include "server/alloc.h"
+#include "server/conversion.h"
 #include "server/crds.h"
 #include "server/fail.h"
 #include "server/limits.h"
@@ -174,7 +175,8 @@ static enum write_next create_put(struct write *w)
         return WRITE_OVER;
     if (r->kind->custom)
         custom_default_status(&r->arena, r->kind, w->tree);
-    return write_put(w, object_from(r->kind, w->tree, w->stored));
+    struct obj *o = write_form(w);
+    return o ? write_put(w, o) : WRITE_OVER;
 }
 
 bool write_renamed(struct write *w)
@@ -292,9 +294,8 @@ static enum write_next update_put(struct write *w)
         w->pending = obj_ref(w->stored);
         return WRITE_ON;
     }
-    if (ends && !r->options.dry_run)
-        return write_then_delete(w, object_from(r->kind, w->tree, w->stored));
-    return write_put(w, object_from(r->kind, w->tree, w->stored));
+    struct obj *o = write_form(w);
+    return !o ? WRITE_OVER : ends && !r->options.dry_run ? write_then_delete(w, o) : write_put(w, o);
 }
 
 const struct write_step write_update_steps[] = {
@@ -357,6 +358,18 @@ static bool names_fit(struct request *r)
                             "the namespace of the provided object does not match the namespace sent on the request");
 }
 
+/* A controller of the server itself changes metadata alone, which every version has: nobody is asked for that. */
+static void keep_version(struct write *w)
+{
+    struct request *r = w->r;
+    AUTO(obj_unref) struct obj *o = object_get(r->server, r->kind, r->ns, r->name);
+    if (!o || !conversion_needed(r->kind, o))
+        return;
+    const struct kind *own = kind_newest(r->kinds, o, r->kind);
+    if (own)
+        r->kind = w->keeps = own;
+}
+
 void verb_write(struct request *r)
 {
     bool patch = r->verb == VERB_PATCH, create = r->verb == VERB_CREATE;
@@ -368,5 +381,7 @@ void verb_write(struct request *r)
     w->change = patch ? change_patch : change_put;
     w->uid_conflict = !patch;
     w->code = create ? 201 : 200;
+    if (patch && r->as_stored && r->kind->custom)
+        keep_version(w);
     write_start(w);
 }

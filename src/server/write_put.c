@@ -94,7 +94,8 @@ enum write_next write_put(struct write *w, struct obj *own_o)
 
 enum write_next write_raw(struct write *w)
 {
-    return write_put(w, object_from(w->stored->kind, w->tree, w->stored));
+    const struct kind *k = w->stored->kind; /* of a definition: in the version that it is in */
+    return write_put(w, k->custom ? obj_new(k, w->tree, 0) : object_from(k, w->tree, w->stored));
 }
 
 /* --- deletions --- */
@@ -102,9 +103,12 @@ enum write_next write_raw(struct write *w)
 static void answer_deleted(struct write *w, struct obj *gone)
 {
     struct request *r = w->r;
-    if (kind_strategy(gone->kind)->returns_object || r->verb != VERB_DELETE)
+    AUTO(obj_unref) struct obj *as = NULL;
+    if (kind_strategy(gone->kind)->returns_object)
         answer_obj(r, w->code, gone);
-    else
+    else if (r->verb != VERB_DELETE && (as = write_seen(w, gone)))
+        answer_obj(r, w->code, as);
+    else if (r->verb == VERB_DELETE)
         answer_tree(r, 200, T(meta_v1_Status), status_deleted(r, gone));
 }
 

@@ -1,6 +1,6 @@
 """A server of admission webhooks (and whatever else is asked by POST over TLS) for tests: a certificate authority of its
 own, and for each path a function of the request's review that gives the answer."""
-import base64, http.server, json, os, ssl, threading, time
+import base64, http.server, json, os, socket, ssl, threading, time
 from lib import run
 
 
@@ -35,7 +35,7 @@ class Hooks:
     (status, bytes). asked: path -> the requests that came."""
 
     def __init__(self, cert, address='127.0.0.1', port=0):
-        self.answers, self.asked, self.queries, self.connections = {}, {}, {}, 0
+        self.answers, self.asked, self.queries, self.connections, self.open = {}, {}, {}, 0, set()
         hooks = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -52,7 +52,7 @@ class Hooks:
                 if isinstance(said, tuple):
                     status, said = said
                 if not isinstance(said, bytes):
-                    said = json.dumps({'apiVersion': review['apiVersion'], 'kind': 'AdmissionReview', 'response': dict({'uid': review['request']['uid']}, **said)}).encode()
+                    said = json.dumps({'apiVersion': review['apiVersion'], 'kind': review['kind'], 'response': dict({'uid': review['request']['uid']}, **said)}).encode()
                 self.send_response(status)
                 self.send_header('Content-Type', 'application/json')
                 self.send_header('Content-Length', str(len(said)))
@@ -70,7 +70,9 @@ class Hooks:
                     request.settimeout(30)
                     wrapped = context.wrap_socket(request, server_side=True)
                     hooks.connections += 1
+                    hooks.open.add(wrapped)
                     super().process_request_thread(wrapped, client)
+                    hooks.open.discard(wrapped)
                 except (OSError, ssl.SSLError):
                     request.close()
 
@@ -84,8 +86,14 @@ class Hooks:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def stop(self):
+        """As if it were killed: connections that are kept end, too."""
         self.server.shutdown()
         self.server.server_close()
+        for connection in list(self.open):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
 
 
 def configuration(kind, name, webhooks):
