@@ -6,9 +6,9 @@
 #include "api/codec.h"
 #include "api/selector.h"
 #include "server/fail.h"
-#include "server/int.h"
 #include "server/match.h"
 #include "server/review.h"
+#include "server/write.h"
 
 /* --- what is configured, compiled --- */
 
@@ -211,6 +211,7 @@ void policies_free(struct policies *p)
 /* --- parameters --- */
 
 struct params {
+    const struct admission *x;
     struct request *r;
     const struct kind *kind;
     const struct policy_binding *binding;
@@ -226,9 +227,11 @@ AUTO_VALUE(params_fini, struct params);
 static void param_add(struct params *p, struct obj *o)
 {
     struct arena *a = &p->r->arena;
-    struct val *v = ARENA_NEW(a, struct val);
-    AUTO(obj_unref) struct obj *as = object_as(p->kind, o);
-    *v = type_complete(a, p->kind->type, &as->tree);
+    struct val *v = ARENA_NEW(a, struct val), newest = object_newest(a, p->r->kinds, o);
+    const struct val *as;
+    if (!match_as(p->x, o->kind, p->kind, &newest, &as))
+        return;
+    *v = type_complete(a, kind_type(p->kind), as);
     array_push(&p->found, v);
 }
 
@@ -283,12 +286,13 @@ static struct str namespace_of(const struct admission *x)
     return x->kind == K(Namespace) ? x->name : x->ns;
 }
 
-/* As expressions see the write. False: r is answered, since there is no such namespace. */
+/* As expressions see the write. False: r is answered, since there is no such namespace, or see match_as. */
 static bool round_show(struct policy_round *round, const struct kind *as)
 {
     struct admission *x = round->x;
     if (!round->shown || round->as != as) {
-        match_facts_of(&round->facts, x, as, round->obj, round->old);
+        if (!match_facts_of(&round->facts, x, as, round->obj, round->old))
+            return false;
         round->as = as;
         round->shown = true;
     }
@@ -383,11 +387,14 @@ static bool binding_ask(struct policy_round *round, const struct policy *p, cons
     enum matched matched = b->narrows ? match_asks(&b->match, x, round->obj, round->old, &its) : MATCHES;
     if (matched != MATCHES)
         return matched == DOES_NOT_MATCH;
-    AUTO(params_fini) struct params params = {.r = x->r, .binding = b};
+    AUTO(params_fini) struct params params = {.x = x, .r = x->r, .binding = b};
     bool has = p->param_kind.n && b->params;
     if (has) {
         params.kind = kind_set_of_api_version(x->r->kinds, p->param_version, p->param_kind);
         const char *why = params_find(&params, namespace_of(x));
+        if (x->r->write->missing ||
+            x->r->answer.type != ANSWER_NONE) /* some are to be converted first, or cannot be */
+            return false;
         if (why) {
             wrong(round, p, b, str_of(why));
             return true;
@@ -473,7 +480,8 @@ bool admit_policies_validate(struct admission *x)
     if (!list_concerns(l, x))
         return true;
     struct policy_round round = {.x = x, .refusal = S(""), .reason = S("")};
-    match_objects(x, &round.obj, &round.old);
+    if (!match_objects(x, &round.obj, &round.old))
+        return false;
     array_each (it, &l->all)
         if ((*it)->nbindings && !policy_ask_bindings(&round, *it, policy_validate, round_misconfigured))
             return false;
