@@ -1,13 +1,13 @@
 /* codec_int.h - what the codecs share: texts of Go's types that are no plain JSON, and the collecting of members. */
 #pragma once
 #include "api/codec.h"
+#include "api/formats.h"
 
 /* time.Parse with RFC3339 or, micro, with exactly six fractional digits; errors in Go's words. Seconds since 1970 of
  * the years 0 to 9999. */
 MUST_USE bool gotime_parse(struct str s, bool micro, int64_t *seconds, int32_t *nanos, struct err *err);
 void gotime_add(struct strbuf *b, int64_t seconds, int32_t nanos, bool micro);
-/* time.ParseDuration and Duration.String; nanoseconds. */
-MUST_USE bool goduration_parse(struct str s, int64_t *ns, struct err *err);
+/* Duration.String; nanoseconds. */
 void goduration_add(struct strbuf *b, int64_t ns);
 /* base64.StdEncoding: line ends are skipped; "illegal base64 data at input byte 4". */
 MUST_USE bool gobase64_parse(struct arena *a, struct str s, struct str *out, struct err *err);

@@ -1,6 +1,7 @@
 /* formats.h - the text formats of names, labels, keys, ports, addresses: each check gives upstream's message where
  * the text is bad (several in a row for some), from k8s.io/apimachinery/pkg/util/validation. Pure. */
 #pragma once
+#include "base/err.h"
 #include "base/str.h"
 
 /* Complaints about one text, in upstream's order; further ones are dropped. The texts are static or in `a`. */
@@ -40,3 +41,5 @@ bool is_native_resource(struct str name); /* no domain, or *.kubernetes.io/ */
 bool percent_of(struct str s, int64_t *out);
 /* A text as Go's %q shows it. */
 void add_quoted(struct strbuf *b, struct str s);
+/* time.ParseDuration ("1h30m", "1.5s"), in nanoseconds; errors in Go's words. */
+MUST_USE bool goduration_parse(struct str s, int64_t *ns, struct err *err);

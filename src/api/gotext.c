@@ -133,8 +133,9 @@ bool goduration_parse(struct str s, int64_t *ns, struct err *err)
     static const struct {
         struct str name;
         int64_t ns;
-    } units[] = {{S_INIT("ns"), 1},         {S_INIT("us"), 1000},       {S_INIT("ms"), 1000000},
-                 {S_INIT("s"), 1000000000}, {S_INIT("m"), 60000000000}, {S_INIT("h"), 3600000000000}};
+    } units[] = {{S_INIT("ns"), 1},          {S_INIT("us"), 1000},        {S_INIT("ms"), 1000000},
+                 {S_INIT("\u00b5s"), 1000},  {S_INIT("\u03bcs"), 1000},   {S_INIT("s"), 1000000000},
+                 {S_INIT("m"), 60000000000}, {S_INIT("h"), 3600000000000}};
     struct str rest = s;
     bool negative = rest.n && rest.p[0] == '-', any = false;
     if (rest.n && (rest.p[0] == '-' || rest.p[0] == '+'))
@@ -157,8 +158,13 @@ bool goduration_parse(struct str s, int64_t *ns, struct err *err)
         size_t u = 0;
         while (u < countof(units) && !str_eq(units[u].name, unit))
             u++;
-        if (!digits || u == countof(units))
+        if (!digits)
             return err_set(err, E_BAD_REQUEST, "time: invalid duration \"" STR_FMT "\"", STR_ARG(s));
+        if (!unit.n)
+            return err_set(err, E_BAD_REQUEST, "time: missing unit in duration \"" STR_FMT "\"", STR_ARG(s));
+        if (u == countof(units))
+            return err_set(err, E_BAD_REQUEST, "time: unknown unit \"" STR_FMT "\" in duration \"" STR_FMT "\"",
+                           STR_ARG(unit), STR_ARG(s));
         total += number * units[u].ns / scale;
         any = true;
         rest = str_sub(rest, i, rest.n);

@@ -291,7 +291,7 @@ void aggregate_ask(const struct aggregated *g, struct outbound_call *c, struct a
 
 /* --- passing on --- */
 
-void aggregate_pass(struct request *r, struct http_request *h)
+void aggregate_pass(struct request *r, struct http_request *h, int64_t most_ns)
 {
     const struct aggregated *g = aggregate_of_path(r->server, h->path);
     struct err err = ERR;
@@ -301,7 +301,7 @@ void aggregate_pass(struct request *r, struct http_request *h)
     }
     struct outbound_line *line = g->available ? outbound_line(g->outbound, &r->arena, &err) : NULL;
     if (line)
-        nodeproxy_pass(r, h, line);
+        nodeproxy_pass(r, h, line, most_ns);
     else if (err.kind && err.kind != E_NOT_FOUND && err.kind != E_UNAVAILABLE)
         nodeproxy_refuse(h, 500, str_of(err.text));
     else

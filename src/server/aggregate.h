@@ -64,5 +64,5 @@ void aggregate_identity(struct arena *a, struct http_headers *to, const struct u
 
 /* Whether a request to this path (as sent) is another server's: /apis/G/V and all below it. */
 bool aggregate_serves(struct server *s, struct str path);
-/* Ends the http request, which r (authorized) asked; r stays the caller's. */
-void aggregate_pass(struct request *r, struct http_request *h);
+/* Ends the http request, which r (authorized) asked; r stays the caller's. most_ns: as nodeproxy_pass's. */
+void aggregate_pass(struct request *r, struct http_request *h, int64_t most_ns);

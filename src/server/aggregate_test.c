@@ -277,6 +277,12 @@ TEST(what_is_wrong_with_its_answer_is_told)
     client_fini(&c);
     SAYS("GET " THINGS " HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\nX-End:", "", "503",
          "invalid upgrade response: status code 200");
+    SAYS("GET " THINGS "/held?timeout=200ms", "", "504 Gateway",
+         "\"message\":\"Timeout: request did not complete within the allotted timeout\"", "\"reason\":\"Timeout\"");
+    SAYS("GET " THINGS "?timeout=soon", "", "400 Bad Request",
+         "invalid timeout specified in the request URL - time: invalid duration \\\"soon\\\"");
+    SAYS("GET /api/v1/pods?timeout=1", "", "400 Bad Request",
+         "invalid timeout specified in the request URL - time: missing unit in duration \\\"1\\\"");
     wares_stop(&x);
     AUTO(arena_fini) struct arena a = ARENA;
     SAYS("GET " THINGS, "", "503",

@@ -607,12 +607,13 @@ static void request_began(struct http_request *h, void *arg)
             strbuf_addc(&lower, (char)(h->method.p[i] | 32));
         r->verb_text = str_dup(&r->arena, strbuf_str(&lower));
     }
-    if (!request_authorize(r)) {
+    int64_t most_ns;
+    if (!front_timeout(r, h, &most_ns) || !request_authorize(r)) {
         respond_failed(x);
         return;
     }
     if (aggregate_serves(s, h->path)) {
-        aggregate_pass(r, h);
+        aggregate_pass(r, h, most_ns);
         exchange_free(x);
         return;
     }

@@ -2,8 +2,10 @@
  * refuses nothing, so that nobody learns what is there from a refusal; whether there is such a thing comes after. */
 #include "server/front_ask.h"
 #include "api/custom.h"
+#include "api/formats.h"
 #include "api/selector.h"
 #include "server/fail.h"
+#include "server/limits.h"
 #include "server/nodeproxy.h"
 
 static bool group_is_builtin(struct str group)
@@ -116,4 +118,28 @@ void front_ask(struct request *r, const struct http_request *h, const struct pat
         r->options.field_selector = front_query(r, h, "fieldSelector"); /* options_of_query comes to the same */
     if (listing && !p->watch_path && !r->name.n)
         r->name = name_selected(r);
+}
+
+/* As upstream's list: watches, and streams of whatever has such. */
+static bool may_last(const struct request *r)
+{
+    static const char *const subs[] = {"attach", "exec", "proxy", "log", "portforward"};
+    bool may = str_eqz(r->verb_text, "watch");
+    for (size_t i = 0; i < countof(subs); i++)
+        may |= str_eqz(r->sub, subs[i]);
+    return may;
+}
+
+bool front_timeout(struct request *r, const struct http_request *h, int64_t *ns)
+{
+    struct str said = front_query(r, h, "timeout");
+    struct err err = ERR;
+    int64_t asked = 0;
+    *ns = 0;
+    if (may_last(r))
+        return true;
+    if (said.n && !goduration_parse(said, &asked, &err))
+        return fail_bad_request(r, "invalid timeout specified in the request URL - %s", err.text);
+    *ns = asked > 0 ? MIN(asked, LIMIT_REQUEST_SECONDS * NS_PER_S) : LIMIT_REQUEST_SECONDS * NS_PER_S;
+    return true;
 }

@@ -421,17 +421,7 @@ static bool has_room(struct request *r)
                          LIMIT_PROXY_SESSIONS_PER_USER, STR_ARG(user_share(r->user)));
 }
 
-/* As upstream's list of what may last: watches, and streams of whatever has such. */
-static bool may_last(const struct request *r)
-{
-    static const char *const subs[] = {"attach", "exec", "proxy", "log", "portforward"};
-    bool may = str_eqz(r->verb_text, "watch");
-    for (size_t i = 0; i < countof(subs); i++)
-        may |= str_eqz(r->sub, subs[i]);
-    return may;
-}
-
-void nodeproxy_pass(struct request *r, struct http_request *h, struct outbound_line *own_line)
+void nodeproxy_pass(struct request *r, struct http_request *h, struct outbound_line *own_line, int64_t most_ns)
 {
     AUTO(outbound_line_unref) struct outbound_line *line = own_line;
     if (!has_room(r)) {
@@ -447,8 +437,8 @@ void nodeproxy_pass(struct request *r, struct http_request *h, struct outbound_l
     aggregate_identity(&s->arena, &headers, r->user);
     struct proxy_target target = {.client = s->line->client};
     struct http_outgoing o = {.method = h->method, .target = h->target, .headers = &headers};
-    if (!may_last(r))
-        timer_set(&s->timer, LIMIT_REQUEST_SECONDS * NS_PER_S);
+    if (most_ns)
+        timer_set(&s->timer, most_ns);
     proxy_start(&s->proxy, s->server->loop, &target, h, &o, &node_fns);
 }
 

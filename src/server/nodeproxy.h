@@ -22,5 +22,6 @@ bool nodeproxy_streams(struct server *s,
 void nodeproxy_start(struct request *r, struct http_request *h, struct str rest);
 /* A sentence as text (Go's http.Error): how upstream's proxies refuse. */
 void nodeproxy_refuse(struct http_request *h, int status, struct str text);
-/* To the server behind an APIService (aggregate.h), as it was sent but for who asks. The same of r and h. */
-void nodeproxy_pass(struct request *r, struct http_request *h, struct outbound_line *own_line);
+/* To the server behind an APIService (aggregate.h), as it was sent but for who asks. The same of r and h. most_ns:
+ * until the end of the answer; 0: it may last. */
+void nodeproxy_pass(struct request *r, struct http_request *h, struct outbound_line *own_line, int64_t most_ns);
