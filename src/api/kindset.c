@@ -133,7 +133,9 @@ void kind_set_unref(const struct kind_set *set)
 
 static struct str key_of(struct strbuf *b, struct str group, struct str version, struct str name)
 {
-    strbuf_addf(b, STR_FMT "/" STR_FMT "/" STR_FMT, STR_ARG(group), STR_ARG(version), STR_ARG(name));
+    const struct str parts[] = {group, S("/"), version, S("/"), name};
+    for (size_t i = 0; i < countof(parts); i++)
+        strbuf_add(b, parts[i]);
     return strbuf_str(b);
 }
 
@@ -239,7 +241,9 @@ static void hash_add(uint64_t *hash, const struct kind *k)
 static void stored_put(struct kind_set *s, const struct kind *k)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
-    strbuf_addf(&b, STR_FMT "." STR_FMT, STR_ARG(k->plural), STR_ARG(k->group));
+    strbuf_add(&b, k->plural);
+    strbuf_addc(&b, '.');
+    strbuf_add(&b, k->group);
     kind_unref(map_put(&s->by_prefix, strbuf_str(&b), (void *)(uintptr_t)kind_ref(k)));
 }
 

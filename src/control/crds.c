@@ -187,7 +187,7 @@ static void names_plan_one(const struct view *v, const struct obj *definition, c
 {
     struct arena *a = &out->arena;
     struct naming n = names_take(a, t, definition);
-    struct val tree = plan_edit(out, definition), *status = val_need_map(a, &tree, N(status));
+    struct val tree = plan_edit_status(out, definition), *status = val_need_map(a, &tree, N(status));
     struct condition accepted = {.type = "NamesAccepted",
                                  .status = n.reason ? "False" : "True",
                                  .reason = n.reason ? n.reason : "NoConflicts",
@@ -269,7 +269,7 @@ static void terminating_plan(const struct view *v, struct plan *out, const struc
                              const char *reason, struct str message)
 {
     struct arena *a = &out->arena;
-    struct val tree = plan_edit(out, definition);
+    struct val tree = plan_edit_status(out, definition);
     struct condition c = {.type = "Terminating", .status = status, .reason = reason, .message = message};
     condition_keep(a, val_need_map(a, &tree, N(status)), &c, v->now);
     if (str_eqz(str_of(status), "False")) {

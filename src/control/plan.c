@@ -113,6 +113,12 @@ struct val plan_edit(struct plan *p, const struct obj *o)
     return val_copy(&p->arena, &whole);
 }
 
+struct val plan_edit_status(struct plan *p, const struct obj *o)
+{
+    struct val most = obj_tree_of_meta(&p->arena, o);
+    return val_copy(&p->arena, &most);
+}
+
 void plan_step(struct plan *p)
 {
     p->step++;

@@ -94,6 +94,9 @@ struct action *plan_delete_all(struct plan *p, const struct kind *k, struct str 
  */
 struct action *plan_check_gone(struct plan *p, const struct kind *k, struct str ns, struct str name, struct str uid);
 struct val plan_edit(struct plan *p, const struct obj *o); /* a copy of its tree to change */
+/* The same for an update of the status, which says nothing of the spec: what is packed of that (api/packed.h) is not
+ * in it. */
+struct val plan_edit_status(struct plan *p, const struct obj *o);
 void plan_step(struct plan *p);              /* what is planned from here on waits until all before has succeeded */
 void plan_again(struct plan *p, int64_t at); /* the earliest counts */
 void plan_why(struct plan *p, const char *fmt, ...) PRINTF(2, 3); /* the first counts */
