@@ -148,7 +148,7 @@ TEST(documents_have_what_came_and_nothing_of_what_went)
     openapi_two(&two, s);
     CHECK_OK(json_decode(&a, strbuf_str(&two), &v, &err), err);
     CHECK(val_get_str(val_get_str(&v, S("definitions")), S("example.ship.v1.Boat")));
-    openapi_index(&index, s);
+    openapi_index(&index, s, S(""));
     CHECK(str_has(strbuf_str(&index), S("\"apis/ship.example/v1\"")));
     openapi_hash(&hash, s, S("v2"));
     openapi_hash(&before, &kind_set_builtin, S("v2"));

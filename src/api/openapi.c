@@ -34,7 +34,18 @@ static const struct plain_path {
 enum { PIECE_MOST = 1 << 22, PIECE_ROOM = 192 << 10 };
 
 /* What comes next in a document. */
-enum openapi_stage { STAGE_HEAD, STAGE_PATHS, STAGE_MIDDLE, STAGE_SCHEMAS, STAGE_TAIL, STAGE_END };
+enum openapi_stage {
+    STAGE_HEAD,
+    STAGE_PATHS,
+    STAGE_PATHS_ELSEWHERE,
+    STAGE_PARAMETERS,
+    STAGE_PARAMETERS_ELSEWHERE,
+    STAGE_MIDDLE,
+    STAGE_SCHEMAS,
+    STAGE_SCHEMAS_ELSEWHERE,
+    STAGE_TAIL,
+    STAGE_END
+};
 
 struct openapi_pieces {
     struct openapi_document d;
@@ -45,6 +56,7 @@ struct openapi_pieces {
     size_t kind;                    /* the next one, in the set */
     const struct map_entry *schema; /* the last one that was written; NULL: none */
     bool first;                     /* of the members of a map */
+    struct openapi_merge merge;     /* what other servers have */
     /* with protobuf */
     size_t paths_length, schemas_length;
     struct strbuf text, json; /* the piece, and as an object */
@@ -112,10 +124,17 @@ void openapi_pieces_free(struct openapi_pieces *p)
 {
     if (!p)
         return;
+    openapi_merge_fini(&p->merge);
     map_fini(&p->d.seen);
     strbuf_fini(&p->text);
     strbuf_fini(&p->json);
     mem_free(p);
+}
+
+void openapi_pieces_merge(struct openapi_pieces *p, struct openapi_remote *const *remotes, size_t n)
+{
+    ASSERT(p->d.two && p->stage == STAGE_HEAD);
+    openapi_merge_add(&p->merge, remotes, n);
 }
 
 static void add_head(struct openapi_pieces *p)
@@ -178,16 +197,6 @@ static void need_rest(struct openapi_pieces *p)
             openapi_need(d, root_types[i].type);
 }
 
-static void add_middle(struct openapi_pieces *p)
-{
-    struct openapi_document *d = &p->d;
-    if (d->two) {
-        strbuf_addz(d->b, "},\"parameters\":{");
-        openapi_add_parameters(d);
-    }
-    strbuf_addz(d->b, d->two ? "},\"definitions\":{" : "},\"components\":{\"schemas\":{");
-}
-
 static void add_tail(struct openapi_pieces *p)
 {
     struct openapi_document *d = &p->d;
@@ -197,8 +206,15 @@ static void add_tail(struct openapi_pieces *p)
     strbuf_addz(d->b, d->two ? ",\"security\":[{\"BearerToken\":[]}]}" : "}}");
 }
 
-/* Appends the next piece; what it is the members of is in `*map` ("paths", "definitions"), NULL where it stands
- * between them. */
+/* The next member that another server's document has in this map; the next stage where there is none. */
+static void add_elsewhere(struct openapi_pieces *p, enum openapi_ref map)
+{
+    if (!openapi_merge_next(&p->merge, map, p->d.b, &p->first))
+        p->stage++;
+}
+
+/* Appends the next piece; what it is the members of is in `*map` ("paths", "parameters", "definitions"), NULL where
+ * it stands between them. */
 static void piece_add(struct openapi_pieces *p, const char **map)
 {
     const struct kind_set *set = p->d.set;
@@ -214,14 +230,32 @@ static void piece_add(struct openapi_pieces *p, const char **map)
             add_pages(p);
         while (p->kind < set->n && !kind_is_here(p, set->kinds[p->kind]))
             p->kind++;
-        if (p->kind < set->n)
+        if (p->kind < set->n) {
             openapi_add_kind(&p->d, set->kinds[p->kind++], &p->first);
-        else
-            p->stage = STAGE_MIDDLE;
+            break;
+        }
+        need_rest(p);
+        openapi_merge_name(&p->merge, &p->d);
+        p->stage = STAGE_PATHS_ELSEWHERE;
+        break;
+    case STAGE_PATHS_ELSEWHERE:
+        *map = "paths";
+        add_elsewhere(p, OPENAPI_NO_REF);
+        break;
+    case STAGE_PARAMETERS:
+        if (p->d.two) {
+            strbuf_addz(p->d.b, "},\"parameters\":{");
+            openapi_add_parameters(&p->d);
+        }
+        p->first = false;
+        p->stage = STAGE_PARAMETERS_ELSEWHERE;
+        break;
+    case STAGE_PARAMETERS_ELSEWHERE:
+        *map = "parameters";
+        add_elsewhere(p, OPENAPI_PARAMETER);
         break;
     case STAGE_MIDDLE:
-        need_rest(p);
-        add_middle(p);
+        strbuf_addz(p->d.b, p->d.two ? "},\"definitions\":{" : "},\"components\":{\"schemas\":{");
         p->first = true;
         p->stage = STAGE_SCHEMAS;
         break;
@@ -233,8 +267,12 @@ static void piece_add(struct openapi_pieces *p, const char **map)
             p->first = false;
             openapi_add_component(&p->d, p->schema->value);
         } else {
-            p->stage = STAGE_TAIL;
+            p->stage = STAGE_SCHEMAS_ELSEWHERE;
         }
+        break;
+    case STAGE_SCHEMAS_ELSEWHERE:
+        *map = "definitions";
+        add_elsewhere(p, OPENAPI_DEFINITION);
         break;
     case STAGE_TAIL:
         add_tail(p);
@@ -260,8 +298,13 @@ static const char *members_add(struct openapi_pieces *p, struct strbuf *pb)
     piece_add(p, &map);
     if (!map)
         return NULL;
-    strbuf_addf(&p->json, "{" STR_FMT "}", STR_ARG(strbuf_str(&p->text)));
-    openapi_pb_members(pb, strbuf_str(&p->json), map);
+    bool parameters = str_eqz(str_of(map), "parameters"); /* parts of a message that come apart are merged */
+    strbuf_addf(&p->json, parameters ? "{\"parameters\":{" STR_FMT "}}" : "{" STR_FMT "}",
+                STR_ARG(strbuf_str(&p->text)));
+    if (parameters)
+        openapi_pb_add(pb, strbuf_str(&p->json));
+    else
+        openapi_pb_members(pb, strbuf_str(&p->json), map);
     return map;
 }
 
@@ -269,13 +312,16 @@ static const char *members_add(struct openapi_pieces *p, struct strbuf *pb)
 static void maps_measure(struct openapi_pieces *p)
 {
     AUTO(openapi_pieces_free) struct openapi_pieces *q = openapi_pieces_new(p->d.set, p->path, true);
+    openapi_merge_add(&q->merge, p->merge.list, p->merge.n);
     AUTO(strbuf_fini) struct strbuf pb = STRBUF(PIECE_MOST);
     (void)strbuf_room(&pb, PIECE_ROOM);
     while (q->stage != STAGE_END) {
         strbuf_reset(&pb);
         const char *map = members_add(q, &pb);
-        if (map)
-            *(str_eqz(str_of(map), "paths") ? &p->paths_length : &p->schemas_length) += pb.n;
+        if (map && str_eqz(str_of(map), "paths"))
+            p->paths_length += pb.n;
+        else if (map && str_eqz(str_of(map), "definitions"))
+            p->schemas_length += pb.n;
     }
 }
 
@@ -292,17 +338,20 @@ static void pb_next(struct openapi_pieces *p, struct strbuf *b)
         openapi_pb_add(b, strbuf_str(&p->json));
         openapi_pb_map(b, "paths", p->paths_length);
         break;
-    case STAGE_MIDDLE:
-        strbuf_addf(&p->json, "{" STR_FMT "}", STR_ARG(text_between(text, strlen("},"), ",\"definitions\":{")));
+    case STAGE_PARAMETERS:
+        strbuf_addf(&p->json, "{" STR_FMT "}}", STR_ARG(text_between(text, strlen("},"), "")));
         openapi_pb_add(b, strbuf_str(&p->json));
-        openapi_pb_map(b, "definitions", p->schemas_length);
         break;
+    case STAGE_MIDDLE: openapi_pb_map(b, "definitions", p->schemas_length); break;
     case STAGE_TAIL:
         strbuf_addf(&p->json, "{" STR_FMT, STR_ARG(text_between(text, strlen("},"), "")));
         openapi_pb_add(b, strbuf_str(&p->json));
         break;
     case STAGE_PATHS:
+    case STAGE_PATHS_ELSEWHERE:
+    case STAGE_PARAMETERS_ELSEWHERE:
     case STAGE_SCHEMAS:
+    case STAGE_SCHEMAS_ELSEWHERE:
     case STAGE_END: break;
     }
 }
@@ -360,7 +409,7 @@ static void add_index(struct strbuf *b, const struct kind_set *set, struct str p
     strbuf_addz(b, "\"}");
 }
 
-void openapi_index(struct strbuf *b, const struct kind_set *set)
+void openapi_index(struct strbuf *b, const struct kind_set *set, struct str more)
 {
     strbuf_addz(b, "{\"paths\":{");
     for (size_t i = 0; i < countof(plain_paths); i++)
@@ -376,5 +425,6 @@ void openapi_index(struct strbuf *b, const struct kind_set *set)
         strbuf_addf(&path, "%s/" STR_FMT, gv->group.n ? "apis" : "api", STR_ARG(gv->api_version));
         add_index(b, set, strbuf_str(&path), false);
     }
+    strbuf_add(b, more);
     strbuf_addz(b, "}}");
 }

@@ -3,11 +3,13 @@
  * x-kubernetes extensions. */
 #pragma once
 #include "api/kindset.h"
+#include "api/openapi_remote.h"
 
 /* The documents below /openapi/v3/: "api", "api/v1", "apis", "apis/apps", "apis/apps/v1", "version" ... */
 bool openapi_known(const struct kind_set *set, struct str path);
-/* The body of /openapi/v3: {"paths":{"api/v1":{"serverRelativeURL":"/openapi/v3/api/v1?hash=..."},...}}. */
-void openapi_index(struct strbuf *b, const struct kind_set *set);
+/* The body of /openapi/v3: {"paths":{"api/v1":{"serverRelativeURL":"/openapi/v3/api/v1?hash=..."},...}}. more:
+ * members of "paths" besides, each with a comma before it. */
+void openapi_index(struct strbuf *b, const struct kind_set *set, struct str more);
 /* The hash of a document, as in the index and as its ETag. */
 void openapi_hash(struct strbuf *b, const struct kind_set *set, struct str path);
 
@@ -17,7 +19,10 @@ void openapi_hash(struct strbuf *b, const struct kind_set *set, struct str path)
  * different threads may take pieces one after the other. */
 struct openapi_pieces;
 struct openapi_pieces *openapi_pieces_new(const struct kind_set *set, struct str path,
-                                          bool protobuf);             /* NULL: no such */
+                                          bool protobuf); /* NULL: no such */
+/* Before the first piece of "v2": what other servers have goes in, too, in this order. What is there before keeps its
+ * name; a definition or parameter that is another under the same name becomes NAME_v2 (kube-openapi's aggregator). */
+void openapi_pieces_merge(struct openapi_pieces *p, struct openapi_remote *const *remotes, size_t n);
 bool openapi_pieces_next(struct openapi_pieces *p, struct strbuf *b); /* appends; false: that was the last */
 void openapi_pieces_free(struct openapi_pieces *p);
 AUTO_POINTER(openapi_pieces_free, struct openapi_pieces);

@@ -24,6 +24,23 @@ static inline const struct type *openapi_list_type(const struct kind *k)
     return k->custom ? k->custom->named_list : k->list_type;
 }
 
+/* openapi_merge.c: what other servers' documents add to one of 2.0. */
+struct openapi_names;
+struct openapi_merge {
+    struct openapi_remote **list; /* each a reference */
+    size_t n;
+    struct arena arena;
+    struct openapi_names *names; /* of each; NULL: not found out yet */
+    size_t remote, member;       /* that comes next */
+};
+void openapi_merge_fini(struct openapi_merge *m);
+void openapi_merge_add(struct openapi_merge *m, struct openapi_remote *const *remotes, size_t n);
+/* Every type that d speaks of is noted: under which names the others' definitions and parameters go in. */
+void openapi_merge_name(struct openapi_merge *m, struct openapi_document *d);
+/* Appends the next of their members "name":value: of paths (OPENAPI_NO_REF), definitions or parameters. False: there
+ * are no more; the next call begins with those of another map. */
+bool openapi_merge_next(struct openapi_merge *m, enum openapi_ref map, struct strbuf *b, bool *first);
+
 /* openapi_schema.c */
 void openapi_need(struct openapi_document *d, const struct type *t); /* notes every named type reached from here */
 void openapi_add_component(struct openapi_document *d, const struct type *t); /* "name":{...} */

@@ -91,7 +91,9 @@ static const struct part {
     {PATH_PARAMETER, "uniqueItems", 19, FLAG, NO_MESSAGE, 0},
     {SCHEMA, "$ref", 1, TEXT, NO_MESSAGE, 0},
     {SCHEMA, "format", 2, TEXT, NO_MESSAGE, 0},
+    {SCHEMA, "title", 3, TEXT, NO_MESSAGE, 0},
     {SCHEMA, "description", 4, TEXT, NO_MESSAGE, 0},
+    {SCHEMA, "default", 5, ANY, NO_MESSAGE, 0},
     {SCHEMA, "multipleOf", 6, REAL, NO_MESSAGE, 0},
     {SCHEMA, "maximum", 7, REAL, NO_MESSAGE, 0},
     {SCHEMA, "exclusiveMaximum", 8, FLAG, NO_MESSAGE, 0},
@@ -102,6 +104,7 @@ static const struct part {
     {SCHEMA, "pattern", 13, TEXT, NO_MESSAGE, 0},
     {SCHEMA, "maxItems", 14, COUNT, NO_MESSAGE, 0},
     {SCHEMA, "minItems", 15, COUNT, NO_MESSAGE, 0},
+    {SCHEMA, "uniqueItems", 16, FLAG, NO_MESSAGE, 0},
     {SCHEMA, "maxProperties", 17, COUNT, NO_MESSAGE, 0},
     {SCHEMA, "minProperties", 18, COUNT, NO_MESSAGE, 0},
     {SCHEMA, "required", 19, TEXT, NO_MESSAGE, 0},
@@ -109,6 +112,7 @@ static const struct part {
     {SCHEMA, "additionalProperties", 21, ONE, SCHEMA, 1},
     {SCHEMA, "type", 22, TEXT, NO_MESSAGE, 1},
     {SCHEMA, "items", 23, ONE, SCHEMA, 1},
+    {SCHEMA, "allOf", 24, ONE, SCHEMA, 0},
     {SCHEMA, "properties", 25, ONE, SCHEMAS, 0},
     {SCHEMAS, NULL, 1, NAMED, SCHEMA, 0},
     {SECURITY, NULL, 1, NAMED, SECURITY_ITEM, 2},
@@ -144,12 +148,15 @@ static void add_any(struct strbuf *b, uint32_t number, struct str json)
 static struct str member_of(struct str object, struct str key, struct arena *a)
 {
     struct json j = json_of(object);
+    if (json_type(&j) != JSON_OBJECT)
+        return S("");
     json_enter(&j);
-    while (json_more(&j))
-        if (str_eq(json_key(&j, a), key))
+    while (json_more(&j)) {
+        bool found = str_eq(json_key(&j, a), key);
+        if (found && json_type(&j) == JSON_STRING)
             return json_string(&j, a);
-        else
-            (void)json_skip(&j);
+        (void)json_skip(&j);
+    }
     return S("");
 }
 
@@ -193,7 +200,7 @@ static void add_parameter_item(struct strbuf *b, uint32_t number, struct str tex
 static void add_text(struct strbuf *b, uint32_t number, struct json *j)
 {
     AUTO(arena_fini) struct arena a = ARENA;
-    pb_add_bytes(b, number, json_string(j, &a));
+    pb_add_bytes(b, number, json_type(j) == JSON_STRING ? json_string(j, &a) : json_skip(j));
 }
 
 static void add_count(struct strbuf *b, uint32_t number, struct str literal)
@@ -223,6 +230,11 @@ static void add_value(struct strbuf *b, struct json *j, const struct part *m, st
     if (m->wrap) {
         inner = pb_open(b, number);
         number = m->wrap;
+    }
+    bool is_number = m->shape == COUNT || m->shape == REAL; /* these have no message around them */
+    if (is_number && json_type(j) != JSON_NUMBER) {         /* another server's */
+        (void)json_skip(j);
+        return;
     }
     switch (m->shape) {
     case TEXT: add_text(b, number, j); break;
@@ -261,6 +273,10 @@ static void add_member(struct strbuf *b, struct json *j, const struct part *m, s
 static void add_message(struct strbuf *b, struct json *j, enum message in)
 {
     AUTO(arena_fini) struct arena a = ARENA;
+    if (json_type(j) != JSON_OBJECT) {
+        (void)json_skip(j);
+        return;
+    }
     json_enter(j);
     while (json_more(j)) {
         struct str key = json_key(j, &a);
@@ -270,9 +286,10 @@ static void add_message(struct strbuf *b, struct json *j, enum message in)
             pb_add_bytes(b, 1, key);
             add_any(b, 2, json_skip(j));
             pb_close(b, at);
-        } else {
-            ASSERT(m); /* the document is ours */
+        } else if (m) {
             add_member(b, j, m, key);
+        } else { /* another server's, and nothing that clients look at */
+            (void)json_skip(j);
         }
     }
 }

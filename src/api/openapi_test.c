@@ -4,6 +4,7 @@
 #include "base/map.h"
 #include "base/test.h"
 #include "wire/pb.h"
+#include <string.h>
 
 /* Every "$ref" in the document names something that is there. */
 static void check_refs(const struct val *v, const struct val *doc)
@@ -133,7 +134,7 @@ TEST(the_index_names_every_document)
     AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
     struct err err = ERR;
     struct val index;
-    openapi_index(&b, &kind_set_builtin);
+    openapi_index(&b, &kind_set_builtin, S(""));
     CHECK_OK(json_decode(&a, strbuf_str(&b), &index, &err), err);
     val_each_member (m, val_get_str(&index, S("paths"))) {
         AUTO(strbuf_fini) struct strbuf doc = STRBUF(1 << 24);
@@ -313,4 +314,121 @@ TEST(schemas_of_definitions_are_in_protobuf_with_all_that_they_say)
                 test_failed(__FILE__, __LINE__, "%s has no field %u", rows[i].name, rows[i].fields[k]);
     }
     CHECK_STR(pb_field_of(pb_schema_of(pb_field_of(schema, 25), "t"), 13), S("^a"));
+}
+
+/* --- with other servers' documents --- */
+
+static const char wardle[] =
+    "{\"swagger\":\"2.0\",\"paths\":{"
+    "\"/apis/w.example.com/v1/\":{\"get\":{\"responses\":{\"200\":{\"schema\":{\"$ref\":\"#/definitions/"
+    "Flunder\"}}},"
+    "\"parameters\":[{\"$ref\":\"#/parameters/pretty\"},{\"$ref\":\"#/parameters/own\"}]}},"
+    "\"/apis/w.example.com/v10/\":{\"get\":{\"responses\":{\"200\":{\"schema\":{\"$ref\":\"#/definitions/"
+    "Unused\"}}}}},"
+    "\"/apis/apps/v1/\":{\"get\":{\"responses\":{}}},\"/healthz\":{\"get\":{}}},"
+    "\"parameters\":{\"pretty\":{\"name\":\"pretty\",\"in\":\"query\",\"type\":\"string\"},"
+    "\"own\":{\"name\":\"own\",\"in\":\"query\",\"type\":\"string\"},\"unused\":{}},"
+    "\"definitions\":{\"Flunder\":{\"type\":\"object\",\"properties\":{\"$ref\":{\"type\":\"string\"},"
+    "\"metadata\":{ \"$ref\" : \"#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta\"},"
+    "\"spec\":{\"description\":\"says "
+    "\\\"$ref\\\":\\\"#/definitions/no\\\"\",\"$ref\":\"#/definitions/Sp\\u0065c\"}}},"
+    "\"Spec\":{\"description\":\"%s\"},\"Unused\":{\"type\":\"object\"},"
+    "\"io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta\":{\"description\":\"theirs\"}}}";
+
+static struct openapi_remote *remote_of(const char *spec, const char *group)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    struct err err = ERR;
+    for (const char *p = wardle; *p; p++)
+        if (!strncmp(p, "%s", 2))
+            strbuf_addz(&b, spec), p++;
+        else if (!strncmp(p, "w.example.com", 13))
+            strbuf_addz(&b, group), p += 12;
+        else
+            strbuf_addc(&b, *p);
+    struct openapi_remote *r = openapi_remote_new(strbuf_str(&b), str_of(group), S("v1"), &err);
+    CHECK(r);
+    return r;
+}
+
+static void merged_document(struct strbuf *b, struct openapi_remote *const *list, size_t n, bool protobuf)
+{
+    AUTO(openapi_pieces_free)
+    struct openapi_pieces *p = openapi_pieces_new(&kind_set_builtin, S("v2"), protobuf);
+    openapi_pieces_merge(p, list, n);
+    while (openapi_pieces_next(p, b))
+        ;
+    CHECK(!b->over);
+}
+
+TEST(of_another_servers_document_its_version_is_kept)
+{
+    AUTO(openapi_remote_unref) struct openapi_remote *r = remote_of("a spec", "w.example.com");
+    CHECK_INT(r->paths.n, 1);
+    CHECK_STR(r->paths.list[0].name, S("/apis/w.example.com/v1/"));
+    CHECK_INT(r->definitions.n, 3);
+    CHECK_INT(r->parameters.n, 2);
+    AUTO(openapi_remote_unref) struct openapi_remote *again = remote_of("a spec", "w.example.com");
+    AUTO(openapi_remote_unref) struct openapi_remote *other = remote_of("other", "w.example.com");
+    CHECK(r->hash == again->hash && r->hash != other->hash);
+}
+
+TEST(another_servers_document_goes_in_under_names_of_its_own)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(strbuf_fini) struct strbuf plain = STRBUF(1 << 24), b = STRBUF(1 << 24), pb = STRBUF(1 << 25);
+    struct openapi_remote *list[] = {remote_of("a spec", "w.example.com"), remote_of("another", "x.example.com"),
+                                     remote_of("a spec", "apps")};
+    struct err err = ERR;
+    struct val doc, ours;
+    merged_document(&b, list, countof(list), false);
+    CHECK_OK(json_decode(&a, strbuf_str(&b), &doc, &err), err);
+    check_refs(&doc, &doc);
+    openapi_two(&plain, &kind_set_builtin);
+    CHECK_OK(json_decode(&a, strbuf_str(&plain), &ours, &err), err);
+    const struct val *paths = val_get_str(&doc, S("paths")), *defs = val_get_str(&doc, S("definitions"));
+    const struct val *pars = val_get_str(&doc, S("parameters"));
+    CHECK_INT(val_len(paths), val_len(val_get_str(&ours, S("paths"))) + 2);
+    CHECK(val_equal(val_get_str(paths, S("/apis/apps/v1/")),
+                    val_get_str(val_get_str(&ours, S("paths")), S("/apis/apps/v1/"))));
+    static const char meta[] = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+    CHECK_STR(val_text_at(val_get_str(defs, arena_fmt(&a, "%s_v2", meta)), N(description)), S("theirs"));
+    CHECK(!val_get_str(defs, arena_fmt(&a, "%s_v3", meta))); /* the second server's is the same */
+    CHECK(val_get_str(defs, S("Spec")) && val_get_str(defs, S("Spec_v2")) && !val_get_str(defs, S("Spec_v3")));
+    CHECK(val_get_str(defs, S("Flunder")) && val_get_str(defs, S("Flunder_v2")) && !val_get_str(defs, S("Unused")));
+    CHECK(val_get_str(pars, S("pretty_v2")) && !val_get_str(pars, S("pretty_v3")) && val_get_str(pars, S("own")));
+    CHECK(!val_get_str(pars, S("own_v2")));
+    const struct val *spec = val_get_str(val_get_str(val_get_str(defs, S("Flunder")), S("properties")), S("spec"));
+    CHECK_STR(val_text_at(spec, N(_ref)), S("#/definitions/Spec"));
+    merged_document(&pb, list, countof(list), true);
+    struct str last, part;
+    CHECK_INT(pb_fields(strbuf_str(&pb), 8, &part), 1);
+    CHECK_INT(pb_fields(part, 2, &last), val_len(paths));
+    CHECK_INT(pb_fields(strbuf_str(&pb), 9, &part), 1);
+    CHECK_INT(pb_fields(part, 1, &last), val_len(defs));
+    for (size_t i = 0; i < countof(list); i++)
+        openapi_remote_unref(list[i]);
+}
+
+TEST(a_document_that_is_none_is_refused)
+{
+    static const char *const bad[] = {"", "{", "[]", "7", "\x01", "{\"paths\":", "<html>"};
+    for (size_t i = 0; i < countof(bad); i++) {
+        struct err err = ERR;
+        CHECK(!openapi_remote_new(str_of(bad[i]), S("a"), S("v1"), &err) && err.kind == E_BAD_REQUEST);
+    }
+    AUTO(strbuf_fini) struct strbuf deep = STRBUF(STRBUF_TEXT);
+    strbuf_addz(&deep, "{\"paths\":{\"/apis/a/v1/x\":{\"a\":");
+    for (int i = 0; i < 200; i++)
+        strbuf_addc(&deep, '[');
+    for (int i = 0; i < 200; i++)
+        strbuf_addc(&deep, ']');
+    strbuf_addz(&deep, "}}}");
+    struct err err = ERR;
+    CHECK(!openapi_remote_new(strbuf_str(&deep), S("a"), S("v1"), &err));
+    CHECK(strstr(err.text, "more than 100 levels"));
+    struct openapi_remote *odd = openapi_remote_new(S("{\"paths\":7,\"definitions\":[],\"parameters\":null}"), S("a"),
+                                                    S("v1"), &err);
+    CHECK(odd && !odd->paths.n);
+    openapi_remote_unref(odd);
 }

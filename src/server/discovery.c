@@ -1,5 +1,7 @@
 #include "api/codec.h"
 #include "api/custom.h"
+#include "base/map.h"
+#include "server/remotes.h"
 #include "server/sites.h"
 #include "sys/crypto.h"
 
@@ -171,33 +173,108 @@ static struct val resource_list(struct arena *a, const struct kind_set *set, str
     return v;
 }
 
+/* --- what there is, ours and others' --- */
+
+/* A version of a group, served here or by another server. Those of a group stand in a row. */
+struct served {
+    struct str group, version;
+    int group_priority, version_priority;
+    const struct aggregated *elsewhere; /* NULL: served here */
+    bool begins;                        /* the first of its group */
+    int order;                          /* of ours: of its group */
+    size_t row;                         /* and within it */
+};
+struct servings {
+    struct served *list;
+    size_t n;
+};
+
+/* The aggregator's own stands first, whatever priorities others have (upstream: nobody can be before it). */
+static int own_first(const struct served *s)
+{
+    return !s->group.n ? 2 : str_eqz(s->group, "apiregistration.k8s.io") ? 1 : 0;
+}
+
+static int by_priority(const void *x, const void *y)
+{
+    const struct served *a = x, *b = y;
+    if (own_first(a) != own_first(b))
+        return own_first(b) - own_first(a);
+    if (a->group_priority != b->group_priority)
+        return a->group_priority > b->group_priority ? -1 : 1;
+    int c = str_cmp(a->group, b->group);
+    if (!c && a->version_priority != b->version_priority)
+        c = a->version_priority > b->version_priority ? -1 : 1;
+    return c ? c : version_order(a->version, b->version);
+}
+
+static int by_row(const void *x, const void *y)
+{
+    const struct served *a = x, *b = y;
+    return a->order != b->order ? a->order - b->order : a->row < b->row ? -1 : a->row > b->row;
+}
+
+/* Of a group the highest priority of any of its versions counts. */
+static void raise_groups(struct servings *all)
+{
+    AUTO(map_fini) struct map most = MAP;
+    for (size_t i = 0; i < all->n; i++) {
+        struct served *s = &all->list[i];
+        const struct served *other = map_get(&most, s->group);
+        if (!other || other->group_priority < s->group_priority)
+            (void)map_put(&most, s->group, s);
+    }
+    for (size_t i = 0; i < all->n; i++)
+        all->list[i].group_priority = ((const struct served *)map_get(&most, all->list[i].group))->group_priority;
+}
+
+static struct servings servings_of(struct server *server, struct arena *a, const struct kind_set *set)
+{
+    const struct aggregated **remotes = NULL;
+    size_t nremotes = aggregate_count(server) ? remotes_sorted(server, a, &remotes) : 0;
+    struct servings all = {arena_alloc(a, (set->nversions + nremotes) * sizeof *all.list), 0};
+    for (size_t i = 0; i < set->nversions; i++) {
+        const struct group_version *v = &set->versions[i];
+        if (!nremotes || !aggregate_find(server, v->group, v->version))
+            all.list[all.n++] = (struct served){v->group, v->version, v->group_priority, v->version_priority,
+                                                NULL,     false,      v->order,          i};
+    }
+    for (size_t i = 0; i < nremotes; i++) {
+        const struct aggregated *g = remotes[i];
+        if (g->group.n)
+            all.list[all.n++] = (struct served){
+                g->group, g->version, g->group_priority, g->version_priority, g, false, 0, 0};
+    }
+    if (nremotes) /* ours have the same order by it */
+        raise_groups(&all);
+    qsort(all.list, all.n, sizeof *all.list, nremotes ? by_priority : by_row);
+    for (size_t i = 0; i < all.n; i++)
+        all.list[i].begins = !i || !str_eq(all.list[i].group, all.list[i - 1].group);
+    return all;
+}
+
 /* --- APIGroup --- */
 
-static struct val version_entry(struct arena *a, const struct group_version *v)
+static struct val version_entry(struct arena *a, const struct served *s)
 {
     struct val e = val_map();
-    val_set_text(a, &e, N(groupVersion), v->api_version);
-    val_set_text(a, &e, N(version), v->version);
+    val_set_text(a, &e, N(groupVersion), arena_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(s->group), STR_ARG(s->version)));
+    val_set_text(a, &e, N(version), s->version);
     return e;
 }
 
-static struct val group_of(struct arena *a, const struct kind_set *set, struct str group)
+/* Its first version is at i. */
+static struct val group_of(struct arena *a, const struct servings *all, size_t i)
 {
     struct val g = val_map(), versions = val_list();
+    struct str group = all->list[i].group;
     val_set_text(a, &g, N(name), group);
-    for (size_t i = 0; i < set->nversions; i++)
-        if (str_eq(set->versions[i].group, group))
-            val_add(a, &versions, version_entry(a, &set->versions[i]));
+    for (; i < all->n && str_eq(all->list[i].group, group); i++)
+        val_add(a, &versions, version_entry(a, &all->list[i]));
     struct val preferred = val_copy(a, val_item(&versions, 0));
     val_set(a, &g, N(versions), versions);
     val_set(a, &g, N(preferredVersion), preferred);
     return g;
-}
-
-/* Whether it is the first row of its group: each group once, in order; the core's first. */
-static bool begins_group(const struct kind_set *set, size_t i)
-{
-    return set->versions[i].preferred;
 }
 
 /* --- apidiscovery.k8s.io/v2 --- */
@@ -216,57 +293,67 @@ static bool has_group(const struct subresource *s)
     return s->group && *s->group;
 }
 
-static struct val group_discovery(struct arena *a, const struct kind_set *set, struct str group)
+static void version_discovery(struct arena *a, const struct kind_set *set, struct str group, struct str version,
+                              struct val *v)
 {
+    val_set_text(a, v, N(version), version);
+    struct val *list = val_set(a, v, N(resources), val_list());
+    size_t n;
+    const struct kind **all = kinds_of(a, set, group, version, &n);
+    for (size_t j = 0; j < n; j++) {
+        const struct kind *k = all[j];
+        struct val *r = val_add(a, list, val_map());
+        val_set_text(a, r, N(resource), k->plural);
+        /* the core group's kinds stand there without a version */
+        struct str own_version = group.n ? k->version : S("");
+        val_set(a, r, N(responseKind), gvk_val(a, group, own_version, k->kind));
+        val_set_text(a, r, N(scope), k->namespaced ? S("Namespaced") : S("Cluster"));
+        val_set_text(a, r, N(singularResource), k->singular);
+        val_set(a, r, N(verbs), k->custom ? custom_verbs(a) : verbs_of(a, k->verbs));
+        if (k->short_names && k->short_names[0])
+            val_set(a, r, N(shortNames), texts_of(a, k->short_names));
+        if (k->categories && k->categories[0])
+            val_set(a, r, N(categories), texts_of(a, k->categories));
+        const struct subresource *subs[32];
+        size_t nsubs = subs_of(k, subs, countof(subs));
+        if (!nsubs)
+            continue;
+        struct val *sl = val_set(a, r, N(subresources), val_list());
+        for (size_t s = 0; s < nsubs; s++) {
+            struct val *e = val_add(a, sl, val_map());
+            val_set_text(a, e, N(subresource), str_of(subs[s]->name));
+            bool own = subs[s]->version;
+            val_set(a, e, N(responseKind),
+                    gvk_val(a,
+                            own && subs[s]->group ? str_of(subs[s]->group)
+                            : own                 ? S("")
+                                                  : group,
+                            own && (group.n || has_group(subs[s])) ? str_of(subs[s]->version) : own_version,
+                            subs[s]->kind ? str_of(subs[s]->kind) : k->kind));
+            val_set(a, e, N(verbs), verbs_of(a, subs[s]->verbs));
+        }
+    }
+    val_set_text(a, v, N(freshness), S("Current"));
+}
+
+/* Its first version is at i. */
+static struct val group_discovery(struct site_call *c, const struct servings *all, size_t i)
+{
+    struct arena *a = c->arena;
     struct val g = val_map();
     struct val *meta = val_set(a, &g, N(metadata), val_map());
+    struct str group = all->list[i].group;
     if (group.n)
         val_set_text(a, meta, N(name), group);
     val_set(a, meta, N(creationTimestamp), VAL_NONE);
     struct val *versions = val_set(a, &g, N(versions), val_list());
-    for (size_t i = 0; i < set->nversions; i++) {
-        struct str version = set->versions[i].version;
-        if (!str_eq(set->versions[i].group, group))
-            continue;
+    for (; i < all->n && str_eq(all->list[i].group, group); i++) {
+        const struct served *s = &all->list[i];
         struct val *v = val_add(a, versions, val_map());
-        val_set_text(a, v, N(version), version);
-        struct val *list = val_set(a, v, N(resources), val_list());
-        size_t n;
-        const struct kind **all = kinds_of(a, set, group, version, &n);
-        for (size_t j = 0; j < n; j++) {
-            const struct kind *k = all[j];
-            struct val *r = val_add(a, list, val_map());
-            val_set_text(a, r, N(resource), k->plural);
-            /* the core group's kinds stand there without a version */
-            struct str own_version = group.n ? k->version : S("");
-            val_set(a, r, N(responseKind), gvk_val(a, group, own_version, k->kind));
-            val_set_text(a, r, N(scope), k->namespaced ? S("Namespaced") : S("Cluster"));
-            val_set_text(a, r, N(singularResource), k->singular);
-            val_set(a, r, N(verbs), k->custom ? custom_verbs(a) : verbs_of(a, k->verbs));
-            if (k->short_names && k->short_names[0])
-                val_set(a, r, N(shortNames), texts_of(a, k->short_names));
-            if (k->categories && k->categories[0])
-                val_set(a, r, N(categories), texts_of(a, k->categories));
-            const struct subresource *subs[32];
-            size_t nsubs = subs_of(k, subs, countof(subs));
-            if (!nsubs)
-                continue;
-            struct val *sl = val_set(a, r, N(subresources), val_list());
-            for (size_t s = 0; s < nsubs; s++) {
-                struct val *e = val_add(a, sl, val_map());
-                val_set_text(a, e, N(subresource), str_of(subs[s]->name));
-                bool own = subs[s]->version;
-                val_set(a, e, N(responseKind),
-                        gvk_val(a,
-                                own && subs[s]->group ? str_of(subs[s]->group)
-                                : own                 ? S("")
-                                                      : group,
-                                own && (group.n || has_group(subs[s])) ? str_of(subs[s]->version) : own_version,
-                                subs[s]->kind ? str_of(subs[s]->kind) : k->kind));
-                val_set(a, e, N(verbs), verbs_of(a, subs[s]->verbs));
-            }
-        }
-        val_set_text(a, v, N(freshness), S("Current"));
+        if (s->elsewhere)
+            *v = remotes_discovery(c->server, a, s->elsewhere);
+        else
+            version_discovery(a, c->kinds, group, s->version, v);
     }
     return g;
 }
@@ -282,7 +369,9 @@ static bool call_is_aggregated(struct site_call *c)
 static void respond_aggregated(struct site_call *c, bool core)
 {
     struct arena *a = c->arena;
-    struct str tag = arena_fmt(a, "\"%s\"", c->kinds->hash);
+    uint64_t elsewhere = core ? 0 : remotes_discovery_hash(c->server);
+    struct str tag = elsewhere ? arena_fmt(a, "\"%s-%016llX\"", c->kinds->hash, (unsigned long long)elsewhere)
+                               : arena_fmt(a, "\"%s\"", c->kinds->hash);
     http_set(c->http, S("ETag"), tag);
     http_set(c->http, S("Vary"), S("Accept"));
     if (str_has(http_header(&c->http->headers, S("If-None-Match")), tag)) {
@@ -293,10 +382,10 @@ static void respond_aggregated(struct site_call *c, bool core)
     head_set(a, &v, "APIGroupDiscoveryList", "apidiscovery.k8s.io/v2");
     val_set(a, &v, N(metadata), val_map());
     struct val *items = val_set(a, &v, N(items), val_list());
-    const struct kind_set *set = c->kinds;
-    for (size_t i = 0; i < set->nversions; i++)
-        if (core == !set->versions[i].group.n && begins_group(set, i))
-            val_add(a, items, group_discovery(a, set, set->versions[i].group));
+    struct servings all = servings_of(c->server, a, c->kinds);
+    for (size_t i = 0; i < all.n; i++)
+        if (core == !all.list[i].group.n && all.list[i].begins)
+            val_add(a, items, group_discovery(c, &all, i));
     site_respond(c, T(apidiscovery_v2_APIGroupDiscoveryList), v);
 }
 
@@ -349,10 +438,10 @@ void site_discovery_apis(struct site_call *c)
     struct val v = val_map();
     head_set(a, &v, "APIGroupList", "v1");
     struct val *list = val_set(a, &v, N(groups), val_list());
-    const struct kind_set *set = c->kinds;
-    for (size_t i = 0; i < set->nversions; i++)
-        if (set->versions[i].group.n && begins_group(set, i))
-            val_add(a, list, group_of(a, set, set->versions[i].group));
+    struct servings all = servings_of(c->server, a, c->kinds);
+    for (size_t i = 0; i < all.n; i++)
+        if (all.list[i].group.n && all.list[i].begins)
+            val_add(a, list, group_of(a, &all, i));
     site_respond(c, T(meta_v1_APIGroupList), v);
 }
 
@@ -361,6 +450,14 @@ void site_discovery_group(struct site_call *c)
     struct arena *a = c->arena;
     struct str rest = str_sub(c->path, sizeof "/apis/" - 1, c->path.n), group, version;
     bool versioned = str_split(rest, '/', &group, &version);
+    struct servings all = servings_of(c->server, a, c->kinds);
+    for (size_t i = 0; !versioned && i < all.n; i++)
+        if (group.n && str_eq(all.list[i].group, rest)) {
+            struct val g = group_of(a, &all, i);
+            head_set(a, &g, "APIGroup", "v1");
+            site_respond(c, T(meta_v1_APIGroup), g);
+            return;
+        }
     if (!group_known(c->kinds, group) || !group.n) {
         http_respond(c->http, 404, S("text/plain; charset=utf-8"), S("404 page not found\n"));
         return;
@@ -372,12 +469,5 @@ void site_discovery_group(struct site_call *c)
             no_resource(c);
         return;
     }
-    struct val v;
-    if (versioned) {
-        site_respond(c, T(meta_v1_APIResourceList), resource_list(a, c->kinds, group, version));
-        return;
-    }
-    v = group_of(a, c->kinds, group);
-    head_set(a, &v, "APIGroup", "v1");
-    site_respond(c, T(meta_v1_APIGroup), v);
+    site_respond(c, T(meta_v1_APIResourceList), resource_list(a, c->kinds, group, version));
 }

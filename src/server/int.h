@@ -23,6 +23,7 @@ struct webhooks;
 struct policies;
 struct aggregates;
 struct trust;
+struct remotes;
 
 /* The newest visible revision: its objects by key, and those of some kinds by a field's value (scan.h). */
 struct published {
@@ -52,6 +53,7 @@ struct server {
     struct policies *policies;          /* policies.h */
     struct aggregates *aggregates;      /* aggregate.h */
     struct trust *trust;                /* trust.h */
+    struct remotes *remotes;            /* remotes.h */
     struct map turns;                   /* key -> struct write_turn: whose write is under way (turn.c) */
     struct list waiting;                /* writes that wait for an answer from elsewhere (write.h) */
     struct soon leaving;                /* some of them may be waited for by nobody any more */

@@ -42,6 +42,8 @@
     X(EVENTS_BYTES, 67108864, "bytes that all Events may take; of more, the same")                                   \
     X(WRITES_WAITING, 10000, "writes waiting for their turn")                                                        \
     X(OUTBOUND, 64, "connections to one webhook at a time; further questions wait")                                  \
+    X(REMOTE_DISCOVERY_BYTES, 1048576, "bytes in which an aggregated server tells what it serves")                   \
+    X(REMOTE_OPENAPI_BYTES, 8388608, "bytes of a document of OpenAPI of an aggregated server")                       \
     X(OLD_READS, 2, "lists of an older revision that are put together at a time; others wait")                       \
     X(REVISION_WAIT_MS, 3000, "milliseconds to wait for a revision that is not there yet")                           \
     X(GENERATE_NAME_TRIES, 8, "names tried for generateName")                                                        \

@@ -3,6 +3,8 @@
  * k8s.io/kube-openapi/pkg/handler3. */
 #include "api/openapi.h"
 #include "base/clock.h"
+#include "server/limits.h"
+#include "server/remotes.h"
 #include "server/sites.h"
 #include "wire/gzip.h"
 
@@ -110,6 +112,15 @@ static void head_gone(struct http_request *h UNUSED)
 {
 }
 
+static void hash_elsewhere(struct strbuf *hash, struct openapi_remote *const *list, size_t n)
+{
+    uint64_t h = 0;
+    for (size_t i = 0; i < n; i++)
+        h = h * 31 + list[i]->hash;
+    if (n)
+        strbuf_addf(hash, "-%016llX", (unsigned long long)h);
+}
+
 /* The document is known by its path, what is made of it by that and its form. */
 static void document_answer(struct site_call *c, struct str path, bool protobuf)
 {
@@ -117,8 +128,11 @@ static void document_answer(struct site_call *c, struct str path, bool protobuf)
     struct http_headers *h = &http->headers;
     AUTO(strbuf_fini) struct strbuf hash = STRBUF(STRBUF_TEXT);
     bool gzip = gzip_accepted(http_header(h, S("Accept-Encoding")));
+    struct openapi_remote **elsewhere = NULL; /* what other servers have goes into the one of 2.0 */
+    size_t n = str_eqz(path, "v2") ? remotes_openapi(c->server, c->arena, &elsewhere) : 0;
     strbuf_addc(&hash, '"');
     openapi_hash(&hash, c->kinds, path);
+    hash_elsewhere(&hash, elsewhere, n);
     strbuf_addf(&hash, "%s%s\"", protobuf ? "P" : "", gzip ? "Z" : "");
     http_set(http, S("ETag"), strbuf_str(&hash));
     http_set(http, S("Vary"), S("Accept, Accept-Encoding"));
@@ -142,6 +156,8 @@ static void document_answer(struct site_call *c, struct str path, bool protobuf)
                        .protobuf = protobuf,
                        .loop = c->server->loop};
     ASSERT(p->pieces); /* the caller looked */
+    if (n)
+        openapi_pieces_merge(p->pieces, elsewhere, n);
     http->user = p;
     http->on_drained = page_drained;
     http->on_gone = page_gone;
@@ -201,16 +217,73 @@ static void set_expires(struct http_request *h)
     http_set(h, S("Expires"), (struct str){text, n});
 }
 
+/* --- documents that another server has --- */
+
+struct relayed {
+    struct outbound_call call;
+    struct http_request *http; /* it lies in its arena */
+};
+
+static void relayed_gone(struct http_request *h)
+{
+    struct relayed *x = h->user;
+    outbound_cancel(&x->call);
+    http_abort(h);
+}
+
+static void relayed_answered(struct outbound_call *c, const struct http_answer *a, const struct err *err)
+{
+    static const struct str fields[] = {S_INIT("ETag"),    S_INIT("Vary"),          S_INIT("Location"),
+                                        S_INIT("Expires"), S_INIT("Cache-Control"), S_INIT("Last-Modified")};
+    struct relayed *x = container_of(c, struct relayed, call);
+    struct http_request *h = x->http;
+    h->on_gone = NULL;
+    if (!a) {
+        http_respond(h, 503, S("text/plain; charset=utf-8"),
+                     arena_fmt(&h->arena, "error trying to reach service: %s\n", err->text));
+        return;
+    }
+    for (size_t i = 0; i < countof(fields); i++) {
+        struct str value = http_header(&a->headers, fields[i]);
+        if (value.n)
+            http_set(h, fields[i], value);
+    }
+    http_respond(h, a->status, http_header(&a->headers, S("Content-Type")), a->body);
+}
+
+static void document_relay(struct site_call *c, const struct aggregated *g)
+{
+    struct http_request *h = c->http;
+    if (!g->available) {
+        http_respond(h, 503, S("text/plain; charset=utf-8"), S("service unavailable\n"));
+        return;
+    }
+    struct relayed *x = ARENA_NEW(&h->arena, struct relayed);
+    x->http = h;
+    h->user = x;
+    h->on_gone = relayed_gone;
+    struct str target = arena_fmt(&h->arena, STR_FMT "%s" STR_FMT, STR_ARG(c->path), c->query.n ? "?" : "",
+                                  STR_ARG(c->query));
+    aggregate_ask(g, &x->call, &h->arena, target, http_header(&h->headers, S("Accept")),
+                  http_header(&h->headers, S("If-None-Match")), LIMIT_REMOTE_OPENAPI_BYTES, 30, relayed_answered);
+}
+
 void site_openapi(struct site_call *c)
 {
     struct str rest = str_sub(c->path, sizeof "/openapi/v3" - 1, c->path.n);
     if (!rest.n) {
-        AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 16);
-        openapi_index(&b, c->kinds);
+        AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20), more = STRBUF(1 << 20);
+        remotes_index(c->server, &more, c->kinds);
+        openapi_index(&b, c->kinds, strbuf_str(&more));
         http_respond(c->http, 200, S("application/json"), strbuf_str(&b));
         return;
     }
     rest = str_sub(rest, 1, rest.n);
+    const struct aggregated *elsewhere = openapi_known(c->kinds, rest) ? NULL : remotes_document(c->server, rest);
+    if (elsewhere) {
+        document_relay(c, elsewhere);
+        return;
+    }
     if (!openapi_known(c->kinds, rest)) {
         http_respond(c->http, 404, S(""), S(""));
         return;

@@ -17,6 +17,7 @@
 #include "server/pki.h"
 #include "server/policies.h"
 #include "server/rbac_int.h"
+#include "server/remotes.h"
 #include "server/room.h"
 #include "server/scan.h"
 #include "server/sites.h"
@@ -406,6 +407,7 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
     expressions_are_checked_by(&cel_expression_checker);
     s->aggregates = aggregates_new(s);
     s->trust = trust_new(s);
+    s->remotes = remotes_new(s);
     s->room = room_new(s->options.objects_most, s->options.stored_bytes_most);
     kinds_init(s);
     list_init(&s->watches);
@@ -502,6 +504,7 @@ void server_stop(struct server *s)
     timer_stop(&s->announce);
     timer_stop(&s->api_again);
     expiry_stop(s->expiry);
+    remotes_free(TAKE(s->remotes));
     aggregates_free(TAKE(s->aggregates));
     trust_free(TAKE(s->trust));
     http_server_free(s->http);
@@ -545,6 +548,7 @@ void server_close_store(struct server *s)
     writes_cancel(s);
     conversions_stop(s);
     expiry_stop(s->expiry);
+    remotes_free(TAKE(s->remotes));
     aggregates_free(TAKE(s->aggregates));
     trust_free(TAKE(s->trust));
     watches_stop(s);
