@@ -249,6 +249,26 @@ static struct str extra_field(struct arena *a, struct str key)
     return str_dup(a, strbuf_str(&b));
 }
 
+/* As a field it comes back as it is: a name is not to become another's on its way. */
+static bool name_is_plain(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if ((unsigned char)s.p[i] < ' ' || s.p[i] == 127)
+            return false;
+    return !s.n || (s.p[0] != ' ' && s.p[s.n - 1] != ' ');
+}
+
+static bool user_is_plain(const struct user *u)
+{
+    bool plain = name_is_plain(u->name) && name_is_plain(u->uid);
+    for (size_t i = 0; i < u->ngroups; i++)
+        plain &= name_is_plain(u->groups[i]);
+    val_each_member (m, u->extra)
+        val_each_item (it, &m->v)
+            plain &= name_is_plain(val_text(it));
+    return plain;
+}
+
 void aggregate_identity(struct arena *a, struct http_headers *to, const struct user *u)
 {
     http_header_add(a, to, S("X-Remote-User"), u->name);
@@ -297,6 +317,12 @@ void aggregate_pass(struct request *r, struct http_request *h, int64_t most_ns)
     struct err err = ERR;
     if (h->unread) {
         nodeproxy_refuse(h, 413, S("the body is larger than what is read of somebody without a name"));
+        return;
+    }
+    if (!user_is_plain(r->user)) {
+        nodeproxy_refuse(h, 503,
+                         S("error trying to reach service: the user's name, groups or extra values hold what cannot "
+                           "be passed on in a header"));
         return;
     }
     struct outbound_line *line = g->available ? outbound_line(g->outbound, &r->arena, &err) : NULL;

@@ -238,6 +238,8 @@ TEST(a_request_goes_to_its_server_with_who_asks)
             test_failed(__FILE__, __LINE__, "no %s in " STR_FMT, heard[i], STR_ARG(said));
     for (size_t i = 0; i < countof(unheard); i++)
         CHECK(!str_has(said, str_of(unheard[i])));
+    SAYS("GET " THINGS " HTTP/1.1\r\nImpersonate-User: ja\tne\r\nImpersonate-Group: baker\r\nX-End:", "", "503",
+         "what cannot be passed on in a header");
     SAYS("GET " THINGS "/teapot", "", "418", "X-Kind: teapot", "short and stout");
     SAYS("DELETE " THINGS "/a", "", "200 OK");
     CHECK(str_starts(strbuf_str(&x.said), S("DELETE ")));
