@@ -17,6 +17,7 @@
 # make storm      the long forms of the end-to-end tests, an hour; TEST=rough for one
 # make vm         a Debian 12 with systemd in qemu, to try `wherry install` in (as root)
 # make bench-NAME   bench/NAME_bench.c, optimised (build/release/bench-NAME)
+# make bench-custom   what definitions, applies, webhooks and HTTP/2 cost (as root, some minutes); ARGS="writes"
 # make bench-cluster   what a whole cluster costs, beside its peers (as root, some minutes); ARGS="up idle"
 # make format     clang-format over what was changed since the last commit; over all where nothing was
 V ?= debug
@@ -143,6 +144,9 @@ vm: release
 bench-%: ; @$(MAKE) --no-print-directory V=release build/release/bench-$*
 $(B)/bench-%: bench/%_bench.c $(LIB_A)
 	@$(CC) $(CFLAGS_ALL) $(CFLAGS_$(V)) $(LDFLAGS_ALL) $(LDFLAGS_$(V)) -o $@ $< $(LIB_A) $(LIBS)
+
+bench-custom: release
+	@python3 bench/custom_bench.py $(ARGS)
 
 bench-cluster: release bench-rollout
 	@$(CC) -O2 -Wall -Wextra -o build/release/cluster-probe bench/cluster_probe.c

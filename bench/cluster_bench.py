@@ -543,7 +543,8 @@ def growth(c, api, sizes=(1000, 50000)):
         show('up --detach over %d pods' % sizes[1], (time.monotonic() - start) * MS, 'ms', more='down before it included')
 
 
-def fan_out(c, api, maps, n=1000, rounds=9):
+def fan_out(c, api, maps, n=1000, rounds=9, change=lambda i: {'data': {'round': str(i)}}):
+    """ms of the server's CPU for each round."""
     rev = api.call('GET', maps + '?limit=1')['metadata']['resourceVersion']
     waiting, watchers = selectors.DefaultSelector(), []
     before = pss_kb(roles(c)['server'])
@@ -559,7 +560,7 @@ def fan_out(c, api, maps, n=1000, rounds=9):
     cpu = cpu_ms([server])
     for i in range(rounds):
         start, seen = time.monotonic(), set()
-        api.call('PATCH', maps + '/one', {'data': {'round': str(i)}}, 'application/merge-patch+json')
+        api.call('PATCH', maps + '/one', change(i), 'application/merge-patch+json')
         while len(seen) < n:
             for key, _ in waiting.select(10):
                 try:
@@ -569,10 +570,12 @@ def fan_out(c, api, maps, n=1000, rounds=9):
                 except (ssl.SSLWantReadError, BlockingIOError):
                     pass
         took.append((time.monotonic() - start) * MS)
+    used = (cpu_ms([server]) - cpu) / rounds
     show('one write to %d watchers, to the last' % n, statistics.median(took), 'ms',
-         more='%s, server %.1f us CPU each, %.1f KiB per connection' % (spread(took), (cpu_ms([server]) - cpu) * 1000 / rounds / n, kb))
+         more='%s, server %.1f us CPU each, %.1f KiB per connection' % (spread(took), used * 1000 / n, kb))
     for h in watchers:
         h.sock.close()
+    return used
 
 
 def rollout(c, api, n=1000):

@@ -39,7 +39,7 @@ class Hooks:
         hooks = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = 'HTTP/1.1'
+            protocol_version, disable_nagle_algorithm = 'HTTP/1.1', True
 
             def do_POST(self):
                 path, _, query = self.path.partition('?')
