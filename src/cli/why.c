@@ -338,10 +338,37 @@ static bool read_definitions(struct why_asking *x, const struct obj *definition,
     return true;
 }
 
+static bool ask_object(struct why_asking *x, struct obj *o, struct str ns, bool *fine, struct err *err)
+{
+    const struct kind *k = o->kind;
+    bool goes = k == K(Namespace) && obj_deleting(o);
+    if (k == K(APIService)) /* what may be wrong with it stands where its Service is */
+        ns = val_text_at(obj_spec(o), N(service), N(namespace));
+    if (!read_view(x, goes ? o->name : ns, goes, err) ||
+        (k == K(CustomResourceDefinition) && !read_definitions(x, o, err)))
+        return false;
+    if (!has_read(x, k))
+        object_put(x, o);
+    *fine &= ask_one(x, o, true);
+    return true;
+}
+
+/* The APIService by which another server serves it; NULL: it is served here. */
+static struct obj *other_server(struct why_asking *x, const struct resource *r)
+{
+    struct err ignored = ERR;
+    struct str name = arena_fmt(&x->client->arena, STR_FMT "." STR_FMT, STR_ARG(r->version), STR_ARG(r->group));
+    AUTO(obj_unref) struct obj *o = read_object(x, K(APIService), S(""), name, &ignored);
+    return o && val_is(val_get(obj_spec(o), N(service)), VAL_MAP) ? TAKE(o) : NULL;
+}
+
 static bool ask_target(struct why_asking *x, const struct target *t, bool *fine, struct err *err)
 {
     struct client *c = x->client;
     const struct kind *k = kind_of(t->resource);
+    AUTO(obj_unref) struct obj *elsewhere = k ? NULL : other_server(x, t->resource);
+    if (elsewhere)
+        return ask_object(x, elsewhere, S(""), fine, err);
     if (!k)
         k = defined_kind(x, t->resource, err);
     if (!k)
@@ -350,17 +377,7 @@ static bool ask_target(struct why_asking *x, const struct target *t, bool *fine,
     AUTO(obj_unref) struct obj *o = read_object(x, k, ns, t->name, err);
     if (!o)
         return false;
-    bool goes = k == K(Namespace) && obj_deleting(o);
-    if (k == K(APIService)) /* what may be wrong with it stands where its Service is */
-        ns = val_text_at(obj_spec(o), N(service), N(namespace));
-    if (!read_view(x, goes ? o->name : ns, goes, err) ||
-        (o->kind == K(ValidatingAdmissionPolicy) && !read_kind(x, K(ValidatingAdmissionPolicyBinding), S(""), err)) ||
-        (k == K(CustomResourceDefinition) && !read_definitions(x, o, err)))
-        return false;
-    if (!has_read(x, k))
-        object_put(x, o);
-    *fine &= ask_one(x, o, true);
-    return true;
+    return ask_object(x, o, ns, fine, err);
 }
 
 static int why_run(struct why_asking *x, struct words words)

@@ -369,6 +369,9 @@ def down_and_up_again(c):
     assert 'wardle.example.com' in [g['name'] for g in c.json('/apis')['groups']]
     assert 'com.example.wardle.v1alpha1.Flunder' in c.json('/openapi/v2')['definitions'], 'the last good one is kept'
     assert 'deployments' in c.kubectl('api-resources', '--api-group=apps')
+    for what in ('apiservice/v1alpha1.wardle.example.com', 'flunder/any'):
+        p = subprocess.run([lib.WHERRY, 'why', what], env=c.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert p.returncode == 1 and 'nothing listens where its Service wardle/api leads' in p.stdout, (what, p.stdout)
     c.wardle.start()
     again(c)
     available(c)
