@@ -16,6 +16,7 @@
 #include "control/why.h"
 #include "api/custom.h"
 #include "base/clock.h"
+#include "cli/documents.h"
 #include "cli/output.h"
 #include "cli/verbs.h"
 #include "control/manager.h"
@@ -26,6 +27,8 @@ struct why_asking {
     struct connect_options to;
     bool all;
     struct str output;
+    struct words files;
+    struct str manager;
     struct client *client;
     struct view view;
     const struct kind_set
@@ -40,17 +43,22 @@ struct why_asking {
 #define AT(field) offsetof(struct why_asking, field)
 static const struct arg_row rows[] = {
     {'A', "all-namespaces", ARG_FLAG, AT(all), NULL, "everything that is not as declared, in all namespaces"},
+    {'f', "filename", ARG_TEXTS, AT(files), "FILE",
+     "why what is in it cannot be applied on the server: a file, a folder or - (stdin)"},
+    {0, "field-manager", ARG_TEXT, AT(manager), "NAME", "with -f: who applies it (kubectl)"},
     {'o', "output", ARG_TEXT, AT(output), "FORM", "json: sentence, cause, way out and chain, for programs"},
 };
 static const struct arg_spec spec = {
     .verb = "why",
-    .usage = "[KIND/NAME ... | KIND NAME] [-n NAMESPACE] [-A]",
+    .usage = "[KIND/NAME ... | KIND NAME | -f FILE] [-n NAMESPACE] [-A]",
     .summary = "Says in one sentence why an object is not as declared and what to do about it. Below it stands the\n"
                "chain from the object to the cause. Without an object: a sentence for everything that is not as\n"
-               "declared. Exit status: 0 as declared; 1 not, or it could not be found out; 2 bad usage.",
+               "declared. With -f: why a server-side apply of what is in a file is refused, which is tried without\n"
+               "changing anything. Exit status: 0 as declared; 1 not, or it could not be found out; 2 bad usage.",
     .examples = "  wherry why deploy/web                 why it does not have all of its pods\n"
                 "  wherry why svc/web -n shop            why nothing answers\n"
-                "  wherry why                            what is wrong in this cluster\n",
+                "  wherry why                            what is wrong in this cluster\n"
+                "  wherry why -f web.yaml                why it cannot be applied, and who owns what is in the way\n",
     .rows = rows,
     .nrows = countof(rows),
     .connects = true,
@@ -180,7 +188,12 @@ static struct str last_line(void *arg, const struct obj *pod, struct str contain
 
 /* ---- saying ---- */
 
-static void json_add(struct why_asking *x, const struct obj *o, const struct why *w)
+/* What an answer is about. */
+struct subject {
+    struct str kind, ns, name;
+};
+
+static void json_add(struct why_asking *x, const struct subject *s, const struct why *w)
 {
     static const char *const states[] = {
         [WHY_FINE] = "AsDeclared", [WHY_COMING] = "OnItsWay", [WHY_BLOCKED] = "Blocked"};
@@ -188,10 +201,10 @@ static void json_add(struct why_asking *x, const struct obj *o, const struct why
     AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
     why_text(w, &text);
     struct val v = val_map(), list = val_list();
-    val_set_text(a, &v, N(kind), o->kind->kind);
-    if (o->ns.n > 0)
-        val_set_text(a, &v, N(namespace), o->ns);
-    val_set_text(a, &v, N(name), o->name);
+    val_set_text(a, &v, N(kind), s->kind);
+    if (s->ns.n > 0)
+        val_set_text(a, &v, N(namespace), s->ns);
+    val_set_text(a, &v, N(name), s->name);
     val_set_str(a, &v, S("state"), val_str(a, str_of(states[w->found.state])));
     val_set_str(a, &v, S("cause"), val_str(a, str_of(w->found.cause)));
     val_set_str(a, &v, S("sentence"), val_str(a, strbuf_str(&text)));
@@ -202,15 +215,15 @@ static void json_add(struct why_asking *x, const struct obj *o, const struct why
     val_add(a, &x->items, v);
 }
 
-static void answer_say(struct why_asking *x, const struct obj *o, const struct why *w, bool whole)
+static void answer_say(struct why_asking *x, const struct subject *s, const struct why *w, bool whole)
 {
     if (x->json) {
-        json_add(x, o, w);
+        json_add(x, s, w);
         return;
     }
     AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
-    if (!whole && o->ns.n > 0)
-        strbuf_addf(&text, STR_FMT ": ", STR_ARG(o->ns));
+    if (!whole && s->ns.n > 0)
+        strbuf_addf(&text, STR_FMT ": ", STR_ARG(s->ns));
     why_text(w, &text);
     strbuf_addc(&text, '\n');
     array_each (it, &w->found.chain)
@@ -226,7 +239,7 @@ static bool ask_one(struct why_asking *x, const struct obj *o, bool whole)
     why_object(&q, o, &w);
     bool fine = w.found.state == WHY_FINE;
     if (whole || !fine)
-        answer_say(x, o, &w, whole);
+        answer_say(x, &(struct subject){o->kind->kind, o->ns, o->name}, &w, whole);
     return fine;
 }
 
@@ -344,7 +357,10 @@ static bool ask_object(struct why_asking *x, struct obj *o, struct str ns, bool 
     bool goes = k == K(Namespace) && obj_deleting(o);
     if (k == K(APIService)) /* what may be wrong with it stands where its Service is */
         ns = val_text_at(obj_spec(o), N(service), N(namespace));
+    if (k == K(ValidatingWebhookConfiguration) || k == K(MutatingWebhookConfiguration))
+        ns = S("");
     if (!read_view(x, goes ? o->name : ns, goes, err) ||
+        (k == K(ValidatingAdmissionPolicy) && !read_kind(x, K(ValidatingAdmissionPolicyBinding), S(""), err)) ||
         (k == K(CustomResourceDefinition) && !read_definitions(x, o, err)))
         return false;
     if (!has_read(x, k))
@@ -380,12 +396,64 @@ static bool ask_target(struct why_asking *x, const struct target *t, bool *fine,
     return ask_object(x, o, ns, fine, err);
 }
 
+/* ---- what is refused ---- */
+
+static bool document_ask(struct why_asking *x, struct document *d, bool *fine, struct err *err)
+{
+    struct client *c = x->client;
+    struct arena *a = &c->arena;
+    if (!document_place(c, d, false, err))
+        return false;
+    AUTO(strbuf_fini) struct strbuf query = STRBUF(STRBUF_TEXT);
+    query_put(&query, "dryRun", S("All"));
+    query_put(&query, "fieldManager", x->manager.n ? x->manager : S("kubectl"));
+    struct str kind = val_text_at(&d->v, N(kind));
+    struct str head = arena_fmt(a, STR_FMT " " STR_FMT " cannot be applied", STR_ARG(kind), STR_ARG(d->name));
+    struct ask q = {.method = "PATCH",
+                    .path = resource_path(a, d->resource, d->ns, d->name, S("")),
+                    .query = strbuf_str(&query),
+                    .content_type = S("application/apply-patch+yaml"),
+                    .body = &d->v};
+    AUTO(why_fini) struct why w = {.found = {.cause = ""}};
+    if (client_ask(c, &q, NULL, err)) {
+        w.head = arena_fmt(a, STR_FMT " " STR_FMT " can be applied", STR_ARG(kind), STR_ARG(d->name));
+    } else if (err->kind == E_UNAVAILABLE || err->kind == E_TIMEOUT || err->kind == E_IO) {
+        return false;
+    } else {
+        struct err ignored = ERR; /* what cannot be read makes the answer poorer */
+        (void)read_view(x, S(""), false, &ignored);
+        struct why_ask ask = {.view = &x->view, .last_line = last_line, .arg = x};
+        why_refusal(&ask, head, str_of(err->text), &w);
+        *fine = false;
+    }
+    answer_say(x, &(struct subject){kind, d->ns, d->name}, &w, true);
+    return true;
+}
+
+static int why_files(struct why_asking *x)
+{
+    struct documents documents;
+    struct err err = ERR;
+    bool fine = true;
+    if (!documents_read(x->client, x->files, false, &documents, &err))
+        return client_failed(x->client, &err);
+    for (size_t i = 0; i < documents.n; i++) {
+        struct err why = ERR;
+        if (!document_ask(x, &documents.p[i], &fine, &why))
+            return client_failed(x->client, &why);
+    }
+    answer_end(x, false);
+    return fine ? 0 : 1;
+}
+
 static int why_run(struct why_asking *x, struct words words)
 {
     struct client *c = x->client;
     struct targets t;
     struct err err = ERR;
     bool fine = true;
+    if (x->files.n)
+        return why_files(x);
     if (words.n == 0)
         return ask_all(x);
     if (!targets_read(c, words, &t, &err))
@@ -413,10 +481,11 @@ int why_main(int argc, char **argv)
     if (r != ARGS_RUN)
         return r == ARGS_HELPED ? 0 : 2;
     x.json = str_eqz(x.output, "json");
-    if ((x.output.n > 0 && !x.json) || (x.all && words.n > 0)) {
+    size_t ways = (x.all ? 1 : 0) + (words.n > 0 ? 1 : 0) + (x.files.n > 0 ? 1 : 0);
+    if ((x.output.n > 0 && !x.json) || ways > 1) {
         output_show(stderr, "wherry why: %s; wherry why --help shows more\n",
-                    x.all && words.n > 0 ? "name an object, or ask for all (-A), not both"
-                                         : "-o: only json is there");
+                    ways > 1 ? "name an object or a file (-f), or ask for all (-A), one of these"
+                             : "-o: only json is there");
         return 2;
     }
     if (!client_open(&c, &x.to, &err))

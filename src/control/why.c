@@ -38,16 +38,28 @@ static const struct why_row rows[] = {
     {K(LimitRange), why_stored, plain_head},
     {K(CustomResourceDefinition), why_definition, plain_head},
     {K(APIService), why_apiservice, plain_head},
-    {K(ValidatingWebhookConfiguration), why_stored, plain_head},
-    {K(MutatingWebhookConfiguration), why_stored, plain_head},
+    {K(ValidatingWebhookConfiguration), why_webhooks, plain_head},
+    {K(MutatingWebhookConfiguration), why_webhooks, plain_head},
     {K(ValidatingAdmissionPolicy), why_policy, plain_head},
     {K(MutatingAdmissionPolicy), why_stored, plain_head},
     {K(CertificateSigningRequest), why_stored, plain_head},
 };
-const struct kind *const why_reads[] = {
-    K(Deployment), K(ReplicaSet), K(Pod),   K(Service),        K(EndpointSlice),       K(Namespace),
-    K(Node),       K(ConfigMap),  K(Event), K(ServiceAccount), K(PodDisruptionBudget), K(PersistentVolumeClaim),
-    K(APIService), NULL};
+const struct kind *const why_reads[] = {K(Deployment),
+                                        K(ReplicaSet),
+                                        K(Pod),
+                                        K(Service),
+                                        K(EndpointSlice),
+                                        K(Namespace),
+                                        K(Node),
+                                        K(ConfigMap),
+                                        K(Event),
+                                        K(ServiceAccount),
+                                        K(PodDisruptionBudget),
+                                        K(PersistentVolumeClaim),
+                                        K(APIService),
+                                        K(ValidatingWebhookConfiguration),
+                                        K(MutatingWebhookConfiguration),
+                                        NULL};
 
 static const struct why_row *row_of(const struct kind *k)
 {
@@ -249,13 +261,15 @@ struct str why_spec_path(struct question *q)
 
 static struct str word_of(struct question *q, struct str name, const struct word *words, size_t n)
 {
+    for (size_t i = 0; i < n; i++)
+        if (str_eqz(name, words[i].name))
+            return words[i].text;
+    if (!q->owner) /* of a write, there is no object */
+        return S("");
     const struct word known[] = {{"target", why_target(q, q->owner)},
                                  {"edit", why_edit(q)},
                                  {"spec", why_spec_path(q)},
                                  {"ns", why_ns_flag(q, q->owner->ns)}};
-    for (size_t i = 0; i < n; i++)
-        if (str_eqz(name, words[i].name))
-            return words[i].text;
     for (size_t i = 0; i < countof(known); i++)
         if (str_eqz(name, known[i].name))
             return known[i].text;

@@ -34,6 +34,8 @@ struct why_ask {
     void *arg;
 };
 void why_object(const struct why_ask *q, const struct obj *o, struct why *out);
+/* Why a write is refused, by the API's answer: what a webhook or the owners of fields have against it. */
+void why_refusal(const struct why_ask *q, struct str head, struct str message, struct why *out);
 /* "HEAD: REASON. WAY." */
 void why_text(const struct why *w, struct strbuf *out);
 /* Whether the kind has a row of its own; about others only their deletion can be asked. */

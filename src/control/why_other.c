@@ -226,10 +226,6 @@ static const struct {
     {K(ResourceQuota), "it is stored, and Wherry does not enforce it yet: nothing is refused for it", ""},
     {K(LimitRange), "it is stored, and Wherry does not enforce it yet: it sets and refuses nothing",
      "Set requests and limits in each pod"},
-    {K(ValidatingWebhookConfiguration), "it is stored, and Wherry calls no webhooks yet, whatever failurePolicy says",
-     ""},
-    {K(MutatingWebhookConfiguration), "it is stored, and Wherry calls no webhooks yet, whatever failurePolicy says",
-     ""},
     {K(MutatingAdmissionPolicy), "it is stored, and Wherry does not ask it yet", ""},
     {K(CertificateSigningRequest), "it is stored, and nothing in Wherry approves or signs it", ""},
 };

@@ -68,6 +68,8 @@ static struct str part_after(struct str message, const char *before, const char 
 static void refusal_explain(struct question *q, const struct obj *rs, struct str message, struct finding *f)
 {
     const struct val *spec = val_at(obj_spec(rs), N(template), N(spec));
+    if (why_refused(q, message, S("its pods"), f))
+        return;
     const struct word words[] = {{"account", val_text_at(spec, N(serviceAccountName))},
                                  {"class", val_text_at(spec, N(priorityClassName))},
                                  {"policy", part_after(message, "ValidatingAdmissionPolicy '", "'")},

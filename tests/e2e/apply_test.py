@@ -95,6 +95,9 @@ def conflicts(c):
     p = tried(c, 'kubectl', 'apply', '--server-side', '-f', '-', input=WEB % {'replicas': 2, 'image': 'web:1'})
     assert p.returncode == 1 and 'conflict with "kubectl" with subresource "scale" using apps/v1: .spec.replicas' in p.stderr, p
     assert c.get('deploy', 'web')['spec']['replicas'] == 3
+    why = subprocess.run([WHERRY, 'why', '-f', '-'], env=c.env, input=WEB % {'replicas': 2, 'image': 'web:1'}, text=True, stdout=subprocess.PIPE, timeout=60)
+    assert why.returncode == 1 and why.stdout.startswith('Deployment web cannot be applied: it sets fields to other values than those who own them: conflict with "kubectl" with subresource "scale" using apps/v1: .spec.replicas. ') \
+        and 'Service web can be applied.' in why.stdout, why
     apply(c, WEB % {'replicas': 2, 'image': 'web:1'}, '--force-conflicts')
     assert c.get('deploy', 'web')['spec']['replicas'] == 2
     m = managers(c, 'deploy', 'web')

@@ -356,7 +356,41 @@ def managed_fields_are_shown_and_kept_in_order(c):
     forget(c)
 
 
+def why(c, *args, code=1, **kw):
+    p = subprocess.run([lib.WHERRY, 'why'] + list(args), env=c.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, **kw)
+    assert p.returncode == code, (args, p.returncode, p.stdout, p.stderr)
+    return p.stdout.split('\n')[0]
+
+
+def why_knows_them(c):
+    """Who refuses, is down or is not trusted, of an object that waits for it, of a file and of the configuration."""
+    other = Authority(c.root + '/other', 'nobody we know')
+    stranger = Hooks(other.sign('stranger', ['IP:127.0.0.1']))
+    stranger.answers['/'] = lambda r: {'allowed': True}
+    c.hooks.answers['/no'] = lambda r: {'allowed': False, 'status': {'message': 'no pods on a Monday'}}
+    nowhere = {'service': {'namespace': 'default', 'name': 'nowhere'}, 'caBundle': c.authority.bundle}
+    pod = 'apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: i}]}\n'
+    for i, (client, words) in enumerate((
+            (at(c, '/no'), 'webhook out.example.org refuses %s: no pods on a Monday'),
+            (at(c, '/', 1), 'webhook out.example.org has to be asked about %s, and nothing listens at https://127.0.0.1:1/'),
+            (at(c, '/', stranger.port), 'webhook out.example.org has to be asked about %s, and it is not trusted: '),
+            (nowhere, 'webhook out.example.org has to be asked about %s, and Service default/nowhere is not there'))):
+        configure(c, 'Validating', 'out', webhook('out.example.org', client, [rule(['pods'])], timeoutSeconds=2))
+        c.kubectl('create', 'deployment', 'd%d' % i, '--image=i')
+        eventually('it tells', lambda: words % 'its pods' in why(c, 'deploy/d%d' % i))
+        said = why(c, '-f', '-', input=pod)
+        assert said.startswith('Pod p cannot be applied: ' + words % 'it') and 'validatingwebhookconfiguration/out' in said, said
+        c.kubectl('delete', 'deployment', 'd%d' % i)
+    said = why(c, 'validatingwebhookconfiguration/out')
+    assert 'of its webhook out.example.org Service default/nowhere is not there: every write that it is asked about is refused' in said, said
+    configure(c, 'Validating', 'out', webhook('out.example.org', at(c, '/no'), [rule(['pods'])]))
+    assert why(c, 'validatingwebhookconfiguration/out', code=0).startswith('ValidatingWebhookConfiguration out is as declared')
+    forget(c)
+    assert why(c, '-f', '-', input=pod, code=0) == 'Pod p can be applied.'
+    stranger.stop()
+
+
 if __name__ == '__main__':
     main([one_is_asked_and_changes_what_is_written, refusals_are_passed_on, what_is_wrong_with_an_answer_is_told, who_is_not_there_is_told_and_may_be_ignored,
           which_are_asked, conditions_decide_who_is_asked, managed_fields_are_shown_and_kept_in_order,
-          in_order_and_once_more, dry_runs_ask_only_who_has_no_effects, two_hundred_at_once, a_pod_behind_a_service], port=16743, cluster=Asked)
+          in_order_and_once_more, dry_runs_ask_only_who_has_no_effects, two_hundred_at_once, why_knows_them, a_pod_behind_a_service], port=16743, cluster=Asked)
