@@ -876,6 +876,39 @@ struct val apply_merge(struct arena *a, const struct type *t, const struct val *
     return out;
 }
 
+/* --- what is one value --- */
+
+static void atomics_at(struct apply_place p, const struct val *v, struct strbuf *path, unsigned depth,
+                       struct strbuf *out)
+{
+    if ((v->type != VAL_MAP && v->type != VAL_LIST) || depth > APPLY_DEPTH)
+        return;
+    size_t n = path->n;
+    if (place_how(p, v, depth) == HOW_LEAF) {
+        strbuf_addf(out, "%s" STR_FMT, out->n ? ", " : "", STR_ARG(strbuf_str(path)));
+        return;
+    }
+    if (v->type == VAL_LIST)
+        for (uint32_t i = 0; i < v->n; i++) {
+            strbuf_addf(path, "[%u]", i);
+            atomics_at(place_of(p.t ? p.t->of : NULL), &v->list[i], path, depth + 1, out);
+            path->n = n;
+        }
+    else
+        val_each_member (m, v) {
+            bool declared;
+            strbuf_addf(path, "." STR_FMT, STR_ARG(m->name->s));
+            atomics_at(place_member(p, m->name, &declared), &m->v, path, depth + 1, out);
+            path->n = n;
+        }
+}
+
+void apply_atomics(const struct type *t, const struct val *raw, struct strbuf *out)
+{
+    AUTO(strbuf_fini) struct strbuf path = STRBUF(STRBUF_TEXT);
+    atomics_at(place_of(t), raw, &path, 0, out);
+}
+
 /* --- removing --- */
 
 static struct val remove_at(struct arena *a, struct apply_place p, const struct val *v, const struct fieldset *gone,

@@ -22,6 +22,9 @@ struct apply_changes {
  * (apply_merge) or is a configuration. */
 struct apply_changes apply_compare(struct arena *a, const struct type *t, const struct val *was,
                                    const struct val *now, bool raw);
+/* Where it holds what is one value and yet a list, a map or a struct: ".spec.template.spec.tolerations"; whoever
+ * merges a few fields would take away the others. Added one after another, ", " between. */
+void apply_atomics(const struct type *t, const struct val *raw, struct strbuf *out);
 /* A configuration over a typed tree: raw. */
 struct val apply_merge(struct arena *a, const struct type *t, const struct val *live, const struct val *config);
 /* Without these fields and elements. */

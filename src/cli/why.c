@@ -361,6 +361,7 @@ static bool ask_object(struct why_asking *x, struct obj *o, struct str ns, bool 
         ns = S("");
     if (!read_view(x, goes ? o->name : ns, goes, err) ||
         (k == K(ValidatingAdmissionPolicy) && !read_kind(x, K(ValidatingAdmissionPolicyBinding), S(""), err)) ||
+        (k == K(MutatingAdmissionPolicy) && !read_kind(x, K(MutatingAdmissionPolicyBinding), S(""), err)) ||
         (k == K(CustomResourceDefinition) && !read_definitions(x, o, err)))
         return false;
     if (!has_read(x, k))

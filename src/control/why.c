@@ -41,7 +41,7 @@ static const struct why_row rows[] = {
     {K(ValidatingWebhookConfiguration), why_webhooks, plain_head},
     {K(MutatingWebhookConfiguration), why_webhooks, plain_head},
     {K(ValidatingAdmissionPolicy), why_policy, plain_head},
-    {K(MutatingAdmissionPolicy), why_stored, plain_head},
+    {K(MutatingAdmissionPolicy), why_policy, plain_head},
     {K(CertificateSigningRequest), why_stored, plain_head},
 };
 const struct kind *const why_reads[] = {K(Deployment),

@@ -226,7 +226,6 @@ static const struct {
     {K(ResourceQuota), "it is stored, and Wherry does not enforce it yet: nothing is refused for it", ""},
     {K(LimitRange), "it is stored, and Wherry does not enforce it yet: it sets and refuses nothing",
      "Set requests and limits in each pod"},
-    {K(MutatingAdmissionPolicy), "it is stored, and Wherry does not ask it yet", ""},
     {K(CertificateSigningRequest), "it is stored, and nothing in Wherry approves or signs it", ""},
 };
 
@@ -246,14 +245,16 @@ void why_policy(struct question *q, const struct obj *policy, struct finding *f)
 {
     size_t bindings = 0;
     struct obj *b;
-    for (struct objset_iter it = view_all(q->v, K(ValidatingAdmissionPolicyBinding)); (b = objset_next(&it));)
+    bool mutating = policy->kind == K(MutatingAdmissionPolicy);
+    const struct kind *k = mutating ? K(MutatingAdmissionPolicyBinding) : K(ValidatingAdmissionPolicyBinding);
+    for (struct objset_iter it = view_all(q->v, k); (b = objset_next(&it));)
         bindings += str_eq(val_text_at(obj_spec(b), N(policyName)), policy->name);
     const struct val *warnings = val_at(obj_status(policy), N(typeChecking), N(expressionWarnings));
     if (!bindings) {
-        why_found(q, f, "PolicyUnbound",
-                  "no ValidatingAdmissionPolicyBinding names it, so nothing is refused for it");
-        why_way(q, f, "Make a binding with spec.policyName " STR_FMT " and validationActions [Deny]",
-                STR_ARG(policy->name));
+        why_found(q, f, "PolicyUnbound", "no " STR_FMT " names it, so nothing is %s for it", STR_ARG(k->kind),
+                  mutating ? "changed" : "refused");
+        why_way(q, f, "Make a binding with spec.policyName " STR_FMT "%s", STR_ARG(policy->name),
+                mutating ? "" : " and validationActions [Deny]");
         return;
     }
     if (val_len(warnings)) {

@@ -1,6 +1,7 @@
 #include "server/admit.h"
 #include "server/fail.h"
 #include "server/int.h"
+#include "server/policies.h"
 #include "server/webhook.h"
 
 #define EVERY_VERB (VERB_CREATE | VERB_UPDATE | VERB_DELETE | ADMIT_CONNECT)
@@ -30,6 +31,7 @@ static const struct admit_row rows[] = {
     {"RBAC escalation", VERB_CREATE | VERB_UPDATE, K(ClusterRole), NULL, admit_escalation},
     {"RBAC binding", VERB_CREATE | VERB_UPDATE, K(RoleBinding), NULL, admit_binding_escalation},
     {"RBAC binding", VERB_CREATE | VERB_UPDATE, K(ClusterRoleBinding), NULL, admit_binding_escalation},
+    {"MutatingAdmissionPolicy", EVERY_VERB | ADMIT_APART, NULL, admit_policies_mutate, NULL},
     {"MutatingAdmissionWebhook", EVERY_VERB | ADMIT_APART, NULL, admit_webhooks_mutate, NULL},
     {"ValidatingAdmissionPolicy", EVERY_VERB | ADMIT_APART, NULL, NULL, admit_policies_validate},
     {"ValidatingAdmissionWebhook", EVERY_VERB | ADMIT_APART, NULL, NULL, admit_webhooks_validate},
@@ -82,8 +84,11 @@ bool admit_mutate(struct admission *x)
 {
     if (!rows_run(x, true))
         return false;
-    if (!webhooks_once_more(x))
+    if (x->again || (!webhooks_changed_it(x) && !policies_changed_it(x)))
         return true;
+    x->again = true;
+    webhooks_once_more(x);
+    policies_once_more(x);
     x->at = 0;
     return rows_run(x, true);
 }

@@ -23,6 +23,8 @@ struct admission {
     size_t at;                                   /* the row that is asked, or waits */
     void **kept;                                 /* admit_kept; NULL: nothing yet */
     struct webhook_round *mutating, *validating; /* webhook.h; NULL: none was asked yet */
+    struct policy_pass *policies;                /* policies.h: mutating ones; NULL: none was asked yet */
+    bool again;                                  /* the mutating rows run for the second time */
 };
 /* Of the request, for admit_mutate; what was kept before stays. old NULL: there is none. */
 void admit_begin(struct admission *x, struct request *r, unsigned verb, struct val *obj, const struct val *old);
@@ -46,4 +48,4 @@ admit_fn admit_namespace, admit_service_account, admit_priority_pod, admit_prior
     admit_new_node, admit_storage_class, admit_storage_protection, admit_runtime_class, admit_overhead,
     admit_pod_security_labels, admit_ingress_class, admit_escalation, admit_binding_escalation, admit_requester,
     admit_approval, admit_signing, admit_subject, admit_node, admit_ephemeral, admit_webhooks_mutate,
-    admit_webhooks_validate, admit_policies_validate;
+    admit_webhooks_validate, admit_policies_mutate, admit_policies_validate;

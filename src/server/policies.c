@@ -3,7 +3,9 @@
  * validating ones are asked, for their warnings, and the first refusal is told; a mutating one sees what those before
  * it did. */
 #include "server/policies.h"
+#include "api/apply.h"
 #include "api/codec.h"
+#include "api/patch.h"
 #include "api/selector.h"
 #include "server/fail.h"
 #include "server/match.h"
@@ -446,9 +448,15 @@ static bool is_policy(const struct kind *k)
            k == K(MutatingAdmissionPolicy) || k == K(MutatingAdmissionPolicyBinding);
 }
 
+/* Questions about who somebody is and what they may are answered whatever policies say. */
+static bool is_review(const struct kind *k)
+{
+    return str_eqz(k->group, "authentication.k8s.io") || str_eqz(k->group, "authorization.k8s.io");
+}
+
 static bool list_concerns(struct policy_list *l, const struct admission *x)
 {
-    if (!l->all.n || !l->bindings.n || is_policy(x->kind))
+    if (!l->all.n || !l->bindings.n || is_policy(x->kind) || is_review(x->kind))
         return false;
     if (!l->linked)
         list_link(l);
@@ -486,6 +494,222 @@ bool admit_policies_validate(struct admission *x)
         if ((*it)->nbindings && !policy_ask_bindings(&round, *it, policy_validate, round_misconfigured))
             return false;
     return !round.refusal.n || fail_by_policy(x->r, round.refusal, round.reason);
+}
+
+/* --- mutating --- */
+
+/* A policy that was asked, by a binding and with a parameter; as webhook_asked. */
+struct policy_asked {
+    struct policy_asked *next;
+    struct str key;
+    bool may_again, must_again;
+};
+/* What policies did to a write, in both passes over the mutating rows. */
+struct policy_pass {
+    struct policy_asked *asked;
+    bool changed, once_more;
+    const struct val *last; /* the object when the row was through */
+};
+
+static void others_again(struct policy_pass *pass)
+{
+    for (struct policy_asked *it = pass->asked; it; it = it->next) {
+        it->must_again |= it->may_again;
+        it->may_again = false;
+    }
+}
+
+bool policies_changed_it(const struct admission *x)
+{
+    return x->policies && x->policies->changed;
+}
+
+void policies_once_more(struct admission *x)
+{
+    if (x->policies)
+        x->policies->once_more = true;
+}
+
+static struct policy_asked *pass_asked(struct policy_pass *pass, struct arena *a, struct str key)
+{
+    for (struct policy_asked *it = pass->asked; it; it = it->next)
+        if (str_eq(it->key, key))
+            return it;
+    struct policy_asked *asked = ARENA_NEW(a, struct policy_asked);
+    *asked = (struct policy_asked){.next = pass->asked, .key = key};
+    return pass->asked = asked;
+}
+
+static void mutating_wrong_as(struct policy_round *round, const struct policy *p, const struct policy_binding *b,
+                              struct str why, const char *reason)
+{
+    struct arena *a = &round->x->r->arena;
+    if (p->ignore)
+        return;
+    round_refuse(round,
+                 b ? arena_fmt(a, "policy '" STR_FMT "' with binding '" STR_FMT "' denied request: " STR_FMT,
+                               STR_ARG(p->name), STR_ARG(b->name), STR_ARG(why))
+                   : arena_fmt(a, "policy \"" STR_FMT "\" denied request: " STR_FMT, STR_ARG(p->name), STR_ARG(why)),
+                 str_of(reason));
+}
+
+static void mutating_misconfigured(struct policy_round *round, const struct policy *p, const struct policy_binding *b,
+                                   struct str why)
+{
+    struct str text = arena_fmt(&round->x->r->arena, "failed to configure %s: " STR_FMT, b ? "binding" : "policy",
+                                STR_ARG(why));
+    mutating_wrong_as(round, p, b, text, "Forbidden");
+}
+
+/* One after another, as a test that fails leaves the object as it was. False: `why` says it. */
+static bool operations_apply(struct arena *a, const struct val *whole, const struct val *patch, struct val *out,
+                             struct strbuf *why)
+{
+    *out = *whole;
+    val_each_item (operation, patch) {
+        struct val one = val_list(), patched;
+        struct err err = ERR;
+        val_add(a, &one, *operation);
+        if (patch_json(a, out, &one, &patched, &err)) {
+            *out = patched;
+            continue;
+        }
+        if (str_eqz(val_text(val_get_str(operation, S("op"))), "test")) {
+            *out = *whole;
+            return true;
+        }
+        strbuf_addf(why, "JSONPath: %s", err.text);
+        return false;
+    }
+    return true;
+}
+
+static bool configuration_merge(struct arena *a, const struct type *type, const struct val *live,
+                                const struct val *config, struct val *out, struct strbuf *why)
+{
+    struct err err = ERR;
+    AUTO(strbuf_fini) struct strbuf atomics = STRBUF(1 << 16);
+    if (!apply_check(a, type, config, &err)) {
+        strbuf_addf(why, "error applying patch: failed to convert patch object to typed object: %s", err.text);
+        return false;
+    }
+    apply_atomics(type, config, &atomics);
+    if (atomics.n) {
+        strbuf_addf(why,
+                    "error applying patch: invalid ApplyConfiguration: may not mutate atomic arrays, maps or "
+                    "structs: " STR_FMT,
+                    STR_ARG(strbuf_str(&atomics)));
+        return false;
+    }
+    *out = apply_merge(a, type, live, config);
+    return true;
+}
+
+/* What the mutation makes of the object, which is a change or none. False: `why` says it, or r is answered. */
+static bool mutation_apply(struct policy_round *round, const struct val *made, struct strbuf *why)
+{
+    struct admission *x = round->x;
+    struct request *r = x->r;
+    struct arena *a = &r->arena;
+    struct err err = ERR;
+    const struct val *seen = match_seen_as(x, round->as, round->obj);
+    const struct type *type = review_type(round->as, seen);
+    struct val raw, typed;
+    if (val_is(made, VAL_LIST) ? !operations_apply(a, round->facts.told.obj, made, &raw, why)
+                               : !configuration_merge(a, type, seen, made, &raw, why))
+        return false;
+    if (!type_decode_val(a, type, &raw, &typed, NULL, &err))
+        return fail_internal(r, "%s", err.text);
+    if (!str_eq(val_text_at(&typed, N(kind)), val_text_at(seen, N(kind))) ||
+        !str_eq(val_text_at(&typed, N(apiVersion)), val_text_at(seen, N(apiVersion)))) {
+        strbuf_addz(why, "a policy may not change apiVersion or kind of the object");
+        return false;
+    }
+    struct str ns = val_text_at(&typed, N(metadata), N(namespace));
+    if (x->kind->namespaced && !x->apart && ns.n && !str_eq(ns, x->ns))
+        return fail_bad_request(
+            r, "the namespace of the provided object does not match the namespace sent on the request");
+    if (!x->apart && type == round->as->type)
+        kind_default(a, round->as, &typed);
+    if (val_equal(&typed, seen))
+        return true;
+    if (match_is_whole(x) || x->apart)
+        *x->obj = match_is_whole(x) ? tree_as(a, round->as, x->kind, &typed) : typed;
+    else
+        kind_scale_apply(a, x->kind, x->obj, &typed);
+    match_objects(x, &round->obj, &round->old);
+    round->shown = false;
+    others_again(x->policies);
+    x->policies->changed = true;
+    return true;
+}
+
+static void policy_mutate(struct policy_round *round, const struct policy *p, const struct policy_binding *b,
+                          const struct val *param)
+{
+    struct admission *x = round->x;
+    struct arena *a = &x->r->arena;
+    AUTO(strbuf_fini) struct strbuf why = STRBUF(1 << 16);
+    const struct kind *as = round->as;
+    if (x->r->answer.type != ANSWER_NONE || !round->obj)
+        return;
+    struct str key = arena_fmt(a, STR_FMT "/" STR_FMT "/" STR_FMT "/" STR_FMT, STR_ARG(p->name), STR_ARG(b->name),
+                               STR_ARG(val_text_at(param, N(metadata), N(namespace))),
+                               STR_ARG(val_text_at(param, N(metadata), N(name))));
+    struct policy_asked *asked = pass_asked(x->policies, a, key);
+    if (x->policies->once_more && !asked->must_again)
+        return;
+    round->facts.told.params = param;
+    switch (cel_policy_met(p->compiled, &round->facts.told, &why)) {
+    case CEL_NOT_MET: return;
+    case CEL_UNKNOWN: mutating_wrong_as(round, p, b, strbuf_str(&why), "Invalid"); return;
+    case CEL_MET: break;
+    }
+    asked->must_again = false;
+    for (size_t i = 0; i < val_len(p->mutations) && x->r->answer.type == ANSWER_NONE; i++) {
+        struct val made;
+        if (!round->shown && !round_show(round, as))
+            return;
+        round->facts.told.params = param;
+        why.n = 0;
+        if ((!cel_policy_mutation(p->compiled, i, a, &round->facts.told, &made, &why) ||
+             !mutation_apply(round, &made, &why)) &&
+            x->r->answer.type == ANSWER_NONE)
+            mutating_wrong_as(round, p, b, strbuf_str(&why), "Invalid");
+    }
+    asked->may_again = p->again;
+    if (x->r->answer.type == ANSWER_NONE && !round->shown)
+        (void)round_show(round, as); /* for the binding's next parameter */
+}
+
+bool admit_policies_mutate(struct admission *x)
+{
+    struct policy_list *l = &x->r->server->policies->mutating;
+    struct request *r = x->r;
+    if (!x->obj || !list_concerns(l, x))
+        return true;
+    if (!x->policies)
+        x->policies = ARENA_NEW(&r->arena, struct policy_pass);
+    if (x->policies->once_more && x->policies->last && !val_equal(x->policies->last, x->obj))
+        others_again(x->policies);
+    struct policy_round round = {.x = x, .refusal = S(""), .reason = S("")};
+    match_objects(x, &round.obj, &round.old);
+    array_each (it, &l->all)
+        if ((*it)->nbindings && (!policy_ask_bindings(&round, *it, policy_mutate, mutating_misconfigured) ||
+                                 r->answer.type != ANSWER_NONE))
+            return false;
+    if (x->policies->asked) {
+        struct val *last = ARENA_NEW(&r->arena, struct val);
+        *last = val_copy(&r->arena, x->obj);
+        x->policies->last = last;
+    }
+    if (!round.refusal.n)
+        return true;
+    fail_forbidden(r, STR_FMT, STR_ARG(round.refusal)); /* its code stays, whatever the reason */
+    r->answer.fail.message = round.refusal;
+    r->answer.fail.reason = str_eqz(round.reason, "Invalid") ? "Invalid" : "Forbidden";
+    fail_add_cause(r, "", round.refusal, STR_NONE);
+    return false;
 }
 
 /* --- who may name parameters --- */

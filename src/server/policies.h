@@ -18,5 +18,6 @@ void policies_changed(struct policies *p, const struct obj *was, const struct ob
  * out what stands in objects that are closed to him. Other kinds are let pass. */
 void policies_authorize(struct request *r, const struct val *tree, const struct val *old, struct field_errors *e);
 
-/* As webhooks_once_more: of mutating policies. */
-bool policies_once_more(struct admission *x);
+/* As of webhooks: a mutating policy has changed the object; the rows begin for the second time. */
+bool policies_changed_it(const struct admission *x);
+void policies_once_more(struct admission *x);

@@ -196,15 +196,18 @@ static void somebody_changed(struct webhook_round *r)
     }
 }
 
-bool webhooks_once_more(struct admission *x)
+bool webhooks_changed_it(const struct admission *x)
 {
-    struct webhook_round *r = x->mutating;
-    if (!r || r->once_more || !r->changed)
-        return false;
-    r->once_more = true;
-    for (struct webhook_asked *it = r->asked; it; it = it->next)
+    return x->mutating && x->mutating->changed;
+}
+
+void webhooks_once_more(struct admission *x)
+{
+    if (!x->mutating)
+        return;
+    x->mutating->once_more = true;
+    for (struct webhook_asked *it = x->mutating->asked; it; it = it->next)
         it->now = false;
-    return true;
 }
 
 static void round_cancel(struct write *w)

@@ -13,6 +13,7 @@ void webhooks_free(struct webhooks *w); /* after all writes */
 /* An object was committed: was or now may be NULL. Kinds that are no configurations are let pass. */
 void webhooks_changed(struct webhooks *w, const struct obj *was, const struct obj *now);
 
-/* All mutating rows have run: true where they have to run once more, since a webhook changed the object after
- * another that wants to see that (reinvocationPolicy). At most once. */
-bool webhooks_once_more(struct admission *x);
+/* All mutating rows have run, and a webhook has changed the object: so they run once more, for those that want to see
+ * what others did after them (reinvocationPolicy). */
+bool webhooks_changed_it(const struct admission *x);
+void webhooks_once_more(struct admission *x); /* they begin for the second time */

@@ -170,6 +170,46 @@ def custom_resources(c):
     c.kubectl('delete', 'crd', 'boats.example.org')
 
 
+def mutating(name, *mutations, to=None, resources=('configmaps',), **spec):
+    rules = [{'apiGroups': ['', 'apps'], 'apiVersions': ['*'], 'operations': ['CREATE', 'UPDATE'], 'resources': list(resources)}]
+    of = lambda m: {'patchType': 'ApplyConfiguration', 'applyConfiguration': {'expression': m}} if m.startswith('Object') else {'patchType': 'JSONPatch', 'jsonPatch': {'expression': m}}
+    return [{'apiVersion': GROUP, 'kind': 'MutatingAdmissionPolicy', 'metadata': {'name': name},
+             'spec': dict({'reinvocationPolicy': 'Never', 'matchConstraints': {'resourceRules': rules}, 'mutations': [of(m) for m in mutations]}, **spec)},
+            {'apiVersion': GROUP, 'kind': 'MutatingAdmissionPolicyBinding', 'metadata': {'name': name}, 'spec': {'policyName': name}}]
+
+
+def what_policies_change(c):
+    end = lambda: c.kubectl('delete', 'mutatingadmissionpolicies,mutatingadmissionpolicybindings', '--all')
+    apply(c, *mutating('label', "Object{metadata: Object.metadata{labels: {'team': variables.team}}}",
+                       "[JSONPatch{op: 'test', path: '/data/a', value: 'no'}, JSONPatch{op: 'remove', path: '/data'}]",
+                       "has(object.data) ? [JSONPatch{op: 'add', path: '/metadata/labels/' + jsonpatch.escapeKey('x/y'), value: string(object.metadata.labels.size())}] : []",
+                       variables=[{'name': 'team', 'expression': "namespaceObject.metadata.name + '-team'"}]))
+    said(c, 'create', '-f', '-', ok=True, input='{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"m","labels":{"own":"x"}},"data":{"a":"b"}}')
+    o = c.get('configmap', 'm')
+    assert o['metadata']['labels'] == {'own': 'x', 'team': 'default-team', 'x/y': '2'} and o['data'] == {'a': 'b'}, o
+    end()
+    c.kubectl('delete', 'configmap', 'm')
+    # lists are merged by their keys; what is one value is not merged
+    side = "Object{spec: Object.spec{template: Object.spec.template{spec: Object.spec.template.spec{%s}}}}"
+    apply(c, *mutating('side', side % "containers: [Object.spec.template.spec.containers{name: 'side', image: 'side:1'}]", resources=['deployments']))
+    c.kubectl('create', 'deployment', 'm', '--image=own:1', '--replicas=0')
+    containers = c.get('deployment', 'm')['spec']['template']['spec']['containers']
+    assert sorted((k['name'], k['image'], k['imagePullPolicy']) for k in containers) == [('own', 'own:1', 'IfNotPresent'), ('side', 'side:1', 'IfNotPresent')], containers
+    apply(c, *mutating('side', side % "tolerations: [Object.spec.template.spec.tolerations{key: 'x'}]", resources=['deployments']))
+    assert "policy 'side' with binding 'side' denied request: error applying patch: invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: .spec.template.spec.tolerations" in said(c, 'create', 'deployment', 'n', '--image=x')
+    apply(c, *mutating('side', 'Object{spec: Object.spec{replicas: object.spec.none}}', resources=['deployments'], failurePolicy='Ignore'))
+    said(c, 'create', 'deployment', 'n', '--image=x', '--dry-run=server', ok=True)
+    c.kubectl('delete', 'deployment', 'm')
+    end()
+    # each sees what those before it did, and what those after it did where it wants to
+    count = "Object{metadata: Object.metadata{annotations: {'%s': string((has(object.metadata.annotations) ? int(object.metadata.annotations[?'%s'].orValue('0')) : 0) + 1)}}}"
+    apply(c, *(mutating('a-again', count % ('a', 'a'), reinvocationPolicy='IfNeeded') + mutating('b-once', count % ('b', 'b'))))
+    make(c, 'seen', ok=True)
+    assert c.get('configmap', 'seen')['metadata']['annotations'] == {'a': '2', 'b': '1'}, c.get('configmap', 'seen')
+    c.kubectl('delete', 'configmap', 'seen')
+    end()
+
+
 def what_is_wrong_is_told(c):
     assert "spec.validations[0].expression: Invalid value: \"object.\": compilation failed: ERROR: <input>:1:8: Syntax error" in said(c, 'create', '-f', '-', input=json.dumps(policy('p', ['object.'])))
     apply(c, policy('no-pods', [{'expression': 'false', 'message': 'no pods today'}], ['pods']), binding('no-pods'))
@@ -195,4 +235,4 @@ def it_outlives_a_restart(c):
 
 if __name__ == '__main__':
     main([it_refuses_and_lets_pass, warnings_and_failures, parameters, which_writes_it_is_about, conditions_variables_and_rights,
-          custom_resources, what_is_wrong_is_told, it_outlives_a_restart], args=['--roles', 'server'], image=False, port=16748)
+          custom_resources, what_policies_change, what_is_wrong_is_told, it_outlives_a_restart], args=['--roles', 'server'], image=False, port=16748)
