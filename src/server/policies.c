@@ -278,6 +278,8 @@ struct policy_round {
     const struct val *obj, *old;
     const struct kind *as; /* of facts */
     bool shown;            /* facts are there */
+    bool changed;          /* the object is another one than they show */
+    bool ends;             /* r is answered, or see match_as */
     struct match_facts facts;
     const struct val *ns;
     struct str refusal, reason; /* the first; "": none */
@@ -292,7 +294,10 @@ static struct str namespace_of(const struct admission *x)
 static bool round_show(struct policy_round *round, const struct kind *as)
 {
     struct admission *x = round->x;
-    if (!round->shown || round->as != as) {
+    if (round->changed && !match_objects(x, &round->obj, &round->old))
+        return false;
+    if (round->changed || !round->shown || round->as != as) {
+        round->changed = false;
         if (!match_facts_of(&round->facts, x, as, round->obj, round->old))
             return false;
         round->as = as;
@@ -407,8 +412,9 @@ static bool binding_ask(struct policy_round *round, const struct policy *p, cons
     if (!has)
         ask(round, p, b, NULL);
     array_each (it, &params.found)
-        ask(round, p, b, *it);
-    return true;
+        if (!round->ends)
+            ask(round, p, b, *it);
+    return !round->ends;
 }
 
 /* "rules.example.com/v1, Kind=Limit": as upstream names a kind. */
@@ -502,6 +508,7 @@ bool admit_policies_validate(struct admission *x)
 struct policy_asked {
     struct policy_asked *next;
     struct str key;
+    size_t done; /* of its mutations, in this pass; SIZE_MAX: all, or it was not to be asked */
     bool may_again, must_again;
 };
 /* What policies did to a write, in both passes over the mutating rows. */
@@ -526,8 +533,11 @@ bool policies_changed_it(const struct admission *x)
 
 void policies_once_more(struct admission *x)
 {
-    if (x->policies)
-        x->policies->once_more = true;
+    if (!x->policies)
+        return;
+    x->policies->once_more = true;
+    for (struct policy_asked *it = x->policies->asked; it; it = it->next)
+        it->done = 0;
 }
 
 static struct policy_asked *pass_asked(struct policy_pass *pass, struct arena *a, struct str key)
@@ -612,7 +622,9 @@ static bool mutation_apply(struct policy_round *round, const struct val *made, s
     struct request *r = x->r;
     struct arena *a = &r->arena;
     struct err err = ERR;
-    const struct val *seen = match_seen_as(x, round->as, round->obj);
+    const struct val *seen, *was, *back = NULL;
+    if (!match_sees(x, round->as, round->obj, round->old, &seen, &was))
+        return false;
     const struct type *type = review_type(round->as, seen);
     struct val raw, typed;
     if (val_is(made, VAL_LIST) ? !operations_apply(a, round->facts.told.obj, made, &raw, why)
@@ -633,14 +645,34 @@ static bool mutation_apply(struct policy_round *round, const struct val *made, s
         kind_default(a, round->as, &typed);
     if (val_equal(&typed, seen))
         return true;
+    if (match_is_whole(x) && !match_as(x, round->as, x->kind, &typed, &back))
+        return false;
     if (match_is_whole(x) || x->apart)
-        *x->obj = match_is_whole(x) ? tree_as(a, round->as, x->kind, &typed) : typed;
+        *x->obj = !back ? typed : round->as == x->kind ? *back : val_copy(a, back);
     else
         kind_scale_apply(a, x->kind, x->obj, &typed);
-    match_objects(x, &round->obj, &round->old);
-    round->shown = false;
+    round->changed = true;
     others_again(x->policies);
     x->policies->changed = true;
+    return true;
+}
+
+/* One mutation; false: the round ends, with r answered or to be run again. */
+static bool mutation_run(struct policy_round *round, const struct policy *p, const struct policy_binding *b, size_t i,
+                         const struct val *param)
+{
+    struct admission *x = round->x;
+    AUTO(strbuf_fini) struct strbuf why = STRBUF(1 << 16);
+    struct val made;
+    if (!round_show(round, round->as))
+        return false;
+    round->facts.told.params = param;
+    if (cel_policy_mutation(p->compiled, i, &x->r->arena, &round->facts.told, &made, &why) &&
+        mutation_apply(round, &made, &why))
+        return true;
+    if (!why.n)
+        return false;
+    mutating_wrong_as(round, p, b, strbuf_str(&why), "Invalid");
     return true;
 }
 
@@ -650,36 +682,33 @@ static void policy_mutate(struct policy_round *round, const struct policy *p, co
     struct admission *x = round->x;
     struct arena *a = &x->r->arena;
     AUTO(strbuf_fini) struct strbuf why = STRBUF(1 << 16);
-    const struct kind *as = round->as;
-    if (x->r->answer.type != ANSWER_NONE || !round->obj)
-        return;
     struct str key = arena_fmt(a, STR_FMT "/" STR_FMT "/" STR_FMT "/" STR_FMT, STR_ARG(p->name), STR_ARG(b->name),
                                STR_ARG(val_text_at(param, N(metadata), N(namespace))),
                                STR_ARG(val_text_at(param, N(metadata), N(name))));
     struct policy_asked *asked = pass_asked(x->policies, a, key);
-    if (x->policies->once_more && !asked->must_again)
+    if (asked->done == SIZE_MAX || (x->policies->once_more && !asked->must_again && !asked->done))
         return;
-    round->facts.told.params = param;
-    switch (cel_policy_met(p->compiled, &round->facts.told, &why)) {
-    case CEL_NOT_MET: return;
-    case CEL_UNKNOWN: mutating_wrong_as(round, p, b, strbuf_str(&why), "Invalid"); return;
-    case CEL_MET: break;
+    if (!round_show(round, round->as)) {
+        round->ends = true;
+        return;
+    }
+    if (!asked->done) {
+        round->facts.told.params = param;
+        switch (cel_policy_met(p->compiled, &round->facts.told, &why)) {
+        case CEL_NOT_MET: asked->done = SIZE_MAX; return;
+        case CEL_UNKNOWN: mutating_wrong_as(round, p, b, strbuf_str(&why), "Invalid"); return;
+        case CEL_MET: break;
+        }
     }
     asked->must_again = false;
-    for (size_t i = 0; i < val_len(p->mutations) && x->r->answer.type == ANSWER_NONE; i++) {
-        struct val made;
-        if (!round->shown && !round_show(round, as))
+    for (; asked->done < val_len(p->mutations); asked->done++)
+        if (!mutation_run(round, p, b, asked->done, param)) {
+            round->ends = true;
+            asked->must_again = true;
             return;
-        round->facts.told.params = param;
-        why.n = 0;
-        if ((!cel_policy_mutation(p->compiled, i, a, &round->facts.told, &made, &why) ||
-             !mutation_apply(round, &made, &why)) &&
-            x->r->answer.type == ANSWER_NONE)
-            mutating_wrong_as(round, p, b, strbuf_str(&why), "Invalid");
-    }
+        }
+    asked->done = SIZE_MAX;
     asked->may_again = p->again;
-    if (x->r->answer.type == ANSWER_NONE && !round->shown)
-        (void)round_show(round, as); /* for the binding's next parameter */
 }
 
 bool admit_policies_mutate(struct admission *x)
@@ -693,10 +722,10 @@ bool admit_policies_mutate(struct admission *x)
     if (x->policies->once_more && x->policies->last && !val_equal(x->policies->last, x->obj))
         others_again(x->policies);
     struct policy_round round = {.x = x, .refusal = S(""), .reason = S("")};
-    match_objects(x, &round.obj, &round.old);
+    if (!match_objects(x, &round.obj, &round.old))
+        return false;
     array_each (it, &l->all)
-        if ((*it)->nbindings && (!policy_ask_bindings(&round, *it, policy_mutate, mutating_misconfigured) ||
-                                 r->answer.type != ANSWER_NONE))
+        if ((*it)->nbindings && !policy_ask_bindings(&round, *it, policy_mutate, mutating_misconfigured))
             return false;
     if (x->policies->asked) {
         struct val *last = ARENA_NEW(&r->arena, struct val);
