@@ -29,6 +29,9 @@ struct openapi_remote *openapi_remote_ref(struct openapi_remote *r);
 void openapi_remote_unref(struct openapi_remote *r);
 AUTO_POINTER(openapi_remote_unref, struct openapi_remote);
 
+/* All of it as a document of OpenAPI 3.0 (b may be over), for a server that has none of these. */
+void openapi_remote_three(struct strbuf *b, const struct openapi_remote *r);
+
 /* --- references in a text --- */
 
 enum openapi_ref { OPENAPI_NO_REF, OPENAPI_DEFINITION, OPENAPI_PARAMETER };

@@ -34,6 +34,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     AUTO(openapi_remote_unref)
     struct openapi_remote *r = openapi_remote_new((struct str){(const char *)data, size}, S("a.b"), S("v1"), &err);
     if (r) {
+        AUTO(arena_fini) struct arena a = ARENA;
+        AUTO(strbuf_fini) struct strbuf three = STRBUF(1 << 24);
+        struct val v;
+        openapi_remote_three(&three, r);
+        ASSERT(three.over || json_decode(&a, strbuf_str(&three), &v, &err));
         members_check(&r->paths, "paths");
         members_check(&r->definitions, "definitions");
         members_check(&r->parameters, "parameters");

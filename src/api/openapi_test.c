@@ -410,6 +410,37 @@ TEST(another_servers_document_goes_in_under_names_of_its_own)
         openapi_remote_unref(list[i]);
 }
 
+TEST(another_servers_document_of_openapi_two_becomes_one_of_three)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
+    struct err err = ERR;
+    struct str text = S(
+        "{\"paths\":{\"/apis/a/v1/x\":{\"parameters\":[{\"$ref\":\"#/parameters/"
+        "p\"},7],\"post\":{\"operationId\":\"o\","
+        "\"consumes\":[\"application/json\",\"*/*\"],\"produces\":[\"text/plain\"],\"x-kubernetes-action\":\"post\","
+        "\"parameters\":[{\"name\":\"body\",\"in\":\"body\",\"required\":true,\"schema\":{\"$ref\":"
+        "\"#/definitions/X\"}},{\"name\":\"q\",\"in\":\"query\",\"type\":\"integer\",\"uniqueItems\":true}],"
+        "\"responses\":{\"200\":{\"description\":\"OK\",\"schema\":{\"$ref\":\"#/definitions/X\"}},"
+        "\"401\":{\"description\":\"no\"}}}}},\"parameters\":{\"p\":{\"name\":\"p\",\"in\":\"path\",\"type\":"
+        "\"string\"}},\"definitions\":{\"X\":{\"type\":\"object\",\"properties\":{\"x\":{\"$ref\":"
+        "\"#/definitions/X\"}}}}}");
+    AUTO(openapi_remote_unref) struct openapi_remote *r = openapi_remote_new(text, S("a"), S("v1"), &err);
+    CHECK(r);
+    openapi_remote_three(&b, r);
+    CHECK_STR(
+        strbuf_str(&b),
+        S("{\"openapi\":\"3.0.0\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"unversioned\"},\"paths\":{"
+          "\"/apis/a/v1/x\":{\"post\":{\"operationId\":\"o\",\"parameters\":[{\"name\":\"q\",\"in\":\"query\","
+          "\"schema\":{\"type\":\"integer\",\"uniqueItems\":true}}],\"requestBody\":{\"required\":true,\"content\":{"
+          "\"application/json\":{\"schema\":{\"$ref\":\"#/components/schemas/X\"}},\"*/*\":{\"schema\":{\"$ref\":"
+          "\"#/components/schemas/X\"}}}},\"responses\":{\"200\":{\"description\":\"OK\",\"content\":{"
+          "\"text/plain\":{\"schema\":{\"$ref\":\"#/components/schemas/X\"}}}},\"401\":{\"description\":\"no\"}},"
+          "\"x-kubernetes-action\":\"post\"},\"parameters\":[{\"name\":\"p\",\"in\":\"path\",\"schema\":{\"type\":"
+          "\"string\"}}]}},\"components\":{\"schemas\":{\"X\":{\"type\":\"object\",\"properties\":{\"x\":{\"$ref\":"
+          "\"#/components/schemas/X\"}}}}}}"));
+}
+
 TEST(a_document_that_is_none_is_refused)
 {
     static const char *const bad[] = {"", "{", "[]", "7", "\x01", "{\"paths\":", "<html>"};

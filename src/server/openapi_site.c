@@ -268,38 +268,99 @@ static void document_relay(struct site_call *c, const struct aggregated *g)
                   http_header(&h->headers, S("If-None-Match")), LIMIT_REMOTE_OPENAPI_BYTES, 30, relayed_answered);
 }
 
+/* --- documents that are made of another server's 2.0 --- */
+
+struct older {
+    struct job job;
+    struct openapi_remote *from; /* a reference */
+    struct http_request *http;
+    struct strbuf text;
+};
+
+static void older_work(struct job *j)
+{
+    struct older *x = container_of(j, struct older, job);
+    openapi_remote_three(&x->text, x->from);
+}
+
+static void older_done(struct job *j)
+{
+    struct older *x = container_of(j, struct older, job);
+    if (x->http->gone)
+        http_abort(x->http);
+    else if (x->text.over)
+        http_respond(x->http, 500, S("text/plain; charset=utf-8"), S("the document is too large\n"));
+    else
+        http_respond(x->http, 200, S("application/json"), strbuf_str(&x->text));
+    openapi_remote_unref(x->from);
+    strbuf_fini(&x->text);
+    mem_free(x);
+}
+
+static void older_answer(struct site_call *c, struct openapi_remote *from, struct str hash)
+{
+    struct http_request *h = c->http;
+    struct str tag = arena_fmt(c->arena, "\"" STR_FMT "\"", STR_ARG(hash));
+    http_set(h, S("ETag"), tag);
+    http_set(h, S("Vary"), S("Accept, Accept-Encoding"));
+    if (str_has(http_header(&h->headers, S("If-None-Match")), tag)) {
+        http_respond(h, 304, S(""), S(""));
+        return;
+    }
+    struct older *x = NEW(struct older);
+    *x = (struct older){
+        .from = openapi_remote_ref(from), .http = h, .text = STRBUF((size_t)2 * LIMIT_REMOTE_OPENAPI_BYTES)};
+    h->on_gone = head_gone; /* the job's end sees it */
+    job_start(&x->job, c->server->loop, older_work, older_done);
+}
+
+/* False: it was asked for by a hash that it does not have, and is answered. */
+static bool hash_is_right(struct site_call *c, struct str path, struct str hash)
+{
+    struct str asked;
+    if (!hash_asked(c, &asked))
+        return true;
+    if (str_eq(asked, hash)) { /* what is asked for by its hash never changes */
+        http_set(c->http, S("Cache-Control"), S("public, immutable"));
+        set_expires(c->http);
+        return true;
+    }
+    http_set(c->http, S("Location"),
+             arena_fmt(c->arena, "/openapi/v3/" STR_FMT "?hash=" STR_FMT, STR_ARG(path), STR_ARG(hash)));
+    http_respond(c->http, 301, S(""), S(""));
+    return false;
+}
+
+static void elsewhere_answer(struct site_call *c, struct str path)
+{
+    const struct aggregated *g = remotes_document(c->server, path);
+    struct openapi_remote *older = remotes_older_document(c->server, path);
+    struct str hash = arena_fmt(c->arena, "%016llX", (unsigned long long)(older ? older->hash : 0));
+    if (g)
+        document_relay(c, g);
+    else if (!older)
+        http_respond(c->http, 404, S(""), S(""));
+    else if (hash_is_right(c, path, hash))
+        older_answer(c, older, hash);
+}
+
 void site_openapi(struct site_call *c)
 {
     struct str rest = str_sub(c->path, sizeof "/openapi/v3" - 1, c->path.n);
     if (!rest.n) {
-        AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20), more = STRBUF(1 << 20);
+        AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 24), more = STRBUF(1 << 24);
         remotes_index(c->server, &more, c->kinds);
         openapi_index(&b, c->kinds, strbuf_str(&more));
         http_respond(c->http, 200, S("application/json"), strbuf_str(&b));
         return;
     }
     rest = str_sub(rest, 1, rest.n);
-    const struct aggregated *elsewhere = openapi_known(c->kinds, rest) ? NULL : remotes_document(c->server, rest);
-    if (elsewhere) {
-        document_relay(c, elsewhere);
-        return;
-    }
     if (!openapi_known(c->kinds, rest)) {
-        http_respond(c->http, 404, S(""), S(""));
+        elsewhere_answer(c, rest);
         return;
     }
-    AUTO(strbuf_fini) struct strbuf hash = STRBUF(STRBUF_TEXT), url = STRBUF(STRBUF_TEXT);
-    struct str asked = S("");
+    AUTO(strbuf_fini) struct strbuf hash = STRBUF(STRBUF_TEXT);
     openapi_hash(&hash, c->kinds, rest);
-    if (!hash_asked(c, &asked)) {
+    if (hash_is_right(c, rest, strbuf_str(&hash)))
         document_answer(c, rest, false);
-    } else if (str_eq(asked, strbuf_str(&hash))) { /* what is asked for by its hash never changes */
-        http_set(c->http, S("Cache-Control"), S("public, immutable"));
-        set_expires(c->http);
-        document_answer(c, rest, false);
-    } else {
-        strbuf_addf(&url, "/openapi/v3/" STR_FMT "?hash=" STR_FMT, STR_ARG(rest), STR_ARG(strbuf_str(&hash)));
-        http_set(c->http, S("Location"), strbuf_str(&url));
-        http_respond(c->http, 301, S(""), S(""));
-    }
 }

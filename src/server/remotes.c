@@ -43,6 +43,7 @@ struct remote {
     char tag[TAG_MOST], two_tag[TAG_MOST]; /* "": none */
     struct openapi_remote *two;            /* NULL: none */
     struct strbuf three;                   /* URL of its document; "": none */
+    bool older;                            /* it knows no such */
     /* what is under way */
     enum remote_step step; /* STEP_NONE: nothing */
     bool wanted, again;    /* a round is to begin soon, after this one */
@@ -181,6 +182,7 @@ static void reading_keep(struct remote *r, struct remote_reading *x)
         memcpy(r->two_tag, r->next_tag, sizeof r->two_tag);
         break;
     case STEP_THREE:
+        r->older = false;
         strbuf_reset(&r->three);
         strbuf_add(&r->three, x->url);
         break;
@@ -247,6 +249,7 @@ static void remote_answered(struct outbound_call *c, const struct http_answer *a
         r->two_tag[0] = '\0';
         step_go(r, STEP_THREE);
     } else if (r->step == STEP_THREE && a->status == 404) {
+        r->older = true;
         strbuf_reset(&r->three);
         step_go(r, STEP_NONE);
     } else {
@@ -467,30 +470,48 @@ size_t remotes_openapi(struct server *s, struct arena *a, struct openapi_remote 
     return used;
 }
 
+static struct str path_of(struct arena *a, const struct remote *r)
+{
+    return arena_fmt(a, "apis/" STR_FMT "/" STR_FMT, STR_ARG(r->group), STR_ARG(r->version));
+}
+
 void remotes_index(struct server *s, struct strbuf *b, const struct kind_set *set)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     if (!s->remotes) /* the server ends */
         return;
     list_each (r, &s->remotes->list, struct remote, node) {
-        struct str path = arena_fmt(&a, "apis/" STR_FMT "/" STR_FMT, STR_ARG(r->group), STR_ARG(r->version));
-        if (!r->three.n || openapi_known(set, path))
+        struct str path = path_of(&a, r), url = strbuf_str(&r->three);
+        if (!url.n && r->older && r->two)
+            url = arena_fmt(&a, "/openapi/v3/" STR_FMT "?hash=%016llX", STR_ARG(path),
+                            (unsigned long long)r->two->hash);
+        if (!url.n || openapi_known(set, path))
             continue;
         strbuf_addf(b, ",\"" STR_FMT "\":{\"serverRelativeURL\":", STR_ARG(path));
-        json_add_string(b, strbuf_str(&r->three));
+        json_add_string(b, url);
         strbuf_addc(b, '}');
     }
 }
 
-const struct aggregated *remotes_document(struct server *s, struct str path)
+static const struct remote *remote_at(struct server *s, struct str path)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     if (!s->remotes)
         return NULL;
-    list_each (r, &s->remotes->list, struct remote, node) {
-        struct str own = arena_fmt(&a, "apis/" STR_FMT "/" STR_FMT, STR_ARG(r->group), STR_ARG(r->version));
-        if (r->three.n && str_eq(path, own))
-            return aggregate_named(s, r->name);
-    }
+    list_each (r, &s->remotes->list, struct remote, node)
+        if (str_eq(path, path_of(&a, r)))
+            return r;
     return NULL;
+}
+
+const struct aggregated *remotes_document(struct server *s, struct str path)
+{
+    const struct remote *r = remote_at(s, path);
+    return r && r->three.n ? aggregate_named(s, r->name) : NULL;
+}
+
+struct openapi_remote *remotes_older_document(struct server *s, struct str path)
+{
+    const struct remote *r = remote_at(s, path);
+    return r && r->older ? r->two : NULL;
 }

@@ -25,3 +25,5 @@ size_t remotes_openapi(struct server *s, struct arena *a, struct openapi_remote 
 void remotes_index(struct server *s, struct strbuf *b, const struct kind_set *set);
 /* Whose document is at "apis/G/V"; NULL: nobody's. */
 const struct aggregated *remotes_document(struct server *s, struct str path);
+/* Of a server that has no documents of 3.0, the one that is made of its 2.0; borrowed for the turn. NULL: none. */
+struct openapi_remote *remotes_older_document(struct server *s, struct str path);
