@@ -86,6 +86,20 @@ def kubectl_over_an_own_kind(c):
     waits = subprocess.Popen([c.bin + '/kubectl', 'wait', 'wd/a', '--for=jsonpath={.status.phase}=Ready', '--timeout=30s'], env=c.env)
     c.kubectl('patch', 'wd', 'a', '--subresource=status', '--type=merge', '-p', '{"status":{"phase":"Ready"}}')
     assert waits.wait(40) == 0
+    applied = json.dumps(widget(g, 'b', color='gray', size=1))
+    for _ in 'twice':
+        assert 'widget.%s/b serverside-applied' % g in c.kubectl('apply', '--server-side', '-f', '-', input=applied)
+    assert c.get('wd', 'b')['metadata']['generation'] == 1
+    run([c.bin + '/kubectl', 'diff', '--server-side', '-f', '-'], env=c.env, input=applied)
+    differs = subprocess.run([c.bin + '/kubectl', 'diff', '-f', '-'], env=c.env, input=applied.replace('gray', 'pink'), text=True, stdout=subprocess.PIPE, timeout=60)
+    assert differs.returncode == 1 and '+  color: pink' in differs.stdout, differs
+    c.kubectl('label', 'wd', 'b', 'tier=back')
+    c.kubectl('annotate', 'wd', 'b', 'note=x')
+    c.kubectl('replace', '-f', '-', input=applied.replace('gray', 'pink'))
+    assert c.get('wd', 'b')['spec']['color'] == 'pink'
+    c.kubectl('apply', '--server-side', '--force-conflicts', '-f', '-', input=applied)
+    assert c.get('wd', 'b')['spec']['color'] == 'gray'
+    c.kubectl('delete', 'wd', 'b')
     described = c.kubectl('describe', 'wd', 'a')
     assert 'blue' in described and 'Ready' in described, described
     assert 'blue' in c.wherry('get', 'wd', '-o', 'wide')
@@ -96,8 +110,13 @@ def kubectl_over_an_own_kind(c):
 
 
 CHART = {'Chart.yaml': 'apiVersion: v2\nname: own\nversion: 1.0.0\n',
-         'templates/widget.yaml': 'apiVersion: helm.example.dev/v1\nkind: Widget\nmetadata: {name: {{ .Release.Name }}}\nspec: {color: {{ .Values.color }}}\n',
-         'values.yaml': 'color: red\n'}
+         'templates/widget.yaml': 'apiVersion: helm.example.dev/v1\nkind: Widget\nmetadata: {name: {{ .Release.Name }}}\nspec: {color: {{ .Values.color }}, size: {{ .Values.size }}}\n',
+         # what is there already is looked up, and said again
+         'templates/seen.yaml': '{{ $there := lookup "helm.example.dev/v1" "Widget" .Release.Namespace .Release.Name }}\n'
+                                'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: seen}\ndata: {color: {{ $there | dig "spec" "color" "none" | quote }}}\n',
+         'templates/hook.yaml': 'apiVersion: helm.example.dev/v1\nkind: Widget\nmetadata:\n  name: hooked\n  annotations: {helm.sh/hook: "pre-install,pre-upgrade", helm.sh/hook-delete-policy: before-hook-creation}\n'
+                                'spec: {size: {{ .Release.Revision }}}\n',
+         'values.yaml': 'color: red\nsize: 1\n'}
 
 
 def a_chart_with_definitions(c):
@@ -106,13 +125,84 @@ def a_chart_with_definitions(c):
         os.makedirs(os.path.dirname(os.path.join(folder, name)), exist_ok=True)
         with open(os.path.join(folder, name), 'w') as f:
             f.write(text)
-    c.helm('install', 'one', folder, '--server-side=false')
-    assert c.get('widgets.helm.example.dev', 'one')['spec']['color'] == 'red'
-    c.helm('upgrade', 'one', folder, '--set', 'color=blue', '--server-side=false')
-    assert c.get('widgets.helm.example.dev', 'one')['spec']['color'] == 'blue'
+    def color(name='one'):
+        return c.get('widgets.helm.example.dev', name)['spec'].get('color')
+
+    def size_of(name):
+        return c.get('widgets.helm.example.dev', name)['spec']['size']
+    c.helm('install', 'one', folder)
+    assert color() == 'red' and size_of('hooked') == 1 and c.get('configmap', 'seen')['data'] == {'color': 'none'}
+    c.helm('upgrade', 'one', folder, '--set', 'color=blue')
+    assert color() == 'blue' and size_of('hooked') == 2 and c.get('configmap', 'seen')['data'] == {'color': 'red'}
+    generation = c.get('widgets.helm.example.dev', 'one')['metadata']['generation']
+    c.helm('upgrade', 'one', folder, '--set', 'color=blue')
+    assert c.get('widgets.helm.example.dev', 'one')['metadata']['generation'] == generation
+    c.kubectl('patch', 'widgets.helm.example.dev', 'one', '--type=merge', '-p', '{"spec":{"size":7}}')
+    p = subprocess.run([c.bin + '/helm', 'upgrade', 'one', folder, '--set', 'size=8'], env=c.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+    assert p.returncode and 'conflict with "kubectl-patch" using helm.example.dev/v1: .spec.size' in p.stderr, p
+    c.helm('upgrade', 'one', folder, '--set', 'size=8', '--force-conflicts')
+    assert size_of('one') == 8
+    c.helm('rollback', 'one', '1', '--force-conflicts')
+    assert color() == 'red' and size_of('one') == 1
     c.helm('uninstall', 'one')
-    assert not c.get('widgets.helm.example.dev')['items']
+    left = [o['metadata']['name'] for o in c.get('widgets.helm.example.dev')['items']]
+    assert left == ['hooked'], left
     c.kubectl('delete', 'crd', 'widgets.helm.example.dev')
+
+
+DYNAMIC = r"""
+import sys
+from kubernetes import config
+from kubernetes.dynamic import DynamicClient
+from kubernetes.dynamic.exceptions import ConflictError, NotFoundError, UnprocessibleEntityError
+d = DynamicClient(config.new_client_from_config(sys.argv[1]))
+w = d.resources.get(api_version='dynamic.example.dev/v1', kind='Widget')
+assert w.namespaced and w.singular_name == 'widget' and 'status' in w.subresources and 'scale' in w.subresources, w
+body = {'apiVersion': 'dynamic.example.dev/v1', 'kind': 'Widget', 'metadata': {'name': 'a'}, 'spec': {'color': 'red', 'size': 1}}
+made = w.create(body=body, namespace='default')
+assert made.spec.color == 'red' and made.metadata.generation == 1
+try:
+    w.create(body=body, namespace='default')
+    assert False
+except ConflictError as e:
+    assert e.status == 409
+try:
+    w.create(body=dict(body, metadata={'name': 'b'}, spec={'size': 'x'}), namespace='default')
+    assert False
+except UnprocessibleEntityError as e:
+    assert 'spec.size' in str(e.body)
+w.patch(body={'spec': {'color': 'blue'}}, name='a', namespace='default', content_type='application/merge-patch+json')
+w.patch(body={'spec': {'replicas': 3}}, name='a', namespace='default', content_type='application/merge-patch+json', field_manager='dynamic')
+w.status.patch(body={'status': {'phase': 'Ready'}}, name='a', namespace='default', content_type='application/merge-patch+json')
+got = w.get(name='a', namespace='default')
+assert (got.spec.color, got.spec.size, got.spec.replicas, got.status.phase) == ('blue', 1, 3, 'Ready'), got
+assert ('dynamic', 'Update') in [(m.manager, m.operation) for m in got.metadata.managedFields], got
+assert [o.metadata.name for o in w.get(namespace='default', field_selector='spec.color=blue').items] == ['a']
+seen = []
+for e in w.watch(namespace='default', resource_version='0', timeout=20):
+    seen.append(e['type'])
+    if e['type'] == 'ADDED':
+        w.delete(name='a', namespace='default')
+    if e['type'] == 'DELETED':
+        break
+assert seen == ['ADDED', 'DELETED'], seen
+try:
+    w.get(name='a', namespace='default')
+    assert False
+except NotFoundError:
+    pass
+print('fine')
+"""
+
+
+def pythons_dynamic_client(c):
+    g, api = 'dynamic.example.dev', Api(c)
+    defined(api, g)
+    folder = c.root + '/cache'
+    os.makedirs(folder, exist_ok=True)
+    assert run(['/usr/bin/python3', '-c', DYNAMIC, c.env['KUBECONFIG']], env=dict(c.env, TMPDIR=folder)) == 'fine\n'
+    api.must('DELETE', CRDS + '/widgets.' + g)
+    eventually('it goes', lambda: gone(api, g))
 
 
 def it_is_served_at_once(c):
@@ -256,5 +346,5 @@ def a_thousand(c):
 
 
 if __name__ == '__main__':
-    main([kubectl_over_an_own_kind, a_chart_with_definitions, it_is_served_at_once, a_namespace_and_an_owner_take_them_along,
+    main([kubectl_over_an_own_kind, a_chart_with_definitions, pythons_dynamic_client, it_is_served_at_once, a_namespace_and_an_owner_take_them_along,
           fifty_write_while_it_goes, the_server_dies_at_every_step, a_thousand], args=['--roles', 'server'], image=False, port=16644)
