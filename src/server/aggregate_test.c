@@ -379,6 +379,7 @@ TEST(the_condition_follows_what_it_depends_on)
                                     "https://127.0.0.1:%d/apis/wares.example.org/v1: 500",
                                     x.port, x.port)
                               .p);
+    SAYS("GET /metrics", "", "aggregator_unavailable_apiservice{name=\"v1.wares.example.org\"} 1\n");
     x.ill = false; /* it is asked again after a while, whatever happens */
     condition_becomes(&x, "True Passed all checks passed");
     wares_fini(&x);
@@ -429,6 +430,7 @@ TEST(what_others_have_added_to_the_trust_stays)
     struct val have = val_map();
     strbuf_addf(&both, "# mine\n" STR_FMT STR_FMT "garbage", STR_ARG(strbuf_str(&old)), STR_ARG(strbuf_str(&other)));
     val_set_str(&a, &have, S("client-ca-file"), val_str(&a, strbuf_str(&both)));
+    val_set_str(&a, &have, S("requestheader-client-ca-file"), val_str(&a, strbuf_str(&ca)));
     val_set_str(&a, &have, S("requestheader-group-headers"), val_str(&a, S("[\"X-Group\",7]")));
     val_set_str(&a, &have, S("requestheader-username-headers"), val_str(&a, S("nonsense")));
     val_set_str(&a, &have, S("more"), val_str(&a, S("x")));
@@ -437,8 +439,48 @@ TEST(what_others_have_added_to_the_trust_stays)
     both = STRBUF(STRBUF_TEXT);
     strbuf_addf(&both, STR_FMT STR_FMT, STR_ARG(strbuf_str(&other)), STR_ARG(strbuf_str(&ca)));
     CHECK_STR(val_text(val_get_str(&now_is, S("client-ca-file"))), strbuf_str(&both));
+    CHECK_STR(val_text(val_get_str(&now_is, S("requestheader-client-ca-file"))), strbuf_str(&other));
     CHECK_STR(val_text(val_get_str(&now_is, S("requestheader-group-headers"))),
               S("[\"X-Group\",\"X-Remote-Group\"]"));
     CHECK_STR(val_text(val_get_str(&now_is, S("requestheader-username-headers"))), S("[\"X-Remote-User\"]"));
     CHECK(!val_get_str(&now_is, S("more")));
+}
+
+static bool has_apiservice(struct world *w, const char *name, const char *priority)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(obj_unref) struct obj *o = object_get(w->server, K(APIService), S(""), str_of(name));
+    if (!o)
+        return false;
+    return str_eqz(arena_fmt(&a, "%lld", (long long)val_num_at(obj_spec(o), 0, N(versionPriority))), priority);
+}
+
+TEST(what_is_built_in_has_its_apiservices_from_the_start_on)
+{
+    static const struct server_options on_disk;
+    static const char *const made[] = {
+        "{\"metadata\":{\"name\":\"v9.old.example.org\",\"labels\":{\"kube-aggregator.kubernetes.io/automanaged\":"
+        "\"onstart\"}},\"spec\":{\"group\":\"old.example.org\",\"version\":\"v9\",\"groupPriorityMinimum\":7,"
+        "\"versionPriority\":7}}",
+        "{\"metadata\":{\"name\":\"v1.own.example.org\"},\"spec\":{\"group\":\"own.example.org\",\"version\":\"v1\","
+        "\"groupPriorityMinimum\":7,\"versionPriority\":7}}"};
+    struct world w;
+    world_init(&w, &on_disk);
+    CHECK(has_apiservice(&w, "v1.", "1") && has_apiservice(&w, "v1.apps", "15") &&
+          has_apiservice(&w, "v2.autoscaling", "30"));
+    CHECK(!has_apiservice(&w, "v1.apiregistration.k8s.io", "0"));
+    for (size_t i = 0; i < countof(made); i++)
+        CHECK_INT(ask_now(&w, VERB_CREATE, K(APIService), "", made[i]), 201);
+    CHECK_INT(ask_now(&w, VERB_DELETE, K(APIService), "v1.apps", NULL), 200);
+    CHECK_INT(ask_now(&w, VERB_PATCH, K(APIService), "v1.batch", "{\"spec\":{\"versionPriority\":7}}"), 200);
+    CHECK_INT(ask_now(&w, VERB_PATCH, K(APIService), "v1.policy",
+                      "{\"metadata\":{\"labels\":null},\"spec\":{\"versionPriority\":7}}"),
+              200);
+    CHECK(!has_apiservice(&w, "v1.apps", "15")); /* as upstream's: until the next start */
+    world_fini(&w);
+    world_init(&w, &on_disk);
+    CHECK(has_apiservice(&w, "v1.apps", "15") && has_apiservice(&w, "v1.batch", "15"));
+    CHECK(has_apiservice(&w, "v1.policy", "7")); /* it does not say that it is managed */
+    CHECK(has_apiservice(&w, "v1.own.example.org", "7") && !has_apiservice(&w, "v9.old.example.org", "7"));
+    world_fini(&w);
 }

@@ -13,6 +13,7 @@ struct boot {
     struct arena arena;
     struct boot_facts f;
     size_t at, at_rbac, at_version;
+    struct str stale; /* the last of these; p NULL: none */
     bool api_alone;
     int flying;
     void (*done)(struct server *s);
@@ -209,6 +210,40 @@ static bool wrong_version(struct boot *b, struct arena *a, const struct kind **k
     return false;
 }
 
+static bool version_is_builtin(struct str name)
+{
+    struct str version, group;
+    if (str_split(name, '.', &version, &group))
+        for (size_t i = 0; i < ngroup_versions; i++)
+            if (str_eq(group_versions[i].version, version) && str_eq(group_versions[i].group, group))
+                return true;
+    return false;
+}
+
+static bool stale_find(struct obj *o, void *arg)
+{
+    struct str *name = arg;
+    if (!str_eqz(val_text(val_get_str(obj_labels(o), S(MANAGED))), "onstart") || obj_deleting(o) ||
+        version_is_builtin(o->name) || str_cmp(o->name, *name) <= 0)
+        return true;
+    *name = o->name;
+    return false;
+}
+
+/* The next, in order of names, of what an earlier program served and this one does not. */
+static bool stale_version(struct boot *b, struct arena *a, const struct kind **k, struct str *ns, struct str *name)
+{
+    struct str found = b->stale.p ? b->stale : S("");
+    *k = K(APIService);
+    *ns = S("");
+    objects_each(b->server, K(APIService), STR_NONE, stale_find, &found);
+    if (b->api_alone || str_eq(found, b->stale.p ? b->stale : S("")))
+        return false;
+    b->stale = str_dup(&b->arena, found);
+    *name = str_dup(a, found);
+    return true;
+}
+
 /* Starts the next that may go now; false: there is none. */
 static bool start_one(struct boot *b)
 {
@@ -219,15 +254,17 @@ static bool start_one(struct boot *b)
     struct request *r = &q->r;
     request_init(r, b->server, b->server->loop, object_made);
     struct val *tree = ARENA_NEW(&r->arena, struct val);
+    bool stale = false;
     if (!missing_rbac(b, &r->arena, &k, &ns, tree) && !wrong_version(b, &r->arena, &k, &ns, &name, tree) &&
+        !(stale = stale_version(b, &r->arena, &k, &ns, &name)) &&
         (b->flying || !missing_object(b, &r->arena, &k, &ns, tree))) {
         request_fini(r);
         mem_free(q);
         return false;
     }
-    request_for(r, name.n ? VERB_UPDATE : VERB_CREATE, k, ns, name, S(""));
+    request_for(r, stale ? VERB_DELETE : name.n ? VERB_UPDATE : VERB_CREATE, k, ns, name, S(""));
     r->authorized = r->admitted = true;
-    r->body = tree;
+    r->body = stale ? NULL : tree;
     b->flying++;
     request_start(r);
     return true;

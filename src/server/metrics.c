@@ -1,4 +1,5 @@
 #include "server/metrics.h"
+#include "server/aggregate.h"
 #include "server/limits.h"
 #include "server/nodeproxy.h"
 #include "server/room.h"
@@ -58,6 +59,12 @@ static void metric_one(struct strbuf *out, const char *name, const char *type, c
     strbuf_addf(out, "%s %.17g\n", name, value);
 }
 
+static bool metric_of_server(const struct aggregated *g, void *arg)
+{
+    strbuf_addf(arg, "aggregator_unavailable_apiservice{name=\"" STR_FMT "\"} %d\n", STR_ARG(g->name), !g->available);
+    return true;
+}
+
 void metrics_text(struct server *s, struct strbuf *out)
 {
     const struct metrics *m = s->metrics;
@@ -96,7 +103,13 @@ void metrics_text(struct server *s, struct strbuf *out)
                (double)http_server_bodies(s->http));
     metric_one(out, "wherry_http_queued_bytes", "gauge", "Bytes that clients have not taken yet.",
                (double)http_server_queued(s->http));
-    metric_one(out, "wherry_proxy_sessions", "gauge", "Spliced sessions with nodes.", (double)nodeproxy_sessions());
+    metric_one(out, "wherry_proxy_sessions", "gauge", "Sessions with nodes and servers of APIServices.",
+               (double)nodeproxy_sessions());
+    if (aggregate_count(s)) {
+        metric_head(out, "aggregator_unavailable_apiservice", "gauge",
+                    "1 while the server behind an APIService does not answer.");
+        aggregate_each(s, metric_of_server, out);
+    }
     metric_one(out, "wherry_writes_waiting", "gauge", "Writes waiting for their turn.", (double)s->writes_waiting);
     metric_one(out, "wherry_watches", "gauge", "Watches open over HTTP and from inside.", (double)s->nwatches);
     metric_one(out, "wherry_watches_cut_total", "counter",

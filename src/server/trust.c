@@ -53,6 +53,7 @@ static struct str list_combine(struct arena *a, struct str have, const char *our
 struct bundle {
     struct arena *a;
     struct strbuf text;
+    struct str never; /* sha256 of one that has no place there; "": none */
     struct str seen[CERTS_MOST];
     size_t n;
 };
@@ -72,7 +73,7 @@ static void bundle_add(struct bundle *b, struct str pem)
         struct err err = ERR;
         if (!cert_read(b->a, one, &info, &err) || info.not_after < clock_real() - EXPIRED_SINCE)
             continue;
-        bool known = false;
+        bool known = str_eq(info.sha256hex, b->never);
         for (size_t i = 0; i < b->n; i++)
             known |= str_eq(b->seen[i], info.sha256hex);
         if (known)
@@ -82,11 +83,14 @@ static void bundle_add(struct bundle *b, struct str pem)
     }
 }
 
-static struct str bundle_combine(struct arena *a, struct str have, struct str ours)
+static struct str bundle_combine(struct arena *a, struct str have, struct str ours, struct str never)
 {
     struct bundle *b = ARENA_NEW(a, struct bundle);
+    struct cert_info info;
+    struct err err = ERR;
     b->a = a;
     b->text = STRBUF(STRBUF_TEXT);
+    b->never = never.n && cert_read(a, never, &info, &err) ? info.sha256hex : S("");
     bundle_add(b, have);
     bundle_add(b, ours);
     struct str out = b->text.over ? ours : str_dup(a, strbuf_str(&b->text));
@@ -103,14 +107,16 @@ struct val trust_combine(struct arena *a, const struct val *have, struct str ca,
                  {"requestheader-group-headers", "X-Remote-Group"},
                  {"requestheader-uid-headers", "X-Remote-Uid"},
                  {"requestheader-username-headers", "X-Remote-User"}};
+    /* The cluster's CA signs for whoever may ask for a certificate: by its word nobody is the front proxy. */
     const struct {
         const char *key;
-        struct str ours;
-    } bundles[] = {{"client-ca-file", ca}, {"requestheader-client-ca-file", proxy_ca}};
+        struct str ours, never;
+    } bundles[] = {{"client-ca-file", ca, S("")}, {"requestheader-client-ca-file", proxy_ca, ca}};
     struct val out = val_map();
     for (size_t i = 0; i < countof(bundles); i++) {
         struct str key = str_of(bundles[i].key);
-        val_set_str(a, &out, key, val_str(a, bundle_combine(a, val_text(val_get_str(have, key)), bundles[i].ours)));
+        struct str was = val_text(val_get_str(have, key));
+        val_set_str(a, &out, key, val_str(a, bundle_combine(a, was, bundles[i].ours, bundles[i].never)));
     }
     for (size_t i = 0; i < countof(lists); i++) {
         struct str key = str_of(lists[i].key);
