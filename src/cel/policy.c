@@ -4,6 +4,7 @@
 #include "cel/policy.h"
 #include "api/formats.h"
 #include "base/map.h"
+#include "cel/kind_types.h"
 #include "cel/program.h"
 #include "cel/run.h"
 #include "wire/json.h"
@@ -148,6 +149,7 @@ static const struct cel_variable all_variables[NVARIABLES] = {
 struct expression_scope {
     struct arena arena; /* of types, where somebody only checks */
     bool params, composed;
+    const struct cel_type *object, *param; /* where they are known; else dyn, and no parameter */
     struct cel_field *fields; /* of variables; what grows leaves those before in the arena, as types point to them */
     uint32_t n, cap;
 };
@@ -200,9 +202,13 @@ static bool scope_compile(struct expression_scope *s, struct arena *a, enum expr
     struct cel_variable variables[NVARIABLES];
     memcpy(variables, all_variables, sizeof variables);
     variables[VARIABLES].type = arena_dup(a, &variables_type, sizeof variables_type);
+    if (s->object)
+        variables[OBJECT].type = variables[OLD_OBJECT].type = s->object;
+    if (s->param)
+        variables[PARAMS].type = s->param;
     if (!s->params)
         variables[PARAMS].name = S("");
-    if (use == EXPRESSION_MESSAGE)
+    if (use == EXPRESSION_MESSAGE && !s->object)
         variables[AUTHORIZER].name = variables[REQUEST_RESOURCE].name = S("");
     if (!s->composed || use == EXPRESSION_CONDITION)
         variables[VARIABLES].name = S("");
@@ -213,10 +219,10 @@ static bool scope_compile(struct expression_scope *s, struct arena *a, enum expr
         env.n = countof(device_variables);
     }
     if (!cel_compile(a, &env, text, out, &issues)) {
-        strbuf_addf(why, "compilation failed: " STR_FMT, STR_ARG(strbuf_str(&issues)));
+        strbuf_addf(why, "%s" STR_FMT, s->object ? "" : "compilation failed: ", STR_ARG(strbuf_str(&issues)));
         return false;
     }
-    if (returns_what_it_must(use, out->type, why))
+    if (s->object || returns_what_it_must(use, out->type, why))
         return true;
     cel_program_release(out);
     return false;
@@ -737,4 +743,52 @@ bool cel_policy_mutation(const struct cel_policy *p, size_t i, struct arena *a, 
         return false;
     }
     return val_of_value(a, v, out, why);
+}
+
+/* --- whether a policy fits its objects --- */
+
+/* One expression against one kind; what is wrong is added to `out`. */
+static void expression_fits(const struct val *spec, struct str text, const struct kind *k, const struct kind *params,
+                            struct strbuf *out)
+{
+    AUTO(arena_fini) struct arena scratch = ARENA;
+    AUTO(scope_fini) struct expression_scope s = {.arena = ARENA, .composed = true, .params = params != NULL};
+    AUTO(strbuf_fini) struct strbuf why = STRBUF(1 << 16);
+    struct cel_program program;
+    const struct val *variables = val_get(spec, N(variables));
+    s.object = cel_type_of_kind(&s.arena, kind_type(k));
+    s.param = params ? cel_type_of_kind(&s.arena, kind_type(params)) : NULL;
+    val_each_item (v, variables) {
+        bool ok = scope_compile(&s, &s.arena, EXPRESSION_VARIABLE, val_text_at(v, N(expression)), &program, &why);
+        scope_declare(&s, str_dup(&s.arena, val_text_at(v, N(name))), ok ? program.type : &cel_type_dyn);
+        if (ok)
+            cel_program_release(&program);
+    }
+    why.n = 0;
+    if (scope_compile(&s, &scratch, EXPRESSION_VALIDATION, text, &program, &why))
+        cel_program_release(&program);
+    else
+        strbuf_addf(out, "%s" STR_FMT "/" STR_FMT ", Kind=" STR_FMT ": " STR_FMT "\n", out->n ? "\n" : "",
+                    STR_ARG(k->group), STR_ARG(k->version), STR_ARG(k->kind), STR_ARG(strbuf_str(&why)));
+}
+
+struct val cel_policy_warnings(struct arena *a, const struct val *spec, const struct kind *const *kinds_asked,
+                               size_t n, const struct kind *params)
+{
+    const struct val *validations = val_get(spec, N(validations));
+    struct val list = val_list();
+    for (size_t i = 0; i < val_len(validations); i++)
+        for (int message = 0; message < 2; message++) {
+            AUTO(strbuf_fini) struct strbuf warning = STRBUF(1 << 16);
+            struct str text = val_text_at(val_item(validations, i), message ? N(messageExpression) : N(expression));
+            for (size_t k = 0; text.n && k < n; k++)
+                expression_fits(spec, text, kinds_asked[k], params, &warning);
+            if (!warning.n)
+                continue;
+            struct val *one = val_add(a, &list, val_map());
+            val_set_text(a, one, N(fieldRef),
+                         arena_fmt(a, "spec.validations[%zu].%s", i, message ? "messageExpression" : "expression"));
+            val_set_text(a, one, N(warning), str_dup(a, strbuf_str(&warning)));
+        }
+    return list;
 }

@@ -59,6 +59,11 @@ size_t cel_policy_validate(const struct cel_policy *p, struct arena *a, const st
 MUST_USE bool cel_policy_mutation(const struct cel_policy *p, size_t i, struct arena *a,
                                   const struct cel_admission *x, struct val *out, struct strbuf *why);
 
+/* What in the validations of a policy's spec does not fit objects of one of these kinds (status.typeChecking): a list
+ * of ExpressionWarnings. params: the kind of its parameters; NULL: unknown, or it has none. */
+struct val cel_policy_warnings(struct arena *a, const struct val *spec, const struct kind *const *kinds_asked,
+                               size_t n, const struct kind *params);
+
 /* --- inside of the room: values of authorizers (lib_authz.c) --- */
 struct cel_value cel_authorizer_value(struct cel_run *run, const struct cel_authorizer *authorizer);
 struct cel_value cel_access_value(struct cel_run *run, const struct cel_authorizer *authorizer,

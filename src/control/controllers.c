@@ -18,6 +18,7 @@
     X(podgc)                                                                                                         \
     X(disruption)                                                                                                    \
     X(staletarget)                                                                                                   \
+    X(policies)                                                                                                      \
     X(clusterroles)                                                                                                  \
     X(crdnames)                                                                                                      \
     X(crdfinalizer)                                                                                                  \

@@ -641,7 +641,7 @@ static bool mutation_apply(struct policy_round *round, const struct val *made, s
     if (x->kind->namespaced && !x->apart && ns.n && !str_eq(ns, x->ns))
         return fail_bad_request(
             r, "the namespace of the provided object does not match the namespace sent on the request");
-    if (!x->apart && type == round->as->type)
+    if (!x->apart && type == kind_type(round->as))
         kind_default(a, round->as, &typed);
     if (val_equal(&typed, seen))
         return true;

@@ -212,7 +212,10 @@ static const char table[] =
     "ctrl ttl-controller\n list,patch,update,watch core nodes\n"
     "ctrl certificate-controller\n delete,get,list,watch certificates.k8s.io certificatesigningrequests\n"
     " update certificates.k8s.io certificatesigningrequests/approval,certificatesigningrequests/status\n"
-    " create authorization.k8s.io subjectaccessreviews\n";
+    " create authorization.k8s.io subjectaccessreviews\n"
+    "ctrl validatingadmissionpolicy-status-controller\n " READ
+    " admissionregistration.k8s.io validatingadmissionpolicies\n"
+    " get,patch,update admissionregistration.k8s.io validatingadmissionpolicies/status\n";
 
 static struct val list_of(struct arena *a, struct str text)
 {

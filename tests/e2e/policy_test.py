@@ -212,6 +212,10 @@ def what_policies_change(c):
 
 def what_is_wrong_is_told(c):
     assert "spec.validations[0].expression: Invalid value: \"object.\": compilation failed: ERROR: <input>:1:8: Syntax error" in said(c, 'create', '-f', '-', input=json.dumps(policy('p', ['object.'])))
+    apply(c, policy('typo', ['object.spec.replicaz <= 5', 'object.metadata.creationTimestamp < timestamp("2020-01-01T00:00:00Z")'], ['deployments'], ['apps'], rule={'apiVersions': ['v1']}))
+    seen = eventually('its types are checked', lambda: c.get('validatingadmissionpolicy', 'typo')['status'].get('typeChecking'))
+    assert [w['fieldRef'] for w in seen['expressionWarnings']] == ['spec.validations[0].expression'] and seen['expressionWarnings'][0]['warning'].startswith(
+        "apps/v1, Kind=Deployment: ERROR: <input>:1:12: undefined field 'replicaz'"), seen
     apply(c, policy('no-pods', [{'expression': 'false', 'message': 'no pods today'}], ['pods']), binding('no-pods'))
     c.kubectl('create', 'deployment', 'stuck', '--image=x')
     def told():
