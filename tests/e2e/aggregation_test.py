@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Aggregation: an extension API server (aggregated.py) behind an APIService, reached through the API server by kubectl: its
 objects, its discovery and OpenAPI among the others, who may do what, and what happens when it is slow, down or mad."""
-import http.client, json, os, shutil, socket, subprocess, threading, time
+import http.client, json, os, shutil, signal, socket, subprocess, threading, time
 import aggregated, lib
 from aggregated import Wardle
 from hooks import Authority
@@ -392,6 +392,17 @@ def down_and_up_again(c):
     c.kubectl('get', 'flunders')
 
 
+def our_server_is_killed(c):
+    """What others serve is known again at once, and what was under way is not waited for."""
+    c.kubectl('create', '-f', '-', input=flunder('kept'))
+    os.kill(c.role_pid('server'), signal.SIGKILL)
+    fresh(c)
+    eventually('its definitions', lambda: 'com.example.wardle.v1alpha1.Flunder' in c.json('/openapi/v2')['definitions'])
+    eventually('its document', lambda: 'apis/wardle.example.com/v1alpha1' in c.json('/openapi/v3')['paths'])
+    assert c.kubectl('get', 'flunders', '-o', 'name') == 'flunder.wardle.example.com/kept\n'
+    c.kubectl('delete', 'flunder', 'kept')
+
+
 POD = '''
 apiVersion: v1
 kind: Service
@@ -449,4 +460,4 @@ def gone_for_good(c):
 
 if __name__ == '__main__':
     main([its_objects_are_there_like_others, explained_and_validated, in_one_document_with_the_others, groups_stand_in_order_of_priority, metrics_of_nodes,
-          rights_hold, upgrades_go_through, faults_are_told_and_hurt_nobody_else, what_it_says_of_itself_may_be_mad, down_and_up_again, in_a_pod, gone_for_good], port=16793, cluster=Aggregating)
+          rights_hold, upgrades_go_through, faults_are_told_and_hurt_nobody_else, what_it_says_of_itself_may_be_mad, down_and_up_again, our_server_is_killed, in_a_pod, gone_for_good], port=16793, cluster=Aggregating)
