@@ -43,7 +43,8 @@ void managed_pb(struct strbuf *b, uint32_t number, const struct managed *m);
 struct val managed_val(struct arena *a, const struct managed *m);
 /* What managed_json wrote. */
 MUST_USE bool managed_parse(struct str json, const struct managed **own_out, struct err *err);
-/* As a client may have sent it: entries that are no good are left out. */
+/* As a client may have sent it: entries that are no good are left out. For tests: a write
+ * makes owners of it. */
 const struct managed *managed_of_val(const struct val *list);
 
 /* --- a write --- */
@@ -104,7 +105,7 @@ struct applying {
     size_t nconflicts;
     struct str last_applied; /* the annotation of client-side apply, to be set in what was merged; p NULL: not */
 };
-/* config: as its JSON reads. APPLY_WRONG: err, with upstream's words. */
+/* config: as its JSON reads. APPLY_WRONG: err, with upstream's words. For tests. */
 enum managed_apply manage_apply(const struct managing *g, const struct managed *have, const struct val *config,
                                 bool force, struct owners *out, struct applying *done, struct err *err);
 /* The same on managers that are open. */

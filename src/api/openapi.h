@@ -27,7 +27,7 @@ bool openapi_pieces_next(struct openapi_pieces *p, struct strbuf *b); /* appends
 void openapi_pieces_free(struct openapi_pieces *p);
 AUTO_POINTER(openapi_pieces_free, struct openapi_pieces);
 
-/* Whole ones. False: no such. */
+/* Whole ones, for tests: nobody serves one that is not made by pieces. False: no such. */
 bool openapi_document(struct strbuf *b, const struct kind_set *set, struct str path);
 void openapi_two(struct strbuf *b, const struct kind_set *set);
 void openapi_two_pb(struct strbuf *b, const struct kind_set *set);

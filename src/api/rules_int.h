@@ -144,7 +144,6 @@ void check_ephemeral_containers(ERRS, const struct pod_rules *p, const struct va
 void check_volumes(ERRS, struct pod_rules *p, const struct val *volumes);
 void check_persistent_source(ERRS, const struct val *spec, struct str volume);
 void check_template(ERRS, const struct val *template);
-void check_template_of(ERRS, const struct val *template, const struct val *selector, bool must_match);
 bool standard_resource(struct str s); /* a name without a prefix that limits and quotas know */
 void check_security_context(ERRS, const struct val *context, const struct val *host_users);
 void check_seccomp(ERRS, const struct val *profile);
@@ -160,7 +159,6 @@ void check_no_backsteps(ERRS, struct str path);
 void check_field_ref(ERRS, const struct val *ref, bool volume);
 void check_resource_field_ref(ERRS, const struct val *ref, bool volume);
 void check_node_selector(ERRS, const struct val *selector);
-void check_topology_selector_terms(ERRS, const struct val *terms);
 void check_tolerations(ERRS, const struct val *tolerations);
 void check_access_modes(ERRS, const struct val *modes);
 void check_claim_spec(ERRS, const struct val *spec, bool in_template);

@@ -332,11 +332,6 @@ void cel_rules_free(struct cel_rules *rules)
     mem_free(rules);
 }
 
-size_t cel_rules_bytes(const struct cel_rules *rules)
-{
-    return rules ? sizeof *rules + rules->arena.used : 0;
-}
-
 /* ---- objects ---- */
 
 /* A value and what stood there before, on the way down. */

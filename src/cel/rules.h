@@ -14,7 +14,6 @@ struct cel_rules;
 struct cel_rules *cel_rules_new(const struct schema *s);
 void cel_rules_free(struct cel_rules *rules);
 AUTO_POINTER(cel_rules_free, struct cel_rules);
-size_t cel_rules_bytes(const struct cel_rules *rules); /* what it holds */
 
 /* All rules over an object and what it was before (NULL: it is created). What did not change is not refused: that
  * goes to `warnings`, if there are any to be told. To be left out where schema_errors_block says so. */

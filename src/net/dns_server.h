@@ -20,9 +20,9 @@ struct dns_stats {
 };
 /* Takes the descriptors. */
 struct dns_server *dns_server_new(struct loop *l, const struct dns_server_config *c);
-void dns_server_free(struct dns_server *s);
+void dns_server_free(struct dns_server *s); /* for tests: the role ends with its process */
 /* The host's resolv.conf changed: they are asked from now on, and what the old ones said is forgotten. */
 void dns_server_upstreams(struct dns_server *s, const struct dns_upstreams *u);
-const struct dns_stats *dns_server_stats(const struct dns_server *s);
+const struct dns_stats *dns_server_stats(const struct dns_server *s); /* for tests */
 /* A bound pair of sockets for dns_server_config. */
 MUST_USE bool dns_server_bind(uint32_t ip, uint16_t port, int *udp_fd, int *tcp_fd, struct err *err);

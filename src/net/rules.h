@@ -110,7 +110,7 @@ AUTO_VALUE(rules_fini, struct rules);
  * be put again when the other may be gone. */
 MUST_USE bool rules_put(struct rules *r, const struct net_service *s, struct err *err);
 void rules_del(struct rules *r, struct str ns, struct str name, struct str port);
-size_t rules_elements(const struct rules *r); /* wanted */
+size_t rules_elements(const struct rules *r); /* wanted: for tests of what a change costs */
 
 struct rule_change {
     struct rule_element e;

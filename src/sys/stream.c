@@ -246,12 +246,6 @@ void stream_write_buf(struct stream *s, struct buf *b)
         array_push(&s->queue, ((struct chunk){buf_ref(b), 0}));
 }
 
-void stream_write_take(struct stream *s, struct strbuf *b)
-{
-    AUTO(buf_unref) struct buf *taken = buf_take(b);
-    stream_write_buf(s, taken);
-}
-
 size_t stream_queued(const struct stream *s)
 {
     return s->queued;

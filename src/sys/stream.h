@@ -82,10 +82,9 @@ void *stream_arg(const struct stream *s);
 struct loop *stream_loop(const struct stream *s);
 
 void stream_write(struct stream *s, struct str copied);
-void stream_write_buf(struct stream *s, struct buf *b);     /* takes a reference of its own */
-void stream_write_take(struct stream *s, struct strbuf *b); /* the bytes move */
-size_t stream_queued(const struct stream *s);               /* bytes not yet with the kernel */
-bool stream_over_high(const struct stream *s);              /* 256 KiB; the low mark is 64 KiB */
+void stream_write_buf(struct stream *s, struct buf *b); /* takes a reference of its own */
+size_t stream_queued(const struct stream *s);           /* bytes not yet with the kernel */
+bool stream_over_high(const struct stream *s);          /* 256 KiB; the low mark is 64 KiB */
 
 void stream_read_pause(struct stream *s, bool pause); /* while paused only a break or a reset is noticed */
 /* And that the other side has written its last: all that may still be read is with the kernel. fn must not free s;

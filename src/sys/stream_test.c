@@ -593,7 +593,7 @@ static void close_at_once(struct stream *s)
     CHECK(strbuf_room(&b, 3 << 20));
     memset(b.p, 'x', 3 << 20);
     strbuf_used(&b, 3 << 20);
-    stream_write_take(s, &b);
+    stream_write(s, strbuf_str(&b));
     stream_close(s); /* what is queued still goes */
     t->client = NULL;
 }
@@ -629,7 +629,7 @@ static void stall_server(struct story *t)
     AUTO(strbuf_fini) struct strbuf b = STRBUF(64 << 20);
     CHECK(strbuf_room(&b, 32 << 20));
     strbuf_used(&b, 32 << 20);
-    stream_write_take(t->server, &b);
+    stream_write(t->server, strbuf_str(&b));
 }
 static void stop_reading(struct stream *s)
 {

@@ -124,7 +124,8 @@ struct http_server_counts {
 struct http_server *http_server_new(struct loop *l, const struct http_server_config *c)
     __attribute__((returns_nonnull));
 void http_server_listen(struct http_server *s, int own_fd); /* any number of sockets */
-void http_server_accept(struct http_server *s, int own_fd); /* a connection that came from elsewhere */
+void http_server_accept(struct http_server *s,
+                        int own_fd); /* a connection that came from elsewhere: of a test, a fuzzer */
 const struct http_server_counts *http_server_counts(const struct http_server *s);
 size_t http_server_bodies(const struct http_server *s); /* bytes of collected bodies now */
 size_t http_server_queued(const struct http_server *s); /* bytes that clients have not taken yet; walks all */

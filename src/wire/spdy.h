@@ -36,10 +36,11 @@ void *spdy_arg(const struct spdy *s);
 
 /* Callbacks come from inside. False: the session is broken; a GOAWAY is in the output. */
 MUST_USE bool spdy_read(struct spdy *s, struct str bytes, struct err *err);
-/* What is to be sent; take it after every call here (strbuf_reset, or stream_write_take). */
+/* What is to be sent; take it after every call here (strbuf_reset). */
 struct strbuf *spdy_output(struct spdy *s);
 
-uint32_t spdy_open(struct spdy *s, const struct http_headers *headers, bool end); /* ours; 0: no number is left */
+uint32_t spdy_open(struct spdy *s, const struct http_headers *headers,
+                   bool end); /* ours; 0: no number is left. As a client: tests */
 void spdy_reply(struct spdy *s, uint32_t stream, const struct http_headers *headers, bool end);
 /* Bytes that may be sent now on a stream (SPDY_CHUNK without windows); what goes beyond is kept by the caller until
  * `room`. 0 for one that is gone. */
@@ -48,4 +49,4 @@ void spdy_send(struct spdy *s, uint32_t stream, struct str bytes); /* at most sp
 void spdy_end(struct spdy *s, uint32_t stream);                    /* no more from us */
 void spdy_reset(struct spdy *s, uint32_t stream, int status);      /* 5: cancelled, 3: refused, ... */
 void spdy_consumed(struct spdy *s, uint32_t stream, size_t n);     /* of `data`: opens the window again */
-void spdy_goaway(struct spdy *s);
+void spdy_goaway(struct spdy *s);                                  /* the same */
