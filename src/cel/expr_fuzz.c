@@ -10,8 +10,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct cel_type list = {CT_LIST, 1, 0, "list", {&cel_type_int}, 0, 0, 0, 0, 0};
     static const struct cel_type map = {CT_MAP, 2, 0, "map", {&cel_type_string, &cel_type_string}, 0, 0, 0, 0, 0};
-    static const struct cel_variable variables[] = {
-        {S_INIT("i"), &cel_type_int}, {S_INIT("s"), &cel_type_string}, {S_INIT("l"), &list}, {S_INIT("m"), &map}};
+    static const struct cel_variable variables[] = {{S_INIT("i"), &cel_type_int, false},
+                                                    {S_INIT("s"), &cel_type_string, false},
+                                                    {S_INIT("l"), &list, false},
+                                                    {S_INIT("m"), &map, false}};
     struct str text = {(const char *)data, size};
     if (size > 4000 || !str_utf8_ok(text))
         return 0;
