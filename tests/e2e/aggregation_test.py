@@ -68,6 +68,15 @@ class Aggregating(lib.Cluster):
     def __enter__(self):
         run(['ip', 'addr', 'add', ADDRESS + '/32', 'dev', 'lo'])
         super().__enter__()
+        self.wardle = None
+        try:
+            self.set_up()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def set_up(self):
         self.authority = Authority(self.root + '/wardle')
         self.kubectl('apply', '-f', '-', input=SETUP % {'address': ADDRESS, 'port': 8443})
         token = self.kubectl('create', 'token', 'wardle', '-n', 'wardle', '--duration=1h').strip()
@@ -76,10 +85,10 @@ class Aggregating(lib.Cluster):
         api = aggregated.Api('https://127.0.0.1:%d' % self.port, aggregated.base64.b64decode(ca.strip('"')).decode(), token)
         self.wardle = Wardle(api, self.authority.sign('api', ['DNS:api.wardle.svc']), ADDRESS, 8443, metrics=True)
         self.tls = lib.admin_tls(self.env['KUBECONFIG'])
-        return self
 
     def __exit__(self, *unused):
-        self.wardle.stop()
+        if self.wardle:
+            self.wardle.stop()
         super().__exit__(*unused)
 
     def ask(self, path, method='GET', body=None, timeout=60, **headers):
