@@ -66,9 +66,9 @@ class Aggregating(lib.Cluster):
     """A cluster, and an extension server beside it."""
 
     def __enter__(self):
+        self.wardle = None
         run(['ip', 'addr', 'add', ADDRESS + '/32', 'dev', 'lo'])
         super().__enter__()
-        self.wardle = None
         try:
             self.set_up()
         except BaseException:
