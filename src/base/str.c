@@ -310,6 +310,19 @@ struct str arena_fmt(struct arena *a, const char *fmt, ...)
     return s;
 }
 
+struct str arena_join(struct arena *a, const struct str *parts, size_t n)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < n; i++)
+        size += parts[i].n;
+    char *text = arena_alloc(a, size + 1), *p = text;
+    for (size_t i = 0; i < n; p += parts[i++].n)
+        if (parts[i].n)
+            memcpy(p, parts[i].p, parts[i].n);
+    *p = 0;
+    return (struct str){text, size};
+}
+
 void strbuf_fini(struct strbuf *b)
 {
     mem_free(b->p);
@@ -476,6 +489,17 @@ void strbuf_add_base64url(struct strbuf *b, const void *p, size_t n)
     add_base64(b, p, n, base64_url, false);
 }
 
+/* What a digit stands for; the last two are those of the alphabet. -1: it is none. */
+static int base64_value(char c, const char *last)
+{
+    return c >= 'A' && c <= 'Z'   ? c - 'A'
+           : c >= 'a' && c <= 'z' ? c - 'a' + 26
+           : c >= '0' && c <= '9' ? c - '0' + 52
+           : c == last[0]         ? 62
+           : c == last[1]         ? 63
+                                  : -1;
+}
+
 static bool add_unbase64(struct strbuf *b, struct str s, const char *digits)
 {
     if (s.n % 4 == 1)
@@ -485,10 +509,10 @@ static bool add_unbase64(struct strbuf *b, struct str s, const char *digits)
     char *to = strbuf_room(b, s.n * 3 / 4);
     size_t used = 0;
     for (size_t i = 0; i < s.n; i++) {
-        const char *at = s.p[i] ? strchr(digits, s.p[i]) : NULL;
-        if (!at)
+        int value = base64_value(s.p[i], digits + 62);
+        if (value < 0)
             return false;
-        v = v << 6 | (uint32_t)(at - digits);
+        v = v << 6 | (uint32_t)value;
         bits += 6;
         if (bits >= 8) {
             bits -= 8;

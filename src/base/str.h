@@ -50,6 +50,9 @@ char *str_dupz(struct str s);                      /* heap, NUL-terminated; free
 struct str str_dup(struct arena *a, struct str s); /* NUL-terminated too */
 char *arena_strz(struct arena *a, struct str s);
 struct str arena_fmt(struct arena *a, const char *fmt, ...) PRINTF(2, 3);
+/* Texts one after the other, whatever bytes are in them; cheaper than a format: STR_JOIN(a, S("u:"), name). */
+struct str arena_join(struct arena *a, const struct str *parts, size_t n);
+#define STR_JOIN(a, ...) arena_join((a), (struct str[]){__VA_ARGS__}, countof(((struct str[]){__VA_ARGS__})))
 struct str arena_vfmt(struct arena *a, const char *fmt, va_list args) PRINTF(2, 0);
 
 /* A buffer with a maximum at birth. Adding past the maximum adds nothing more and sets `over`, which is sticky:

@@ -205,7 +205,8 @@ static bool facts_allow(const struct cel_authorizer *self, struct arena *a, cons
                                .ns = x->ns,
                                .name = x->name,
                                .is_resource = !x->of_path,
-                               .path = x->path};
+                               .path = x->path,
+                               .explains = true};
     return rbac_allows(f->x->r->server, a, &asked, reason);
 }
 

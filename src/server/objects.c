@@ -119,16 +119,13 @@ struct str object_prefix(struct arena *a, const struct kind *k)
 {
     if (k->storage)
         k = k->storage;
-    return k->group.n ? arena_fmt(a, STR_FMT "." STR_FMT "/", STR_ARG(k->plural), STR_ARG(k->group))
-                      : arena_fmt(a, STR_FMT "/", STR_ARG(k->plural));
+    return k->group.n ? STR_JOIN(a, k->plural, S("."), k->group, S("/")) : STR_JOIN(a, k->plural, S("/"));
 }
 
 struct str object_key(struct arena *a, const struct kind *k, struct str ns, struct str name)
 {
     struct str prefix = object_prefix(a, k);
-    if (!k->namespaced)
-        return arena_fmt(a, STR_FMT STR_FMT, STR_ARG(prefix), STR_ARG(name));
-    return arena_fmt(a, STR_FMT STR_FMT "/" STR_FMT, STR_ARG(prefix), STR_ARG(ns), STR_ARG(name));
+    return k->namespaced ? STR_JOIN(a, prefix, ns, S("/"), name) : STR_JOIN(a, prefix, name);
 }
 
 /* --- reading, in any thread --- */

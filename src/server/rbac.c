@@ -130,36 +130,21 @@ void rbac_free(struct rbac *r)
     mem_free(r);
 }
 
-/* Of the index. Texts are whole, whatever bytes are in them. */
-static struct str parts_join(struct arena *a, const struct str *parts, size_t n)
-{
-    size_t size = 0;
-    for (size_t i = 0; i < n; i++)
-        size += parts[i].n;
-    char *text = arena_alloc(a, size + 1), *p = text;
-    for (size_t i = 0; i < n; p += parts[i++].n)
-        if (parts[i].n)
-            memcpy(p, parts[i].p, parts[i].n);
-    *p = 0;
-    return (struct str){text, size};
-}
-#define JOINED(a, ...) parts_join((a), (struct str[]){__VA_ARGS__}, countof(((struct str[]){__VA_ARGS__})))
-
 /* "u:NAME", "g:NAME"; "": nobody that we know. */
 static struct str subject_of(struct arena *a, const struct obj *binding, const struct val *subject)
 {
     struct str kind = val_text_at(subject, N(kind)), name = val_text_at(subject, N(name));
     if (str_eq(kind, S("User")))
-        return JOINED(a, S("u:"), name);
+        return STR_JOIN(a, S("u:"), name);
     if (str_eq(kind, S("Group")))
-        return JOINED(a, S("g:"), name);
+        return STR_JOIN(a, S("g:"), name);
     struct str ns = val_get(subject, N(namespace)) ? val_text_at(subject, N(namespace)) : binding->ns;
-    return str_eq(kind, S("ServiceAccount")) ? JOINED(a, S("u:system:serviceaccount:"), ns, S(":"), name) : S("");
+    return str_eq(kind, S("ServiceAccount")) ? STR_JOIN(a, S("u:system:serviceaccount:"), ns, S(":"), name) : S("");
 }
 
 static struct str key_of(struct arena *a, struct str ns, struct str subject, struct str name)
 {
-    return JOINED(a, ns, S("\n"), subject, S("\n"), name);
+    return STR_JOIN(a, ns, S("\n"), subject, S("\n"), name);
 }
 
 static void grants_set(struct rbac *r, const struct obj *binding, bool there)
@@ -250,7 +235,7 @@ static void each_role(struct server *s, struct arena *a, const struct user *u, s
     AUTO(pmap_fini) struct pmap grants = grants_take(s);
     bool more = true;
     for (size_t i = 0; more && i <= u->ngroups; i++) {
-        struct str subject = i ? JOINED(a, S("g:"), u->groups[i - 1]) : JOINED(a, S("u:"), u->name);
+        struct str subject = i ? STR_JOIN(a, S("g:"), u->groups[i - 1]) : STR_JOIN(a, S("u:"), u->name);
         if (i && str_eq(u->groups[i - 1], S("system:nodes")) && !node_of(u).p)
             continue; /* who has no node's name is none: nothing would keep them to what is theirs */
         *steps += SUBJECT_STEPS;
@@ -275,6 +260,27 @@ struct rbac_asking {
     struct strbuf problems;
 };
 
+static struct str permission_text(const struct rbac_asking *k, const struct obj *binding, struct str subject)
+{
+    const struct val *ref = val_get(&binding->tree, N(roleRef));
+    struct str where = binding->ns.n
+                           ? arena_fmt(k->a, STR_FMT "/" STR_FMT, STR_ARG(binding->name), STR_ARG(binding->ns))
+                           : binding->name;
+    bool group = !str_eq(subject, k->x->user->name);
+    static const char account[] = "system:serviceaccount:";
+    struct str ns, name, who;
+    if (group)
+        who = arena_fmt(k->a, "Group \"" STR_FMT "\"", STR_ARG(subject));
+    else if (str_starts(subject, str_of(account)) &&
+             str_split(str_sub(subject, sizeof account - 1, subject.n), ':', &ns, &name))
+        who = arena_fmt(k->a, "ServiceAccount \"" STR_FMT "/" STR_FMT "\"", STR_ARG(name), STR_ARG(ns));
+    else
+        who = arena_fmt(k->a, "User \"" STR_FMT "\"", STR_ARG(subject));
+    return arena_fmt(k->a, "RBAC: allowed by " STR_FMT " \"" STR_FMT "\" of " STR_FMT " \"" STR_FMT "\" to " STR_FMT,
+                     STR_ARG(binding->kind->kind), STR_ARG(where), STR_ARG(val_text_at(ref, N(kind))),
+                     STR_ARG(val_text_at(ref, N(name))), STR_ARG(who));
+}
+
 static bool rules_ask(void *arg, const struct obj *binding, const struct val *rules, struct str subject,
                       struct str problem)
 {
@@ -290,24 +296,8 @@ static bool rules_ask(void *arg, const struct obj *binding, const struct val *ru
             return false;
         if (!rule_matches(rule, k->x))
             continue;
-        const struct val *ref = val_get(&binding->tree, N(roleRef));
-        struct str where = binding->ns.n
-                               ? arena_fmt(k->a, STR_FMT "/" STR_FMT, STR_ARG(binding->name), STR_ARG(binding->ns))
-                               : binding->name;
-        bool group = !str_eq(subject, k->x->user->name);
-        static const char account[] = "system:serviceaccount:";
-        struct str ns, name, who;
-        if (group)
-            who = arena_fmt(k->a, "Group \"" STR_FMT "\"", STR_ARG(subject));
-        else if (str_starts(subject, str_of(account)) &&
-                 str_split(str_sub(subject, sizeof account - 1, subject.n), ':', &ns, &name))
-            who = arena_fmt(k->a, "ServiceAccount \"" STR_FMT "/" STR_FMT "\"", STR_ARG(name), STR_ARG(ns));
-        else
-            who = arena_fmt(k->a, "User \"" STR_FMT "\"", STR_ARG(subject));
-        k->why = arena_fmt(k->a,
-                           "RBAC: allowed by " STR_FMT " \"" STR_FMT "\" of " STR_FMT " \"" STR_FMT "\" to " STR_FMT,
-                           STR_ARG(binding->kind->kind), STR_ARG(where), STR_ARG(val_text_at(ref, N(kind))),
-                           STR_ARG(val_text_at(ref, N(name))), STR_ARG(who));
+        if (k->x->explains)
+            k->why = permission_text(k, binding, subject);
         k->allowed = true;
         return false;
     }

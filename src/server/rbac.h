@@ -9,9 +9,11 @@ struct attributes {
     struct str verb, group, version, resource, sub, ns, name;
     bool is_resource;
     struct str path;
+    bool explains;     /* why it is allowed is wanted, too, not only why it is not */
     struct str fields; /* of a list or watch: its field selector, which is what it reads by; "" none */
 };
-/* Whether it is allowed; `why` gets the reason (in a), also of a refusal where there is something to say. */
+/* Whether it is allowed; `why` gets the reason (in a) of a refusal, where there is something to say, and
+ * where x explains that of a permission. */
 bool rbac_allows(struct server *s, struct arena *a, const struct attributes *x, struct str *why);
 /* Of a request; refused: answered with upstream's 403 (or 401 for nobody). */
 MUST_USE bool request_authorize(struct request *r);

@@ -139,6 +139,7 @@ static void review_decide(struct request *r, struct val *v, const struct user *u
         x.path = val_text_at(path, N(path));
     }
     struct str why;
+    x.explains = true;
     bool ok = rbac_allows(r->server, a, &x, &why);
     struct val *status = val_set(a, v, N(status), val_map());
     val_set_bool(a, status, N(allowed), ok);
