@@ -945,15 +945,16 @@ static struct fieldset replicas_at(struct arena *a, const char *const *path)
 static const char *const in_scale[] = {"spec", "replicas", NULL};
 #define SCALE_VERSION S("autoscaling/v1")
 
-struct owners owners_to_scale(struct arena *a, struct owners *m, const char *const *path,
-                              bool (*known)(void *arg, struct str api_version), void *arg)
+struct owners owners_to_scale(struct arena *a, struct owners *m, const struct scale_paths *paths)
 {
     struct owners out = {.a = a};
-    struct fieldset there = replicas_at(a, path);
     for (size_t i = 0; i < m->n; i++) {
         struct owner *x = &m->p[i];
-        struct fieldset both = fieldset_common(a, owner_set(m, x), &there);
-        if (!known(arg, x->api_version) || fieldset_empty(&both))
+        const char *const *path = paths->path(paths, x->api_version);
+        if (!path)
+            continue;
+        struct fieldset there = replicas_at(a, path), both = fieldset_common(a, owner_set(m, x), &there);
+        if (fieldset_empty(&both))
             continue;
         *owners_add(&out) = (struct owner){.name = x->name,
                                            .api_version = SCALE_VERSION,
@@ -977,17 +978,19 @@ static ptrdiff_t scale_find(const struct owners *scale, const bool *used, const 
     return -1;
 }
 
-struct owners owners_from_scale(struct arena *a, struct owners *parent, struct owners *scale, const char *const *path,
-                                struct str api_version, bool (*known)(void *arg, struct str api_version), void *arg)
+struct owners owners_from_scale(struct arena *a, struct owners *parent, struct owners *scale,
+                                const struct scale_paths *paths, struct str api_version)
 {
     struct owners out = {.a = a};
-    struct fieldset there = replicas_at(a, path), inside = replicas_at(a, in_scale);
+    const char *const *own = paths->path(paths, api_version);
+    struct fieldset inside = replicas_at(a, in_scale), here = own ? replicas_at(a, own) : (struct fieldset){0};
     bool *used = arena_alloc(a, scale->n + 1);
     for (size_t i = 0; i < parent->n; i++) {
         struct owner x = parent->p[i];
-        if (!known(arg, x.api_version))
+        const char *const *path = paths->path(paths, x.api_version);
+        if (!path)
             continue;
-        struct fieldset both = fieldset_common(a, owner_set(parent, &x), &there);
+        struct fieldset there = replicas_at(a, path), both = fieldset_common(a, owner_set(parent, &x), &there);
         if (!fieldset_empty(&both)) {
             ptrdiff_t at = scale_find(scale, used, &x);
             if (at >= 0)
@@ -1005,7 +1008,7 @@ struct owners owners_from_scale(struct arena *a, struct owners *parent, struct o
             continue;
         struct owner *have = owners_find(&out, x.name, x.apply, api_version, x.sub);
         if (have) {
-            owner_set_to(have, fieldset_union(a, owner_set(&out, have), &there));
+            owner_set_to(have, fieldset_union(a, owner_set(&out, have), &here));
             continue;
         }
         *owners_add(&out) = (struct owner){.name = x.name,
@@ -1014,7 +1017,7 @@ struct owners owners_from_scale(struct arena *a, struct owners *parent, struct o
                                            .apply = x.apply,
                                            .time = MANAGED_NO_TIME,
                                            .read = true,
-                                           .set = there};
+                                           .set = here};
     }
     return out;
 }

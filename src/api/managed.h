@@ -121,9 +121,11 @@ void owner_text(struct strbuf *b, const struct owner *m);
 /* "Apply failed with 1 conflict: conflict with ..." */
 void conflicts_text(struct strbuf *b, const struct applying *done);
 
-/* Of an object whose replicas stand at path (names, NULL-terminated): the managers of its scale, and back. known: an
- * entry's version is one of the kind's. */
-struct owners owners_to_scale(struct arena *a, struct owners *m, const char *const *path,
-                              bool (*known)(void *arg, struct str api_version), void *arg);
-struct owners owners_from_scale(struct arena *a, struct owners *parent, struct owners *scale, const char *const *path,
-                                struct str api_version, bool (*known)(void *arg, struct str api_version), void *arg);
+/* Of an object the managers of its scale, and back. Where its replicas stand in a version (names, NULL-terminated;
+ * NULL: there is no such version, and entries of it go) is told by `path`. */
+struct scale_paths {
+    const char *const *(*path)(const struct scale_paths *p, struct str api_version);
+};
+struct owners owners_to_scale(struct arena *a, struct owners *m, const struct scale_paths *paths);
+struct owners owners_from_scale(struct arena *a, struct owners *parent, struct owners *scale,
+                                const struct scale_paths *paths, struct str api_version);

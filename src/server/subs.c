@@ -111,12 +111,29 @@ static bool check_scale(struct request *r, const struct val *scale, const struct
     return true;
 }
 
-static const char *const replicas_path[] = {"spec", "replicas", NULL};
+struct paths_of_request {
+    struct scale_paths base;
+    struct request *r;
+};
 
-static bool version_known(void *arg, struct str api_version)
+/* Of a definition: as each of its versions says. */
+static const char *const *scale_path(const struct scale_paths *p, struct str api_version)
 {
-    struct request *r = arg;
-    return kind_set_of_api_version(r->kinds, api_version, r->kind->kind) != NULL;
+    static const char *const built_in[] = {"spec", "replicas", NULL};
+    struct request *r = container_of(p, struct paths_of_request, base)->r;
+    const struct kind *k = kind_set_of_api_version(r->kinds, api_version, r->kind->kind);
+    if (!k || !k->custom)
+        return k ? built_in : NULL;
+    struct str rest = k->custom->scale_spec, part;
+    ARRAY(const char *) path = {0};
+    while (rest.n && str_cut(&rest, '.', &part))
+        array_push(&path, arena_strz(&r->arena, part));
+    if (!path.n)
+        return NULL;
+    array_push(&path, NULL);
+    const char *const *out = arena_dup(&r->arena, path.p, path.n * sizeof *path.p);
+    array_fini(&path);
+    return out;
 }
 
 static bool change_scale(struct write *w)
@@ -132,7 +149,8 @@ static bool change_scale(struct write *w)
                      arena_fmt(a, "%lld", (long long)cur->rev));
     struct managing g = managing_of(w, T(autoscaling_v1_Scale), S("autoscaling/v1"), &now);
     struct owners all = owners_open(a, cur->managed);
-    w->owners = owners_to_scale(a, &all, replicas_path, version_known, r);
+    const struct paths_of_request paths = {{scale_path}, r};
+    w->owners = owners_to_scale(a, &all, &paths.base);
     if (r->verb == VERB_PATCH && r->options.patch == FORMAT_APPLY_PATCH) {
         if (!apply_config(w, &g, S("Scale"), &scale))
             return false;
@@ -148,7 +166,7 @@ static bool change_scale(struct write *w)
         return false;
     if (!w->applied)
         manage_update_open(&g, &scale, &w->owners);
-    w->owners = owners_from_scale(a, &all, &w->owners, replicas_path, r->kind->api_version, version_known, r);
+    w->owners = owners_from_scale(a, &all, &w->owners, &paths.base, r->kind->api_version);
     w->tracked = true;
     w->applied = false;
     w->tree = ARENA_NEW(a, struct val);
