@@ -186,6 +186,21 @@ static struct str last_line(void *arg, const struct obj *pod, struct str contain
     return S("");
 }
 
+/* A few are enough: what is wrong with a webhook is wrong for all. */
+static struct str versions_shown(void *arg, const struct obj *definition, struct str version)
+{
+    struct why_asking *x = arg;
+    struct client *c = x->client;
+    struct str text, path = arena_fmt(&c->arena, "/apis/" STR_FMT "/" STR_FMT "/" STR_FMT,
+                                      STR_ARG(val_text_at(obj_spec(definition), N(group))), STR_ARG(version),
+                                      STR_ARG(val_text_at(obj_spec(definition), N(names), N(plural))));
+    struct err err = ERR;
+    if (client_ask_text(c, &(struct ask){.path = path, .query = S("limit=10")}, &text, &err))
+        return S("");
+    ptrdiff_t at = str_find(str_of(err.text), S("conversion webhook for "));
+    return at < 0 ? S("") : str_dup(&c->arena, str_of(err.text + at));
+}
+
 /* ---- saying ---- */
 
 /* What an answer is about. */
@@ -235,7 +250,7 @@ static void answer_say(struct why_asking *x, const struct subject *s, const stru
 static bool ask_one(struct why_asking *x, const struct obj *o, bool whole)
 {
     AUTO(why_fini) struct why w = {0};
-    struct why_ask q = {.view = &x->view, .last_line = last_line, .arg = x};
+    struct why_ask q = {.view = &x->view, .last_line = last_line, .shown = versions_shown, .arg = x};
     why_object(&q, o, &w);
     bool fine = w.found.state == WHY_FINE;
     if (whole || !fine)

@@ -31,6 +31,9 @@ struct why_ask {
     /* The last line that a container wrote in its present or its previous run, in an arena of the asker's; "" where
      * it cannot be had. NULL: nobody can ask. */
     struct str (*last_line)(void *arg, const struct obj *pod, struct str container, bool previous);
+    /* What the server says when it is to show some of a definition's objects in a version; "": it shows them. NULL:
+     * nobody can ask. */
+    struct str (*shown)(void *arg, const struct obj *definition, struct str version);
     void *arg;
 };
 void why_object(const struct why_ask *q, const struct obj *o, struct why *out);

@@ -87,6 +87,68 @@ static void why_goes(struct question *q, const struct obj *definition, struct fi
     why_way(q, f, "Whoever set it has to take it away; by hand: " STR_FMT, STR_ARG(why_unlock(q, held)));
 }
 
+/* --- conversion --- */
+
+/* By what stands in the message. */
+static const struct saying conversions[] = {
+    {"connection refused", "WebhookRefuses", "nothing listens at its conversion webhook {where}, so {objects}",
+     "See whether the webhook runs, and behind a Service whether pods are ready: {look}"},
+    {"context deadline exceeded", "WebhookSilent",
+     "its conversion webhook {where} does not answer within 30 seconds, so {objects}",
+     "See the log of the webhook: {look}"},
+    {"no route to host", "WebhookUnreachable", "no way leads to its conversion webhook {where}, so {objects}",
+     "See the pods behind it: {look}"},
+    {"not found", "WebhookServiceMissing", "the Service of its conversion webhook {where} is not there, so {objects}",
+     "Install it again, or let the definition go without: kubectl edit {crd} (spec.conversion)"},
+    {"no service port", "WebhookServicePort",
+     "the Service of its conversion webhook {where} does not have the port that it names, so {objects}",
+     "Name one that is there: kubectl edit {crd} (spec.conversion.webhook.clientConfig.service.port)"},
+    {"gave HTTP response to HTTPS client", "WebhookWithoutTls",
+     "its conversion webhook {where} speaks no TLS, which it must, so {objects}",
+     "Give it a certificate and the port where it speaks TLS"},
+    {"certificate", "WebhookCertificate",
+     "the certificate of its conversion webhook {where} is not trusted, so {objects}: {quoted}",
+     "spec.conversion.webhook.clientConfig.caBundle has to hold the CA that signed it: kubectl edit {crd}"},
+    {"", "ConversionFails", "its conversion webhook {where} does not convert them, so {objects}: {quoted}",
+     "See the log of the webhook: {look}"},
+};
+
+static void why_conversion(struct question *q, const struct obj *definition, struct str version, struct str message,
+                           struct finding *f)
+{
+    const struct val *client = val_at(obj_spec(definition), N(conversion), N(webhook), N(clientConfig)),
+                     *service = val_get(client, N(service));
+    struct str space = val_text_at(service, N(namespace)), name = val_text_at(service, N(name)),
+               url = val_text_at(client, N(url));
+    why_chain(q, f, "CustomResourceDefinition " STR_FMT ": objects as " STR_FMT ": " STR_FMT,
+              STR_ARG(definition->name), STR_ARG(version), STR_ARG(message));
+    struct word words[] = {
+        {"where", url.n ? url : arena_fmt(q->a, STR_FMT "/" STR_FMT, STR_ARG(space), STR_ARG(name))},
+        {"objects", arena_fmt(q->a, "its objects cannot be had as " STR_FMT, STR_ARG(version))},
+        {"look", url.n ? S("curl -k it from here")
+                       : arena_fmt(q->a, "wherry why svc/" STR_FMT " -n " STR_FMT, STR_ARG(name), STR_ARG(space))},
+        {"crd", why_target(q, definition)},
+        {"quoted", why_quoted(q, message)}};
+    why_saying(q, f, conversions, message, words, countof(words));
+}
+
+/* Whether all of its versions can be had. */
+static bool definition_converts(struct question *q, const struct obj *definition, struct finding *f)
+{
+    if (!q->ask->shown || !str_eqz(val_text_at(obj_spec(definition), N(conversion), N(strategy)), "Webhook"))
+        return true;
+    val_each_item (it, val_get(obj_spec(definition), N(versions))) {
+        if (!val_true(val_get(it, N(served))))
+            continue;
+        struct str version = val_text_at(it, N(name)), said = q->ask->shown(q->ask->arg, definition, version);
+        if (said.n) {
+            why_conversion(q, definition, version, said, f);
+            return false;
+        }
+    }
+    return true;
+}
+
 void why_definition(struct question *q, const struct obj *definition, struct finding *f)
 {
     const struct val *status = obj_status(definition), *names_accepted = condition_get(status, "NamesAccepted");
@@ -103,6 +165,8 @@ void why_definition(struct question *q, const struct obj *definition, struct fin
         why_way(q, f, "See the log of the server (/var/log/wherry.log)");
         return;
     }
+    if (!definition_converts(q, definition, f))
+        return;
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     val_each_item (it, val_get(obj_spec(definition), N(versions)))
         if (val_true(val_get(it, N(served))))

@@ -119,6 +119,10 @@ def told(c, *args, **kw):
     return status, got['message'], got.get('reason', '')
 
 
+def why(c):
+    return subprocess.run([lib.WHERRY, 'why', 'crd/boxes.' + GROUP], env=c.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60).stdout
+
+
 class Watching:
     """A watch, in a thread of its own, whose events are in a queue."""
 
@@ -309,6 +313,11 @@ def wrong_answers_are_told(c):
         status, message, reason = told(c, 'PATCH', at('v2', 'a'), {'spec': {'color': 'x'}}, send=MERGE)
         assert status == 500 and message.startswith(webhook_for), message
         assert a.must('GET', at('v1', 'a'))['spec'] == {'size': '1x1'}
+    c.hooks.answers['/convert'] = failed('no boxes on Mondays')
+    said = why(c)
+    assert 'does not convert them' in said and 'no boxes on Mondays' in said, said
+    c.hooks.answers['/convert'] = convert
+    assert 'it is established and serves v1, v2' in why(c)
     # one of a list
     c.hooks.answers['/convert'] = lambda r: failed('b is odd')(r) if any(o['metadata']['name'] == 'b' for o in r['objects']) else convert(r)
     assert told(c, 'GET', BOXES % 'v2') == (500, webhook_for + 'failed: b is odd', '')
@@ -370,6 +379,8 @@ def who_is_down_holds_up_nobody_else(c):
     status, message, _ = eventually('refused', lambda: told(c, 'GET', at('v2', 'a')))
     assert status == 500 and message.startswith('conversion webhook for %s/v1, Kind=Box failed: Post "https://127.0.0.1:%d/convert?timeout=30s": ' % (GROUP, port)), message
     eventually('refused at the door', lambda: 'connection refused' in told(c, 'GET', at('v2', 'a'))[1])
+    said = why(c)
+    assert 'nothing listens at its conversion webhook https://127.0.0.1:%d/convert, so its objects cannot be had as v2' % port in said, said
     assert time.monotonic() - start < 15
     assert told(c, 'POST', BOXES % 'v2', box('v2', 'x', width=1))[0] == 500
     a.must('POST', BOXES % 'v1', box('v1', 'y', size='1x1'))
