@@ -152,7 +152,7 @@ static void next_review(struct conversion *c)
     const struct kind *to = c->objects.p[at].to;
     bool beta;
     struct outbound *hook = crds_hook(c->server, to, &beta);
-    if (!hook || c->server->stopping) { /* (or too many) */
+    if (!hook || c->server->stopping) {
         conversion_failed(c->objects.p[at].in, hook ? "the server is stopping" : "its definition is gone", &c->err);
         conversion_ends(c);
         return;
