@@ -179,7 +179,7 @@ void aggregates_renew(struct aggregates *all)
 
 const struct aggregated *aggregate_find(struct server *s, struct str group, struct str version)
 {
-    if (!map_len(&s->aggregates->by_version))
+    if (!aggregate_count(s))
         return NULL;
     AUTO(arena_fini) struct arena a = ARENA;
     struct aggregate_target *t = map_get(&s->aggregates->by_version, key_of(&a, group, version));
@@ -188,12 +188,14 @@ const struct aggregated *aggregate_find(struct server *s, struct str group, stru
 
 const struct aggregated *aggregate_named(struct server *s, struct str name)
 {
-    struct aggregate_target *t = map_get(&s->aggregates->by_name, name);
+    struct aggregate_target *t = aggregate_count(s) ? map_get(&s->aggregates->by_name, name) : NULL;
     return t ? &t->is : NULL;
 }
 
 void aggregate_each(struct server *s, bool (*fn)(const struct aggregated *g, void *arg), void *arg)
 {
+    if (!aggregate_count(s))
+        return;
     map_each (it, &s->aggregates->by_name)
         if (!fn(&((struct aggregate_target *)it->value)->is, arg))
             return;
@@ -201,13 +203,13 @@ void aggregate_each(struct server *s, bool (*fn)(const struct aggregated *g, voi
 
 size_t aggregate_count(const struct server *s)
 {
-    return map_len(&s->aggregates->by_name);
+    return s->aggregates ? map_len(&s->aggregates->by_name) : 0; /* none: the server ends */
 }
 
 const struct aggregated *aggregate_of_path(struct server *s, struct str path)
 {
     struct str rest, group, version;
-    if (!map_len(&s->aggregates->by_name) || !str_starts(path, S("/apis/")))
+    if (!aggregate_count(s) || !str_starts(path, S("/apis/")))
         return NULL;
     rest = str_sub(path, sizeof "/apis/" - 1, path.n);
     if (!str_cut(&rest, '/', &group) || !str_cut(&rest, '/', &version) || !group.n || !version.n)
