@@ -30,7 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct str text = {(const char *)data, size};
     if (size > 200 || !str_utf8_ok(text))
         return 0;
-    struct cel_variable s = {S("s"), &cel_type_string};
+    struct cel_variable s = {.name = S("s"), .type = &cel_type_string};
     struct cel_env env = {.variables = &s, .n = 1};
     struct cel_value value = cel_string(text);
     for (size_t i = 0; i < countof(expressions); i++) {

@@ -186,6 +186,7 @@ void outbound_reason(struct strbuf *b, const struct outbound_line *l, const stru
         {"the certificate is not valid before",
          "tls: failed to verify certificate: x509: certificate has expired or is not yet valid"},
         {TLS_NOT_SPOKEN, "http: server gave HTTP response to HTTPS client"},
+        {HTTP_CUT, "unexpected EOF"},
         {"closed before a whole answer", "EOF"},
         {"closed the connection during the TLS handshake", "EOF"},
     };
@@ -232,7 +233,11 @@ static void call_over(struct outbound_call *c, const struct http_answer *a, cons
             outbound_reason(&b, line, err);
         else
             strbuf_addz(&b, err->text);
-        if (line || !o->config.by_address)
+        if (strstr(err->text, HTTP_CUT)) /* upstream's client no longer names what was asked */
+            (void)err_set(&told, err->kind,
+                          "unexpected error when reading response body. Please retry. Original error: " STR_FMT,
+                          STR_ARG(strbuf_str(&b)));
+        else if (line || !o->config.by_address)
             (void)err_set(&told, err->kind, "%s \"" STR_FMT "\": " STR_FMT, c->method, STR_ARG(c->url),
                           STR_ARG(strbuf_str(&b)));
         else
@@ -322,6 +327,7 @@ void outbound_ask(struct outbound *o, struct outbound_call *c, struct arena *a, 
                       .headers = &headers,
                       .content_type = S("application/json"),
                       .body = body,
+                      .most = 2 * LIMIT_BODY_BYTES, /* a patch in base64; an object in a version of more words */
                       .timeout_s = timeout_s},
                   done);
 }

@@ -168,8 +168,8 @@ void http_call_broken(struct http_call *k, struct err *err, bool later)
         return;
     }
     if (err->kind == E_NONE)
-        (void)err_set(err, E_UNAVAILABLE, "%s at %s: the connection was closed before a whole answer came", k->what,
-                      c->address);
+        (void)err_set(err, E_UNAVAILABLE, "%s at %s: the connection was closed %s", k->what, c->address,
+                      k->answer.status ? HTTP_CUT : "before a whole answer came");
     if (later)
         call_fails(k, err);
     else

@@ -11,6 +11,9 @@
 #include "sys/stream.h"
 #include "wire/http.h"
 
+/* What an error says where the head of an answer came, and not all of its body. */
+#define HTTP_CUT "in the middle of its answer"
+
 struct http_client;
 struct http_client_session_type;
 extern const struct http_client_session_type http1_client_session, http2_client_session; /* what may be spoken */

@@ -4,7 +4,7 @@ applies in both versions, a storage version that changes, webhooks that are wron
 import copy, http.client, json, os, queue, signal, socket, subprocess, threading, time, urllib.parse
 import lib
 from lib import eventually, main, size
-from hooks import Authority, Hooks, configuration, patch, rule, webhook
+from hooks import Authority, Cut, Hooks, configuration, patch, rule, webhook
 from informer_test import Api, LOST
 
 GROUP = 'convert.example.dev'
@@ -306,7 +306,9 @@ def wrong_answers_are_told(c):
             (altered(lambda o: o['metadata'].update(labels=['x'])), 'returned invalid metadata: invalid metadata.labels of type []interface {} in converted object'),
             (altered(lambda o: o['metadata'].update(labels={'x': 1})), 'returned invalid metadata: metadata.labels[x] must be a string, but is int64 in converted object'),
             (altered(lambda o: o['metadata'].update(labels={'x': 'a b'})), 'returned invalid metadata: metadata.labels: Invalid value: "a b": '),
-            (b'x' * (4 << 20), 'failed: ')]:
+            (Cut(b'{"apiVersion":"apiextensions.k8s.io/v1",'), 'failed: unexpected error when reading response body. Please retry. Original error: unexpected EOF'),
+            (b'x' * (8 << 20), 'failed: '),
+            (b'x' * (64 << 20), 'failed: ')]:
         c.hooks.answers['/convert'] = said if callable(said) else lambda r: said
         status, message, reason = told(c, 'GET', at('v2', 'a'))
         assert (status, reason) == (500, '') and message.startswith(webhook_for + words), (said, message)

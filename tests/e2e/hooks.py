@@ -30,9 +30,13 @@ def patch(*operations):
     return {'allowed': True, 'patchType': 'JSONPatch', 'patch': base64.b64encode(json.dumps(operations).encode()).decode()}
 
 
+class Cut(bytes):
+    """An answer in the middle of which its server dies."""
+
+
 class Hooks:
-    """answers: path -> function(request) that returns the response without its uid, or bytes to send as they are, or
-    (status, bytes). asked: path -> the requests that came."""
+    """answers: path -> function(request) that returns the response without its uid, or bytes to send as they are (Cut: and
+    no more, though more was promised), or (status, bytes). asked: path -> the requests that came."""
 
     def __init__(self, cert, address='127.0.0.1', port=0):
         self.answers, self.asked, self.queries, self.connections, self.open = {}, {}, {}, 0, set()
@@ -55,9 +59,12 @@ class Hooks:
                     said = json.dumps({'apiVersion': review['apiVersion'], 'kind': review['kind'], 'response': dict({'uid': review['request']['uid']}, **said)}).encode()
                 self.send_response(status)
                 self.send_header('Content-Type', 'application/json')
-                self.send_header('Content-Length', str(len(said)))
+                self.send_header('Content-Length', str(len(said) + (1000 if isinstance(said, Cut) else 0)))
                 self.end_headers()
                 self.wfile.write(said)
+                if isinstance(said, Cut):
+                    self.close_connection = True
+                    self.connection.shutdown(socket.SHUT_RDWR)
 
             def log_message(self, *unused):
                 pass

@@ -109,7 +109,7 @@ def what_is_wrong_with_an_answer_is_told(c):
             (lambda r: patch({'op': 'replace', 'path': '/data', 'value': 7}), 'Internal error occurred: '),
             (lambda r: patch({'op': 'replace', 'path': '/kind', 'value': 'Secret'}), 'Internal error occurred: '),
             (lambda r: patch({'op': 'replace', 'path': '/metadata/namespace', 'value': 'kube-system'}), 'does not match the namespace'),
-            (lambda r: {'allowed': True, 'warnings': ['x' * (4 << 20)]}, 'failed to call webhook')]:
+            (lambda r: {'allowed': True, 'warnings': ['x' * (8 << 20)]}, 'failed to call webhook')]:
         c.hooks.answers['/odd'] = said if callable(said) else lambda r: said
         told = fails(c, 'create', 'configmap', 'odd')
         assert words in told, (said, told)
