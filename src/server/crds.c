@@ -103,20 +103,30 @@ struct outbound *crds_hook(struct server *s, const struct kind *k, bool *beta)
     return d ? d->hook : NULL;
 }
 
-static void kinds_make(struct crds *c, const struct obj *definition)
+/* False: what was served of it goes on. */
+static bool kinds_make(struct crds *c, const struct obj *definition)
 {
     struct crd *d = crd_need(c, definition->name);
     struct crd made = {0};
     struct err err = ERR;
     if (!custom_kinds(definition, made.kinds, &made.n, &err)) {
         log_warn("crd.kinds", "name=" STR_FMT " error=\"%s\"", STR_ARG(definition->name), err.text);
-        return; /* what was served of it goes on */
+        return false;
     }
     kinds_forget(d);
     memcpy(d->kinds, made.kinds, made.n * sizeof *made.kinds);
     d->n = made.n;
     hook_make(c->server, d, val_get(obj_spec(definition), N(conversion)));
-    c->stale = true;
+    return true;
+}
+
+static bool kinds_shown(const struct crds *c, struct str definition)
+{
+    const struct crd *d = map_get(&c->by_name, definition);
+    for (size_t i = 0; d && i < d->n; i++)
+        if (!d->kinds[i]->custom->hidden)
+            return true;
+    return false;
 }
 
 static const struct kind_set *kinds_all(struct crds *c)
@@ -139,7 +149,7 @@ const struct kind_set *crds_stored(struct crds *c, const struct store_snapshot *
     struct str prefix = object_prefix(&a, K(CustomResourceDefinition));
     struct store_iter it;
     for (struct store_entry *e = store_first(&it, have, prefix, STR_NONE); e; e = store_next(&it))
-        kinds_make(c, object_of(e));
+        (void)kinds_make(c, object_of(e)); /* logged */
     c->opened = true;
     return kinds_all(c);
 }
@@ -147,7 +157,8 @@ const struct kind_set *crds_stored(struct crds *c, const struct store_snapshot *
 void crds_changed(struct crds *c, const struct obj *was, const struct obj *now)
 {
     if (now && (!was || !definition_same(was, now))) {
-        kinds_make(c, now);
+        /* of a new one nothing is served before it is established, in a moment: then it is published with that */
+        c->stale |= kinds_make(c, now) && (was || kinds_shown(c, now->name));
     } else if (!now) {
         struct crd *gone = map_del(&c->by_name, was->name);
         if (!gone)
