@@ -16,6 +16,8 @@ LONG = ('bad-command', 'bad-workdir', 'complete-onfailure-exit0', 'complete-two-
         'readiness-tcp-refused', 'runasnonroot-root', 'runasnonroot-uid0', 'stop-signal', 'unschedulable-memory-and-cpu',
         'crashloop', 'volume-configmap-missing-timeout', 'readiness-fails-then-passes', 'image-invalid-name', 'sidecar-crashes',
         'http-probe-timeout', 'delete-ignores-term', 'sidecar-start-and-delete', 'liveness-exec-fails')
+# Told after the others: a pod that is put on the node by hand and asks for more than it has leaves no room until it is rejected.
+FILLS = ('kubelet-rejects',)
 
 
 class Nothing(http.server.BaseHTTPRequestHandler):
@@ -53,13 +55,14 @@ def stories_are_as_told(c):
     failed = []
     registry = http.server.ThreadingHTTPServer(('127.0.0.1', 5006), Nothing)
     threading.Thread(target=registry.serve_forever, daemon=True).start()
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        running = {pool.submit(play, c, tls, n): n for n in names}
-        for done in concurrent.futures.as_completed(running):
-            wrong = done.exception() or done.result()
-            if wrong:
-                failed.append(running[done])
-                print('---- %s: %s' % (running[done], wrong), flush=True)
+    for together in ([n for n in names if n not in FILLS], [n for n in names if n in FILLS]):
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            running = {pool.submit(play, c, tls, n): n for n in together}
+            for done in concurrent.futures.as_completed(running):
+                wrong = done.exception() or done.result()
+                if wrong:
+                    failed.append(running[done])
+                    print('---- %s: %s' % (running[done], wrong), flush=True)
     registry.shutdown()
     assert not failed, '%d of %d stories differ: %s' % (len(failed), len(names), ' '.join(sorted(failed)))
 
