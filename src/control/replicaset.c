@@ -1,7 +1,6 @@
 /* Keeps a ReplicaSet's number of pods: adopts and releases by selector, creates in growing batches, removes the least
  * useful first, and counts. Upstream: pkg/controller/replicaset. */
-#include "api/quantity.h"
-#include "control/manager.h"
+#include "control/children.h"
 #include "control/pods.h"
 
 #define BURST         500 /* pods created or removed by one plan, as upstream */
@@ -14,40 +13,6 @@ struct ranked_pod {
     int64_t rank; /* pods of the same family on its node */
     int64_t now;
 };
-
-struct pods {
-    ARRAY(struct obj *) mine, active;
-    int64_t terminating;
-};
-
-static void pods_collect(const struct view *v, const struct obj *rs, struct plan *out, struct pods *pods)
-{
-    struct selector *selector;
-    struct err err = ERR;
-    if (!selector_of(&out->arena, val_get(obj_spec(rs), N(selector)), &selector, &err)) {
-        plan_why(out, "spec.selector: %s", err.text);
-        return;
-    }
-    struct obj *pod;
-    for (struct objset_iter it = view_with(v, K(Pod), &index_controller, rs->uid); (pod = objset_next(&it));) {
-        if (selector_matches(selector, obj_labels(pod)))
-            array_push(&pods->mine, pod);
-        else if (!obj_deleting(rs))
-            plan_release(out, pod, rs);
-    }
-    if (!obj_deleting(rs))
-        for (struct objset_iter it = view_with(v, K(Pod), &index_orphans, rs->ns); (pod = objset_next(&it));)
-            if (pod_is_active(pod) && selector_matches(selector, obj_labels(pod))) {
-                plan_adopt(out, pod, rs);
-                array_push(&pods->mine, pod);
-            }
-    array_each (it, &pods->mine) {
-        if (pod_is_active(*it))
-            array_push(&pods->active, *it);
-        else if (obj_deleting(*it) && !pod_is_over(*it))
-            pods->terminating++;
-    }
-}
 
 /* Where equal by everything else, those of about the same age (by powers of two) go by uid, so that scaling down does
  * not always hit the newest (KEP-2185). */
@@ -128,7 +93,8 @@ static void family_count(const struct view *v, const struct obj *rs, struct map 
         nodes_count(v, kin, nodes);
 }
 
-static void plan_removals(const struct view *v, const struct obj *rs, struct plan *out, struct pods *pods, size_t n)
+static void plan_removals(const struct view *v, const struct obj *rs, struct plan *out, struct children *pods,
+                          size_t n)
 {
     AUTO(map_fini) struct map nodes = MAP;
     family_count(v, rs, &nodes);
@@ -138,55 +104,8 @@ static void plan_removals(const struct view *v, const struct obj *rs, struct pla
         ranked[i] = (struct ranked_pod){pod, (intptr_t)map_get(&nodes, pod_node(pod)), v->now};
     }
     qsort(ranked, pods->active.n, sizeof *ranked, ranked_cmp);
-    for (size_t i = 0; i < MIN(n, BURST); i++) {
-        struct action *a = plan_delete(out, ranked[i].pod);
-        a->done = plan_event_of(out, rs, "Normal", "SuccessfulDelete", "Deleted pod: " STR_FMT,
-                                STR_ARG(ranked[i].pod->name));
-        a->failed = plan_event_of(out, rs, "Warning", "FailedDelete", "Error deleting: ");
-    }
-}
-
-static struct val pod_of_template(struct plan *out, const struct obj *rs, struct str prefix)
-{
-    struct arena *a = &out->arena;
-    const struct val *template = val_get(obj_spec(rs), N(template)), *from = val_get(template, N(metadata));
-    struct val pod = val_map();
-    struct val *meta = val_set(a, &pod, N(metadata), val_map());
-    val_set_text(a, meta, N(generateName), prefix);
-    const struct name *const kept[] = {N(labels), N(annotations), N(finalizers)};
-    for (size_t i = 0; i < countof(kept); i++)
-        if (val_get(from, kept[i]))
-            val_set(a, meta, kept[i], val_copy(a, val_get(from, kept[i])));
-    struct val owners = val_list();
-    val_add(a, &owners, owner_ref(a, rs));
-    val_set(a, meta, N(ownerReferences), owners);
-    if (val_get(template, N(spec)))
-        val_set(a, &pod, N(spec), val_copy(a, val_get(template, N(spec))));
-    return pod;
-}
-
-/* One pod, then two, then four: where creating fails (a quota, an admission rule) few calls find that out. */
-static void plan_creations(const struct view *v, const struct obj *rs, struct plan *out, size_t n)
-{
-    struct arena *a = &out->arena;
-    struct str prefix = arena_fmt(a, STR_FMT "-", STR_ARG(rs->name));
-    struct str seed = arena_fmt(a, STR_FMT "/%lld", STR_ARG(rs->uid), (long long)rs->rev);
-    n = MIN(n, BURST);
-    int64_t salt = 0;
-    for (size_t made = 0, batch = 1, left = 1; made < n; salt++) {
-        struct str name = arena_fmt(a, STR_FMT STR_FMT, STR_ARG(str_sub(prefix, 0, 58)),
-                                    STR_ARG(name_suffix(a, seed, salt)));
-        if (view_get(v, K(Pod), rs->ns, name))
-            continue;
-        struct action *act = plan_create(out, K(Pod), rs->ns, name, pod_of_template(out, rs, prefix));
-        act->done = plan_event_of(out, rs, "Normal", "SuccessfulCreate", "Created pod: " STR_FMT, STR_ARG(name));
-        act->failed = plan_event_of(out, rs, "Warning", "FailedCreate", "Error creating: ");
-        made++;
-        if (--left == 0 && made < n) {
-            left = batch *= 2;
-            plan_step(out);
-        }
-    }
+    for (size_t i = 0; i < MIN(n, BURST); i++)
+        child_delete(out, rs, ranked[i].pod);
 }
 
 /* Its node said that it will never run this pod. */
@@ -198,7 +117,8 @@ static bool is_refused_for_good(const struct obj *pod)
 /* Pods that fail as a whole (a node that refuses them, a deadline) are replaced at once as many times as there are
  * replicas; from then on each round waits twice as long as the one before. What no node will ever run is not replaced
  * while that stands, but for a try after FAILED_FORGET. Upstream makes new ones as fast as it can. */
-static bool hold_back(const struct view *v, const struct obj *rs, struct plan *out, struct pods *pods, int64_t wanted)
+static bool hold_back(const struct view *v, const struct obj *rs, struct plan *out, struct children *pods,
+                      int64_t wanted)
 {
     int64_t failed = 0, newest = 0, wait = FAILED_FIRST;
     const struct obj *last = NULL;
@@ -261,8 +181,8 @@ static bool labels_carry(const struct val *labels, const struct val *wanted)
     return true;
 }
 
-static void plan_status(const struct view *v, const struct obj *rs, struct plan *out, struct pods *pods, int64_t diff,
-                        bool held)
+static void plan_status(const struct view *v, const struct obj *rs, struct plan *out, struct children *pods,
+                        int64_t diff, bool held)
 {
     int64_t ready = 0, available = 0, labelled = 0, at = 0;
     int64_t min_ready = val_num_at(obj_spec(rs), 0, N(minReadySeconds));
@@ -291,8 +211,8 @@ static void replicaset_plan(const struct view *v, struct key key, struct plan *o
     const struct obj *rs = view_get(v, K(ReplicaSet), key.ns, key.name);
     if (!rs)
         return;
-    struct pods pods = {0};
-    pods_collect(v, rs, out, &pods);
+    AUTO(children_fini) struct children pods = {0};
+    children_claim(v, rs, NULL, out, &pods);
     int64_t wanted = val_num_at(obj_spec(rs), 1, N(replicas)), diff = (int64_t)pods.active.n - wanted;
     bool held = !obj_deleting(rs) && diff < 0 && hold_back(v, rs, out, &pods, wanted);
     plan_status(v, rs, out, &pods, diff, held);
@@ -300,24 +220,15 @@ static void replicaset_plan(const struct view *v, struct key key, struct plan *o
         plan_why(out, "%lld of %lld pods: " STR_FMT, (long long)pods.active.n, (long long)wanted,
                  STR_ARG(v->trouble));
     if (!obj_deleting(rs) && diff < 0 && !held)
-        plan_creations(v, rs, out, (size_t)-diff);
+        children_create(v, rs, val_get(obj_spec(rs), N(template)), MIN((size_t)-diff, BURST), NULL, NULL, out);
     else if (!obj_deleting(rs) && diff > 0)
         plan_removals(v, rs, out, &pods, (size_t)diff);
-    array_fini(&pods.mine);
-    array_fini(&pods.active);
 }
 
-/* A pod concerns its controller; an orphan all sets of its namespace that would take it. */
 static void keys_of_pod(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
                         void *arg)
 {
-    keys_of_controller(v, was, now, K(ReplicaSet), add, arg);
-    if (!now || obj_controller(now))
-        return;
-    struct obj *rs;
-    for (struct objset_iter it = view_with(v, K(ReplicaSet), &index_namespace, now->ns); (rs = objset_next(&it));)
-        if (label_selector_matches(val_get(obj_spec(rs), N(selector)), obj_labels(now)))
-            add(arg, rs->ns, rs->name);
+    keys_of_child(v, was, now, K(ReplicaSet), add, arg);
 }
 
 /* An account that comes may be what sets of its namespace wait for: their next try may be minutes away. */
