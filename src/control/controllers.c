@@ -6,6 +6,7 @@
 #define ROWS(X)                                                                                                      \
     X(deployment)                                                                                                    \
     X(replicaset)                                                                                                    \
+    X(replication)                                                                                                   \
     X(endpointslice)                                                                                                 \
     X(endpoints)                                                                                                     \
     X(mirror)                                                                                                        \
@@ -56,10 +57,10 @@ const struct objindex *const *kind_indexes(const struct kind *k)
     static const struct objindex *const plain[] = {&index_namespace, &index_owner, NULL};
     static const struct objindex *const definitions[] = {&index_owner, &index_group, NULL};
     static const struct objindex *const cluster[] = {&index_owner, NULL};
-    return k == K(Pod)                                                       ? pods
-           : k == K(ReplicaSet) || k == K(Job) || k == K(ControllerRevision) ? sets
-           : k == K(EndpointSlice)                                           ? slices
-           : k == K(CustomResourceDefinition)                                ? definitions
-           : k->namespaced                                                   ? plain
-                                                                             : cluster;
+    return k == K(Pod)                                                                                        ? pods
+           : k == K(ReplicaSet) || k == K(ReplicationController) || k == K(Job) || k == K(ControllerRevision) ? sets
+           : k == K(EndpointSlice)                                                                            ? slices
+           : k == K(CustomResourceDefinition) ? definitions
+           : k->namespaced                    ? plain
+                                              : cluster;
 }

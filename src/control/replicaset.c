@@ -1,5 +1,5 @@
-/* Keeps a ReplicaSet's number of pods: adopts and releases by selector, creates in growing batches, removes the least
- * useful first, and counts. Upstream: pkg/controller/replicaset. */
+/* Keeps the number of pods of a ReplicaSet or a ReplicationController: adopts and releases by selector, creates in
+ * growing batches, removes the least useful first, and counts. Upstream: pkg/controller/replicaset, replication. */
 #include "control/children.h"
 #include "control/pods.h"
 
@@ -79,7 +79,7 @@ static void nodes_count(const struct view *v, const struct obj *rs, struct map *
             map_put(nodes, pod_node(pod), (void *)((intptr_t)map_get(nodes, pod_node(pod)) + 1));
 }
 
-/* Active pods, by node, of all ReplicaSets of the same owner: of two pods the one with more kin beside it goes. */
+/* Active pods, by node, of all sets of the same kind and owner: of two pods the one with more kin beside it goes. */
 static void family_count(const struct view *v, const struct obj *rs, struct map *nodes)
 {
     const struct val *owner = obj_controller(rs);
@@ -88,7 +88,7 @@ static void family_count(const struct view *v, const struct obj *rs, struct map 
         return;
     }
     struct obj *kin;
-    struct objset_iter it = view_with(v, K(ReplicaSet), &index_controller, val_text_at(owner, N(uid)));
+    struct objset_iter it = view_with(v, rs->kind, &index_controller, val_text_at(owner, N(uid)));
     while ((kin = objset_next(&it)))
         nodes_count(v, kin, nodes);
 }
@@ -140,8 +140,8 @@ static bool hold_back(const struct view *v, const struct obj *rs, struct plan *o
     if (newest <= v->now)
         return false;
     plan_again(out, newest);
-    plan_why(out, "%lld pods of ReplicaSet " STR_FMT " have failed, " STR_FMT " last: " STR_FMT ": " STR_FMT,
-             (long long)failed, STR_ARG(rs->name), STR_ARG(last->name),
+    plan_why(out, "%lld pods of " STR_FMT " " STR_FMT " have failed, " STR_FMT " last: " STR_FMT ": " STR_FMT,
+             (long long)failed, STR_ARG(rs->kind->kind), STR_ARG(rs->name), STR_ARG(last->name),
              STR_ARG(val_text_at(obj_status(last), N(reason))), STR_ARG(val_text_at(obj_status(last), N(message))));
     return true;
 }
@@ -200,15 +200,15 @@ static void plan_status(const struct view *v, const struct obj *rs, struct plan 
     count_set(&out->arena, status, N(fullyLabeledReplicas), labelled);
     count_set(&out->arena, status, N(readyReplicas), ready);
     count_set(&out->arena, status, N(availableReplicas), available);
-    count_set(&out->arena, status, N(terminatingReplicas), pods->terminating);
+    if (rs->kind == K(ReplicaSet))
+        count_set(&out->arena, status, N(terminatingReplicas), pods->terminating);
     val_set_num(&out->arena, status, N(observedGeneration), obj_generation(rs));
     status_condition(out, v, status, diff, held ? out->why : S(""));
     plan_update(out, rs, S("status"), tree);
 }
 
-static void replicaset_plan(const struct view *v, struct key key, struct plan *out)
+static void set_plan(const struct view *v, const struct obj *rs, struct plan *out)
 {
-    const struct obj *rs = view_get(v, K(ReplicaSet), key.ns, key.name);
     if (!rs)
         return;
     AUTO(children_fini) struct children pods = {0};
@@ -225,30 +225,42 @@ static void replicaset_plan(const struct view *v, struct key key, struct plan *o
         plan_removals(v, rs, out, &pods, (size_t)diff);
 }
 
-static void keys_of_pod(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
-                        void *arg)
-{
-    keys_of_child(v, was, now, K(ReplicaSet), add, arg);
-}
-
 /* An account that comes may be what sets of its namespace wait for: their next try may be minutes away. */
-static void keys_of_account(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
-                            void *arg)
+static void account_came(const struct view *v, const struct kind *k, const struct obj *account, keys_add_fn *add,
+                         void *arg)
 {
     struct obj *rs;
-    if (was)
-        return;
-    for (struct objset_iter it = view_with(v, K(ReplicaSet), &index_namespace, now->ns); (rs = objset_next(&it));)
+    for (struct objset_iter it = view_with(v, k, &index_namespace, account->ns); (rs = objset_next(&it));)
         if (str_eqz(val_text_at(condition_get(obj_status(rs), "ReplicaFailure"), N(reason)), "FailedCreate"))
             add(arg, rs->ns, rs->name);
 }
 
-static const struct controller_watch watches[] = {
-    {K(ReplicaSet), keys_self}, {K(Pod), keys_of_pod}, {K(ServiceAccount), keys_of_account}, {0}};
-const struct controller replicaset_controller = {
-    .name = "replicaset",
-    .component = "replicaset-controller",
-    .account = "replicaset-controller",
-    .watches = watches,
-    .plan = replicaset_plan,
-};
+/* The two kinds differ in their names and in how the selector is written (children.h). */
+#define SET(name_, kind_, component_)                                                                                \
+    static void name_##_plan(const struct view *v, struct key key, struct plan *out)                                 \
+    {                                                                                                                \
+        set_plan(v, view_get(v, K(kind_), key.ns, key.name), out);                                                   \
+    }                                                                                                                \
+    static void name_##_of_pod(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add, \
+                               void *arg)                                                                            \
+    {                                                                                                                \
+        keys_of_child(v, was, now, K(kind_), add, arg);                                                              \
+    }                                                                                                                \
+    static void name_##_of_account(const struct view *v, const struct obj *was, const struct obj *now,               \
+                                   keys_add_fn *add, void *arg)                                                      \
+    {                                                                                                                \
+        if (!was)                                                                                                    \
+            account_came(v, K(kind_), now, add, arg);                                                                \
+    }                                                                                                                \
+    static const struct controller_watch name_##_watches[] = {                                                       \
+        {K(kind_), keys_self}, {K(Pod), name_##_of_pod}, {K(ServiceAccount), name_##_of_account}, {0}};              \
+    const struct controller name_##_controller = {                                                                   \
+        .name = #name_,                                                                                              \
+        .component = component_,                                                                                     \
+        .account = component_,                                                                                       \
+        .watches = name_##_watches,                                                                                  \
+        .plan = name_##_plan,                                                                                        \
+    };
+
+SET(replicaset, ReplicaSet, "replicaset-controller")
+SET(replication, ReplicationController, "replication-controller")

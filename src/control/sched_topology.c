@@ -144,18 +144,32 @@ static void constraints_read(struct pre *p, const struct val *list)
                            });
 }
 
-/* Without constraints of its own a pod is spread softly with its kin: those that the same services, or the same
- * ReplicaSet, select (upstream: default constraints, zone 5 and host 3). */
+/* The selector of the pod's controller, of the kinds whose pods upstream spreads; NULL: it has none. */
+static struct selector *selector_of_owner(struct pre *p)
+{
+    static const struct kind *const kinds_spread[] = {K(ReplicaSet), K(StatefulSet), K(ReplicationController)};
+    const struct val *owner = obj_controller(p->pod);
+    const struct kind *k = owner ? kind_of_api_version(val_text_at(owner, N(apiVersion)), val_text_at(owner, N(kind)))
+                                 : NULL;
+    const struct obj *o = NULL;
+    for (size_t i = 0; k && i < countof(kinds_spread); i++)
+        if (k == kinds_spread[i])
+            o = view_get(p->view, k, p->pod->ns, val_text_at(owner, N(name)));
+    if (!o)
+        return NULL;
+    const struct val *selector = val_get(obj_spec(o), N(selector));
+    struct selector *kin = NULL;
+    struct err err = ERR; /* what cannot be read selects nobody */
+    if (k == K(ReplicationController))
+        return selector_of_map(p->arena, selector);
+    return selector_of(p->arena, selector, &kin, &err) ? kin : NULL;
+}
+
+/* Without constraints of its own a pod is spread softly with its kin: those that the same services, or its
+ * controller, select (upstream: default constraints, zone 5 and host 3). */
 static void constraints_default(struct pre *p)
 {
-    struct selector *kin = NULL;
-    struct err err = ERR;
-    const struct val *owner = obj_controller(p->pod);
-    const struct obj *rs = owner && str_eqz(val_text_at(owner, N(kind)), "ReplicaSet")
-                               ? view_get(p->view, K(ReplicaSet), p->pod->ns, val_text_at(owner, N(name)))
-                               : NULL;
-    if (rs && !selector_of(p->arena, val_get(obj_spec(rs), N(selector)), &kin, &err))
-        kin = NULL;
+    struct selector *kin = selector_of_owner(p);
     struct obj *svc;
     for (struct objset_iter it = view_with(p->view, K(Service), &index_namespace, p->pod->ns);
          !kin && (svc = objset_next(&it));) {

@@ -21,8 +21,15 @@
 #define BACKOFF_MIN (50 * NS_PER_MS)
 #define BACKOFF_MAX (10 * NS_PER_S)
 
-const struct kind *const scheduler_kinds[] = {
-    K(Pod), K(Node), K(Service), K(ReplicaSet), K(Namespace), K(PersistentVolumeClaim), NULL};
+const struct kind *const scheduler_kinds[] = {K(Pod),
+                                              K(Node),
+                                              K(Service),
+                                              K(ReplicaSet),
+                                              K(StatefulSet),
+                                              K(ReplicationController),
+                                              K(Namespace),
+                                              K(PersistentVolumeClaim),
+                                              NULL};
 
 /* A pod without a node. */
 enum where {

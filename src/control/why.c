@@ -29,7 +29,7 @@ static const struct why_row rows[] = {
     {K(CronJob), why_stored, plain_head},
     {K(DaemonSet), why_stored, plain_head},
     {K(StatefulSet), why_stored, plain_head},
-    {K(ReplicationController), why_stored, plain_head},
+    {K(ReplicationController), why_replicaset, replicaset_head},
     {K(HorizontalPodAutoscaler), why_stored, plain_head},
     {K(PersistentVolume), why_stored, plain_head},
     {K(Ingress), why_stored, plain_head},
@@ -46,6 +46,7 @@ static const struct why_row rows[] = {
 };
 const struct kind *const why_reads[] = {K(Deployment),
                                         K(ReplicaSet),
+                                        K(ReplicationController),
                                         K(Pod),
                                         K(Service),
                                         K(EndpointSlice),

@@ -218,7 +218,6 @@ static const struct {
      "On one node a Deployment with 1 replica does the same"},
     {K(StatefulSet), "it is stored, and Wherry makes no pods of it yet",
      "Use a Deployment with 1 replica, strategy Recreate and a hostPath volume"},
-    {K(ReplicationController), "it is stored, and Wherry makes no pods of it", "Use a Deployment"},
     {K(HorizontalPodAutoscaler), "it is stored, and Wherry scales nothing by it yet", "kubectl scale by hand"},
     {K(PersistentVolume), "it is stored, and Wherry binds no claim to it yet", "Use a hostPath volume in the pod"},
     {K(Ingress), "it is stored, and Wherry serves no Ingress yet", "Use a Service of type NodePort"},

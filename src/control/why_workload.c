@@ -1,7 +1,8 @@
-/* Deployments and ReplicaSets: what their plans cannot do, and behind that the pod that is worst off. */
+/* Deployments, ReplicaSets and ReplicationControllers: what their plans cannot do, and behind that the pod that is
+ * worst off. */
 #include "control/why_int.h"
 
-extern const struct controller deployment_controller, replicaset_controller;
+extern const struct controller deployment_controller, replicaset_controller, replication_controller;
 
 static int64_t replicas_of(const struct obj *o)
 {
@@ -87,9 +88,9 @@ static void set_chain(struct question *q, const struct obj *rs, struct finding *
     struct obj *pod;
     for (struct objset_iter it = view_with(q->v, K(Pod), &index_controller, rs->uid); (pod = objset_next(&it));)
         failed += pod_is_over(pod);
-    struct str text = arena_fmt(q->a, "ReplicaSet " STR_FMT ": %lld of %lld pods exist, %lld ready",
-                                STR_ARG(rs->name), (long long)status_num(rs, N(replicas)), (long long)replicas_of(rs),
-                                (long long)status_num(rs, N(readyReplicas)));
+    struct str text = arena_fmt(q->a, STR_FMT " " STR_FMT ": %lld of %lld pods exist, %lld ready",
+                                STR_ARG(rs->kind->kind), STR_ARG(rs->name), (long long)status_num(rs, N(replicas)),
+                                (long long)replicas_of(rs), (long long)status_num(rs, N(readyReplicas)));
     if (failed > 0)
         why_chain(q, f, STR_FMT ", %zu have failed", STR_ARG(text), failed);
     else
@@ -145,7 +146,9 @@ static void set_say(struct question *q, const struct obj *rs, struct finding *f)
     const struct val *failure = condition_get(obj_status(rs), "ReplicaFailure");
     struct str refusal = str_eqz(val_text_at(failure, N(reason)), "PodsFailed") ? S("")
                                                                                 : val_text_at(failure, N(message));
-    struct str reason = why_plan(q, &replicaset_controller, rs, refusal);
+    const struct controller *row = rs->kind == K(ReplicationController) ? &replication_controller
+                                                                        : &replicaset_controller;
+    struct str reason = why_plan(q, row, rs, refusal);
     set_chain(q, rs, f);
     if (refusal.n > 0 && reason.n > 0)
         refusal_explain(q, rs, refusal, f);
