@@ -2,6 +2,7 @@
 #include "api/custom.h"
 #include "control/manager.h"
 #include "control/pods.h"
+#include "control/volumes.h"
 
 #define ROWS(X)                                                                                                      \
     X(deployment)                                                                                                    \
@@ -24,6 +25,9 @@
     X(crdnames)                                                                                                      \
     X(crdfinalizer)                                                                                                  \
     X(apiservices)                                                                                                   \
+    X(claims)                                                                                                        \
+    X(volumes)                                                                                                       \
+    X(volumematch)                                                                                                   \
     X(pvcprotection)                                                                                                 \
     X(pvprotection)                                                                                                  \
     X(vacprotection)
@@ -49,17 +53,22 @@ extern const struct objindex index_slices, index_group;
 
 const struct objindex *const *kind_indexes(const struct kind *k)
 {
-    static const struct objindex *const pods[] = {&index_namespace, &index_owner, &index_controller,
-                                                  &index_orphans,   &index_node,  NULL};
+    static const struct objindex *const pods[] = {
+        &index_namespace, &index_owner, &index_controller, &index_orphans, &index_node, &index_pod_claims, NULL};
     static const struct objindex *const sets[] = {&index_namespace, &index_owner, &index_controller, &index_orphans,
                                                   NULL};
     static const struct objindex *const slices[] = {&index_namespace, &index_owner, &index_slices, NULL};
     static const struct objindex *const plain[] = {&index_namespace, &index_owner, NULL};
     static const struct objindex *const definitions[] = {&index_owner, &index_group, NULL};
+    static const struct objindex *const claims[] = {&index_namespace, &index_owner, &index_claim_class,
+                                                    &index_claim_volume, NULL};
+    static const struct objindex *const volumes[] = {&index_owner, &index_volume_claim, &index_volume_free, NULL};
     static const struct objindex *const cluster[] = {&index_owner, NULL};
     return k == K(Pod)                                                                                        ? pods
            : k == K(ReplicaSet) || k == K(ReplicationController) || k == K(Job) || k == K(ControllerRevision) ? sets
            : k == K(EndpointSlice)                                                                            ? slices
+           : k == K(PersistentVolumeClaim)                                                                    ? claims
+           : k == K(PersistentVolume)         ? volumes
            : k == K(CustomResourceDefinition) ? definitions
            : k->namespaced                    ? plain
                                               : cluster;

@@ -239,7 +239,7 @@ static void action_done(struct call *c)
     bool ok = c->ok || (a->absent_ok && c->err.kind == E_NOT_FOUND) ||
               (a->exists_ok && c->err.kind == E_ALREADY_EXISTS);
     if (a->verb == ACTION_CHECK_GONE) {
-        ok = c->ok ? !str_eq(c->obj->uid, a->expect_uid) : c->err.kind == E_NOT_FOUND;
+        ok = c->ok ? a->expect_uid.n > 0 && !str_eq(c->obj->uid, a->expect_uid) : c->err.kind == E_NOT_FOUND;
         if (c->ok && !ok)
             c->err.kind = E_CONFLICT; /* our sets lag: look again */
     }
@@ -315,6 +315,7 @@ static void running_work(void *arg, struct str key)
     struct stuck *stuck = map_get(&r->why, key);
     view.trouble = str_of(map_get(&r->trouble, key));
     view.why_since = stuck ? stuck->since : 0;
+    view.why = stuck ? str_of(stuck->text) : S("");
     struct heard *heard = map_get(&r->heard, key);
     view.heard = heard ? view.now - (clock_mono() - heard->at) : 0;
     r->row->plan(&view, key_of(str_of(t->key)), &t->plan);

@@ -28,6 +28,7 @@ struct view {
     int64_t heard;      /* when the newest sign came of what the key names (controller.sign), by our own count of
                            time and not by what stands in it; 0: none yet */
     int64_t why_since;  /* since when this key's plans could not proceed (plan_why); 0: they could */
+    struct str why;     /* what the last one said of it; "": nothing. So that an event tells it once */
     struct str root_ca; /* the cluster's certificate authority, PEM */
     struct str trouble; /* what the application of this key's last plan ran into; "": nothing */
 };
@@ -91,7 +92,7 @@ struct action *plan_patch(struct plan *p, const struct obj *was, struct str sub,
 struct action *plan_delete(struct plan *p, const struct obj *was);
 struct action *plan_delete_all(struct plan *p, const struct kind *k, struct str ns);
 /* Sets of two kinds need not be equally fresh: where something is done because an object is absent, ask for it first.
- */
+ * uid "": another of that name is there as well. */
 struct action *plan_check_gone(struct plan *p, const struct kind *k, struct str ns, struct str name, struct str uid);
 struct val plan_edit(struct plan *p, const struct obj *o); /* a copy of its tree to change */
 /* The same for an update of the status, which says nothing of the spec: what is packed of that (api/packed.h) is not

@@ -3,6 +3,7 @@
  *   # plan deployment default/web, # plan garbage default/ConfigMap/a
  *   # now 2026-01-01T00:10:00Z      (default 2026-01-01T00:00:00Z)
  *   # trouble pods "x" is forbidden: ...
+ *   # why what the last plan of this key said
  *   # since 2026-01-01T00:00:00Z
  *   # woke 2026-01-01T00:00:00Z
  * Objects are decoded by type and defaulted; uid is "uid-KIND-NAME" and the revision counts from 1 where not given.
