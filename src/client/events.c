@@ -231,9 +231,12 @@ static void body_old(struct telling *t, const struct obj *about, struct str fiel
     val_set(a, &t->body, N(reportingInstance), val_str(a, node ? str_of(t->told->events->instance) : S("")));
 }
 
-static void body_new(struct telling *t, const struct obj *about, struct str field_path, struct str message)
+static void body_new(struct telling *t, const struct obj *about, const struct obj *related, struct str field_path,
+                     struct str message)
 {
     struct arena *a = &t->arena;
+    if (related)
+        val_set(a, &t->body, N(related), ref_of(a, related, S("")));
     val_set(a, &t->body, N(regarding), ref_of(a, about, field_path));
     val_set(a, &t->body, N(note), val_str(a, message));
     val_set(a, &t->body, N(action), val_str(a, str_of(t->told->action)));
@@ -319,8 +322,8 @@ static struct told *told_new(struct events *e, struct str key, const struct obj 
     return k;
 }
 
-void events_record(struct events *e, const struct obj *about, struct str field_path, const char *type,
-                   const char *reason, const char *action, struct str message)
+static void event_record(struct events *e, const struct obj *about, const struct obj *related, struct str field_path,
+                         const char *type, const char *reason, const char *action, struct str message)
 {
     message = str_sub(message, 0, MAX_MESSAGE);
     AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
@@ -344,9 +347,21 @@ void events_record(struct events *e, const struct obj *about, struct str field_p
     struct telling *t = telling_new(k, about->uid);
     body_common(t, type, reason);
     if (action)
-        body_new(t, about, field_path, message);
+        body_new(t, about, related, field_path, message);
     else
         body_old(t, about, field_path, message);
     if (list_first(&t->line->waiting, struct telling, behind) == t)
         line_go(t->line);
+}
+
+void events_record(struct events *e, const struct obj *about, struct str field_path, const char *type,
+                   const char *reason, const char *action, struct str message)
+{
+    event_record(e, about, NULL, field_path, type, reason, action, message);
+}
+
+void events_record_related(struct events *e, const struct obj *about, const struct obj *related, const char *type,
+                           const char *reason, const char *action, struct str message)
+{
+    event_record(e, about, related, S(""), type, reason, action, message);
 }

@@ -15,4 +15,7 @@ AUTO_POINTER(events_free, struct events);
  * "kubelet"); else new style with that action. field_path: "spec.containers{c}" or "". */
 void events_record(struct events *e, const struct obj *about, struct str field_path, const char *type,
                    const char *reason, const char *action, struct str message);
+/* New style alone: `related` is the object for whose sake it happened. */
+void events_record_related(struct events *e, const struct obj *about, const struct obj *related, const char *type,
+                           const char *reason, const char *action, struct str message);
 bool events_idle(const struct events *e); /* all is written */

@@ -8,10 +8,20 @@
 #define SCHED_RESOURCES 64 /* distinct resource names in a cluster; a further one fits nowhere */
 enum { RES_CPU, RES_MEMORY, RES_EPHEMERAL, RES_PODS, RES_EXTENDED };
 
+struct sched_amount {
+    int id; /* of the resource */
+    int64_t n;
+};
 struct sched_pod {
     struct obj *obj; /* counted */
     struct sched_node *node;
-    bool anti; /* it has required anti-affinity, which concerns those who come ... */
+    int64_t priority;
+    struct sched_amount *asks; /* what it asks for, without zeros */
+    size_t nasks;
+    bool port;        /* it has host ports */
+    bool sent;        /* it was chosen to make room for another, and its budgets may not know yet ... */
+    int64_t sent_rev; /* ... until they are of this revision or later; 0: it is not written yet */
+    bool anti;        /* it has required anti-affinity, which concerns those who come ... */
     struct arena arena;
     struct term *terms; /* ... as it was read when the pod came */
     size_t nterms;
@@ -23,13 +33,20 @@ struct sched_node {
     int64_t allocatable[SCHED_RESOURCES], requested[SCHED_RESOURCES];
     int64_t asked[2]; /* cpu and memory as scores see them: 100m and 200 MB where a container asks for nothing */
     ARRAY(struct sched_pod *) pods;
-    size_t ports; /* pods on it with host ports */
+    ARRAY(struct sched_pod *) nominated; /* have no node yet, and are to come here: not in the sums */
+    size_t ports;                        /* pods on it with host ports */
 };
 struct sched {
     struct map nodes;     /* name -> struct sched_node */
     struct map pods;      /* "ns/name" -> struct sched_pod; those with a node, alive */
+    struct map nominated; /* the same of those that are to come to a node */
     struct map resources; /* name -> index + 1 */
-    size_t nresources, nnodes, nanti;
+    ARRAY(struct sched_rank {
+        int64_t priority;
+        size_t pods;
+    })
+    ranks; /* how many pods have a priority; without order, and few */
+    size_t nresources, nnodes, nanti, nsent;
 };
 void sched_init(struct sched *s);
 void sched_fini(struct sched *s);
@@ -37,6 +54,11 @@ void sched_node_set(struct sched *s, struct obj *now); /* added or changed */
 void sched_node_del(struct sched *s, struct str name);
 /* What is known of the pod now: on which node it counts, if any. NULL now: it is gone. */
 void sched_pod_set(struct sched *s, struct str ns, struct str name, struct obj *now, struct str node);
+/* On which node a pod without one is to come: pods that are no more important leave it the room. node "": on none. */
+void sched_nominate(struct sched *s, struct obj *pod, struct str node);
+struct str sched_nominee(const struct sched *s, const struct obj *pod); /* that node's name; "" */
+/* The pod is about to be deleted for another's sake, or (rev) that was written. */
+void sched_pod_sent(struct sched *s, const struct obj *pod, int64_t rev);
 /* What a pod asks for, by resource: containers, the greatest init container, sidecars, overhead, pod level. */
 void sched_requests(struct sched *s, const struct obj *pod, int64_t *ask);
 
@@ -47,21 +69,15 @@ struct decision {
     struct str message;      /* then: upstream's text, as in the condition and the event */
     unsigned wake;
     size_t feasible; /* nodes that fit */
+    /* It fits nowhere, but will on this node when its victims are gone; NULL: nobody's end would help. */
+    struct sched_node *nominee;
+    struct sched_pod **victims; /* the most important first; in the arena, as long as the state does not change */
+    size_t nvictims, nbroken;   /* victims that no budget allows */
+    bool waits;                 /* its earlier victims are ending: what it is nominated for stays */
 };
-/* Pure: reads the state and, for default spreading, the view (NULL: none). */
+/* Pure: reads the state and, for default spreading and disruption budgets, the view (NULL: none). */
 void sched_place(struct sched *s, const struct view *v, const struct obj *pod, struct arena *a, struct decision *out);
 
 /* Why no node helps: a PersistentVolumeClaim that the pod names is missing or not bound, in upstream's words; NULL:
  * none, or no view. */
 const char *claim_missing(const struct view *v, const struct obj *pod, struct arena *a);
-
-/* Innards, by file. */
-/* What a pod that is there says of those who come: in texts of its own, since its object may be replaced by one that
- * says the same. */
-void sched_terms_keep(struct sched_pod *q);
-struct pre; /* what is computed once a pod: sched_topology.c */
-struct pre *pre_make(struct sched *s, const struct view *v, const struct obj *pod, struct arena *a);
-void pre_free(struct pre *p);
-/* The first reason why the topology rules forbid the node, or NULL. */
-const char *pre_filter(const struct pre *p, const struct sched_node *n, bool *resolvable);
-void pre_score(const struct pre *p, struct sched_node *const *nodes, size_t n, int64_t *spread, int64_t *affinity);

@@ -2,7 +2,7 @@
  * them: a node says the first thing that it has against the pod. */
 #include "api/placement.h"
 #include "control/pods.h"
-#include "control/sched.h"
+#include "control/sched_int.h"
 
 static bool node_is_closed(const struct obj *pod, const struct obj *node)
 {
@@ -25,21 +25,17 @@ static bool ports_free(const struct obj *pod, const struct sched_node *n)
 
 /* ---- the decision ---- */
 
-struct fit_asking {
-    struct sched *sched;
-    const struct obj *pod;
-    struct arena *arena;
-    struct pre *pre;
-    int64_t ask[SCHED_RESOURCES];
-    struct map reasons; /* text -> how many nodes say so */
-    size_t helpless;    /* nodes where no preemption could help */
-    unsigned wake;
-};
-
-static void reason_add(struct fit_asking *q, const char *text)
+void reason_add(struct fit_asking *q, const char *text)
 {
     struct str t = str_of(text);
-    map_put(&q->reasons, t, (void *)((intptr_t)map_get(&q->reasons, t) + 1));
+    if (!q->quiet)
+        map_put(&q->reasons, t, (void *)((intptr_t)map_get(&q->reasons, t) + 1));
+}
+
+void reasons_clear(struct fit_asking *q)
+{
+    map_fini(&q->reasons);
+    q->reasons = MAP;
 }
 
 /* Adds a reason for each resource that is short. False: at least one is. */
@@ -54,7 +50,8 @@ static bool resources_fit(struct fit_asking *q, const struct sched_node *n, bool
         size_t id = (size_t)(intptr_t)it->value - 1;
         if (id == RES_PODS || q->ask[id] == 0 || q->ask[id] <= n->allocatable[id] - n->requested[id])
             continue;
-        reason_add(q, arena_fmt(q->arena, "Insufficient " STR_FMT, STR_ARG(it->key)).p);
+        if (!q->quiet)
+            reason_add(q, arena_fmt(q->arena, "Insufficient " STR_FMT, STR_ARG(it->key)).p);
         fits = false;
         if (q->ask[id] > n->allocatable[id])
             *resolvable = false;
@@ -62,31 +59,77 @@ static bool resources_fit(struct fit_asking *q, const struct sched_node *n, bool
     return fits;
 }
 
-static bool node_fits(struct fit_asking *q, const struct sched_node *n)
+/* What has nothing to do with the pods that are there. */
+static bool node_suits(struct fit_asking *q, const struct sched_node *n)
 {
     const struct obj *node = n->obj, *pod = q->pod;
     struct str wanted = val_text_at(obj_spec(pod), N(nodeName));
     const char *reason = NULL;
-    bool resolvable = true;
     if (node_is_closed(pod, node))
-        reason = "node(s) were unschedulable", resolvable = false, q->wake |= WAKE_NODE;
+        reason = "node(s) were unschedulable";
     else if (wanted.n > 0 && !str_eq(wanted, node->name))
-        reason = "node(s) didn't match the requested node name", resolvable = false, q->wake |= WAKE_NODE;
+        reason = "node(s) didn't match the requested node name";
     else if (!taints_tolerated(pod, node, "NoSchedule", "NoExecute"))
-        reason = "node(s) had untolerated taint(s)", resolvable = false, q->wake |= WAKE_NODE;
+        reason = "node(s) had untolerated taint(s)";
     else if (!node_selected(pod, node))
-        reason = "node(s) didn't match Pod's node affinity/selector", resolvable = false, q->wake |= WAKE_NODE;
-    else if (!ports_free(pod, n))
+        reason = "node(s) didn't match Pod's node affinity/selector";
+    if (!reason)
+        return true;
+    q->wake |= WAKE_NODE;
+    reason_add(q, reason);
+    return false;
+}
+
+static bool room_of(struct fit_asking *q, const struct sched_node *n, bool *resolvable)
+{
+    const char *reason = NULL;
+    if (!ports_free(q->pod, n))
         reason = "node(s) didn't have free ports for the requested pod ports", q->wake |= WAKE_NODE | WAKE_POD_GONE;
-    else if (!resources_fit(q, n, &resolvable))
+    else if (!resources_fit(q, n, resolvable))
         q->wake |= WAKE_NODE | WAKE_POD_GONE;
-    else if ((reason = pre_filter(q->pre, n, &resolvable)))
+    else if ((reason = pre_filter(q->pre, n, resolvable)))
         q->wake |= WAKE_NODE | WAKE_POD_GONE | WAKE_POD_CAME;
     else
         return true;
     if (reason)
         reason_add(q, reason);
-    q->helpless += !resolvable;
+    return false;
+}
+
+/* Those that are to come are not there yet, and may end elsewhere: it must have room beside them, and without them,
+ * whom its affinity may need. */
+static bool room_beside_nominated(struct fit_asking *q, const struct sched_node *n, bool *resolvable)
+{
+    struct trial t;
+    size_t added = 0;
+    trial_init(&t, q->pre, n);
+    array_each (it, &n->nominated)
+        if ((*it)->priority >= q->priority && !str_eq((*it)->obj->uid, q->pod->uid)) {
+            trial_add(&t, *it);
+            added++;
+        }
+    bool fits = added == 0 || room_of(q, &t.node, resolvable);
+    while (added-- > 0)
+        trial_del(&t, t.node.pods.p[t.node.pods.n - 1]);
+    trial_fini(&t);
+    return fits;
+}
+
+bool node_has_room(struct fit_asking *q, const struct sched_node *n, bool *resolvable)
+{
+    *resolvable = true;
+    return (n->nominated.n == 0 || room_beside_nominated(q, n, resolvable)) && room_of(q, n, resolvable);
+}
+
+static bool node_fits(struct fit_asking *q, struct sched_node *n)
+{
+    bool resolvable;
+    if (!node_suits(q, n))
+        return false;
+    if (node_has_room(q, n, &resolvable))
+        return true;
+    if (resolvable)
+        q->hopeful[q->nhopeful++] = n;
     return false;
 }
 
@@ -95,8 +138,7 @@ static int text_cmp(const void *a, const void *b)
     return str_cmp(*(const struct str *)a, *(const struct str *)b);
 }
 
-/* "2 Insufficient cpu, 1 node(s) were unschedulable": sorted as texts, as upstream sorts them. */
-static void reasons_text(struct fit_asking *q, struct strbuf *b)
+void reasons_text(struct fit_asking *q, struct strbuf *b)
 {
     struct str texts[64 + SCHED_RESOURCES];
     size_t n = 0;
@@ -109,35 +151,26 @@ static void reasons_text(struct fit_asking *q, struct strbuf *b)
 }
 
 /* before: what holds of every node, said once; NULL: each node's own reasons. */
-static struct str refusal_text(struct fit_asking *q, const char *before)
+static void pod_refuse(struct fit_asking *q, const char *before, struct decision *out)
 {
     size_t nodes = q->sched->nnodes;
     if (nodes == 0) {
         q->wake |= WAKE_NODE;
-        return S("no nodes available to schedule pods");
+        out->message = S("no nodes available to schedule pods");
+        return;
     }
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    AUTO(strbuf_fini) struct strbuf why = STRBUF(STRBUF_TEXT);
     strbuf_addf(&b, "0/%zu nodes are available: ", nodes);
     if (before)
         strbuf_addz(&b, before);
     else
         reasons_text(q, &b);
-    strbuf_addz(&b, ". ");
-    if (str_eqz(val_text_at(obj_spec(q->pod), N(preemptionPolicy)), "Never")) {
-        strbuf_addz(&b, "preemption: not eligible due to preemptionPolicy=Never.");
-        return str_dup(q->arena, strbuf_str(&b));
-    }
-    struct map why = MAP;
-    map_fini(&q->reasons);
-    q->reasons = why;
-    strbuf_addf(&b, "no new claims to deallocate, preemption: 0/%zu nodes are available: ", nodes);
-    for (size_t i = 0; i < q->helpless; i++)
-        reason_add(q, "Preemption is not helpful for scheduling");
-    for (size_t i = q->helpless; i < nodes; i++)
-        reason_add(q, "No preemption victims found for incoming pod");
-    reasons_text(q, &b);
     strbuf_addc(&b, '.');
-    return str_dup(q->arena, strbuf_str(&b));
+    sched_preempt(q, out, &why);
+    if (!out->nominee)
+        strbuf_addf(&b, " no new claims to deallocate, preemption: " STR_FMT, STR_ARG(strbuf_str(&why)));
+    out->message = str_dup(q->arena, strbuf_str(&b));
 }
 
 /* ---- scores, 0..100 each ---- */
@@ -243,32 +276,49 @@ const char *claim_missing(const struct view *v, const struct obj *pod, struct ar
     return NULL;
 }
 
+/* All nodes, but where it is nominated for one that fits, that is the one. */
+static size_t nodes_fitting(struct fit_asking *q, struct sched_node **fit)
+{
+    size_t n = 0;
+    struct sched_node *nominee = map_get(&q->sched->nodes, sched_nominee(q->sched, q->pod));
+    q->quiet = true;
+    if (nominee && nominee->obj && !obj_deleting(nominee->obj) && node_fits(q, nominee)) {
+        fit[0] = nominee;
+        return 1;
+    }
+    q->quiet = false;
+    q->nhopeful = 0;
+    map_each (it, &q->sched->nodes) {
+        struct sched_node *node = it->value;
+        if (node->obj && !obj_deleting(node->obj) && node_fits(q, node))
+            fit[n++] = node;
+    }
+    return n;
+}
+
 void sched_place(struct sched *s, const struct view *v, const struct obj *pod, struct arena *a, struct decision *out)
 {
-    struct fit_asking q = {.sched = s, .pod = pod, .arena = a};
+    struct fit_asking q = {
+        .sched = s, .view = v, .pod = pod, .arena = a, .priority = val_num_at(obj_spec(pod), 0, N(priority))};
     *out = (struct decision){0};
     const char *before = claim_missing(v, pod, a);
     if (before) {
-        q.helpless = s->nnodes;
         q.wake = WAKE_CLAIM;
-        out->message = refusal_text(&q, before);
+        pod_refuse(&q, before, out);
         out->wake = q.wake;
-        map_fini(&q.reasons);
+        reasons_clear(&q);
         return;
     }
     sched_requests(s, pod, q.ask);
     q.pre = pre_make(s, v, pod, a);
-    struct sched_node **fit = arena_alloc(a, (map_len(&s->nodes) + 1) * sizeof *fit);
-    map_each (it, &s->nodes) {
-        struct sched_node *n = it->value;
-        if (n->obj && !obj_deleting(n->obj) && node_fits(&q, n))
-            fit[out->feasible++] = n;
-    }
+    struct sched_node **fit = arena_alloc(a, 2 * (map_len(&s->nodes) + 1) * sizeof *fit);
+    q.hopeful = fit + map_len(&s->nodes) + 1;
+    out->feasible = nodes_fitting(&q, fit);
     if (out->feasible > 0)
         out->node = best_of(&q, fit, out->feasible);
     else
-        out->message = refusal_text(&q, NULL);
+        pod_refuse(&q, NULL, out);
     out->wake = q.wake;
-    map_fini(&q.reasons);
+    reasons_clear(&q);
     pre_free(q.pre);
 }

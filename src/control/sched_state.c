@@ -1,7 +1,7 @@
 #include "api/placement.h"
 #include "api/quantity.h"
 #include "control/pods.h"
-#include "control/sched.h"
+#include "control/sched_int.h"
 
 void sched_init(struct sched *s)
 {
@@ -15,21 +15,30 @@ static void node_free(struct sched_node *n)
 {
     obj_unref(n->obj);
     array_fini(&n->pods);
+    array_fini(&n->nominated);
     mem_free(n->name);
     mem_free(n);
 }
 
+static void pod_free(struct sched_pod *p)
+{
+    arena_fini(&p->arena);
+    mem_free(p->asks);
+    obj_unref(p->obj);
+    mem_free(p);
+}
+
 void sched_fini(struct sched *s)
 {
-    map_each (it, &s->pods) {
-        struct sched_pod *p = it->value;
-        arena_fini(&p->arena);
-        obj_unref(p->obj);
-        mem_free(p);
-    }
+    map_each (it, &s->pods)
+        pod_free(it->value);
+    map_each (it, &s->nominated)
+        pod_free(it->value);
     map_each (it, &s->nodes)
         node_free(it->value);
+    array_fini(&s->ranks);
     map_fini(&s->pods);
+    map_fini(&s->nominated);
     map_fini(&s->nodes);
     map_fini(&s->resources);
 }
@@ -106,7 +115,7 @@ static struct sched_node *node_need(struct sched *s, struct str name)
 
 static void node_settle(struct sched *s, struct sched_node *n)
 {
-    if (n->obj || n->pods.n > 0)
+    if (n->obj || n->pods.n + n->nominated.n > 0)
         return;
     map_del(&s->nodes, str_of(n->name));
     node_free(n);
@@ -134,17 +143,54 @@ void sched_node_del(struct sched *s, struct str name)
     node_settle(s, n);
 }
 
+static void rank_count(struct sched *s, int64_t priority, bool more)
+{
+    for (size_t i = 0; i < s->ranks.n; i++) {
+        struct sched_rank *r = &s->ranks.p[i];
+        if (r->priority != priority)
+            continue;
+        r->pods += more ? 1 : (size_t)-1;
+        if (r->pods == 0)
+            *r = array_pop(&s->ranks);
+        return;
+    }
+    array_push(&s->ranks, ((struct sched_rank){.priority = priority, .pods = 1}));
+}
+
 static void pod_count(struct sched *s, struct sched_pod *p, int64_t sign)
 {
-    int64_t ask[SCHED_RESOURCES];
-    sched_requests(s, p->obj, ask);
-    for (int i = 0; i < SCHED_RESOURCES; i++)
-        p->node->requested[i] += sign * ask[i];
+    for (size_t i = 0; i < p->nasks; i++)
+        p->node->requested[p->asks[i].id] += sign * p->asks[i].n;
     asked_add(p->node, p->obj, sign);
-    if (pod_has_host_port(p->obj))
+    if (p->port)
         p->node->ports += (size_t)sign;
     if (p->anti)
         s->nanti += (size_t)sign;
+    if (p->sent)
+        s->nsent += (size_t)sign;
+    rank_count(s, p->priority, sign > 0);
+}
+
+static struct sched_pod *pod_new(struct sched *s, struct obj *o, struct sched_node *node)
+{
+    struct sched_pod *p = NEW(struct sched_pod);
+    p->obj = obj_ref(o);
+    p->node = node;
+    p->priority = val_num_at(obj_spec(o), 0, N(priority));
+    p->port = pod_has_host_port(o);
+    p->anti = val_len(val_at(obj_spec(o), N(affinity), N(podAntiAffinity),
+                             N(requiredDuringSchedulingIgnoredDuringExecution))) > 0;
+    if (p->anti)
+        sched_terms_keep(p);
+    int64_t ask[SCHED_RESOURCES];
+    sched_requests(s, o, ask);
+    for (int i = 0; i < SCHED_RESOURCES; i++)
+        p->nasks += ask[i] != 0;
+    p->asks = mem_alloc(p->nasks * sizeof *p->asks);
+    for (int i = 0, n = 0; i < SCHED_RESOURCES; i++)
+        if (ask[i] != 0)
+            p->asks[n++] = (struct sched_amount){.id = i, .n = ask[i]};
+    return p;
 }
 
 static void pod_forget(struct sched *s, struct sched_pod *p)
@@ -156,9 +202,7 @@ static void pod_forget(struct sched *s, struct sched_pod *p)
             break;
         }
     node_settle(s, p->node);
-    arena_fini(&p->arena);
-    obj_unref(p->obj);
-    mem_free(p);
+    pod_free(p);
 }
 
 void sched_pod_set(struct sched *s, struct str ns, struct str name, struct obj *now, struct str node)
@@ -174,20 +218,60 @@ void sched_pod_set(struct sched *s, struct str ns, struct str name, struct obj *
         p->obj = now;
         return;
     }
+    bool sent = p && now && p->sent && str_eq(p->obj->uid, now->uid);
+    int64_t sent_rev = p ? p->sent_rev : 0;
     if (p) {
         map_del(&s->pods, key);
         pod_forget(s, p);
     }
     if (!there)
         return;
-    p = NEW(struct sched_pod);
-    p->obj = obj_ref(now);
-    p->node = node_need(s, node);
-    p->anti = val_len(val_at(obj_spec(now), N(affinity), N(podAntiAffinity),
-                             N(requiredDuringSchedulingIgnoredDuringExecution))) > 0;
-    if (p->anti)
-        sched_terms_keep(p);
+    p = pod_new(s, now, node_need(s, node));
+    p->sent = sent;
+    p->sent_rev = sent_rev;
     array_push(&p->node->pods, p);
     pod_count(s, p, 1);
     map_put(&s->pods, key, p);
+}
+
+void sched_pod_sent(struct sched *s, const struct obj *pod, int64_t rev)
+{
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
+    struct sched_pod *p = map_get(&s->pods, objset_key_of(&text, pod));
+    if (!p || !str_eq(p->obj->uid, pod->uid))
+        return;
+    s->nsent += !p->sent;
+    p->sent = true;
+    p->sent_rev = rev;
+}
+
+/* ---- who is to come ---- */
+
+struct str sched_nominee(const struct sched *s, const struct obj *pod)
+{
+    if (map_len(&s->nominated) == 0)
+        return S("");
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
+    const struct sched_pod *p = map_get(&s->nominated, objset_key_of(&text, pod));
+    return p && str_eq(p->obj->uid, pod->uid) ? str_of(p->node->name) : S("");
+}
+
+void sched_nominate(struct sched *s, struct obj *pod, struct str node)
+{
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
+    struct str key = objset_key_of(&text, pod);
+    struct sched_pod *p = map_del(&s->nominated, key);
+    struct sched_node *at = node.n > 0 ? node_need(s, node) : NULL;
+    if (at) { /* before the old one goes, which may be on the same */
+        struct sched_pod *next = pod_new(s, pod, at);
+        array_push(&at->nominated, next);
+        map_put(&s->nominated, key, next);
+    }
+    for (size_t i = 0; p && i < p->node->nominated.n; i++)
+        if (p->node->nominated.p[i] == p) {
+            array_del(&p->node->nominated, i);
+            node_settle(s, p->node);
+            pod_free(p);
+            return;
+        }
 }

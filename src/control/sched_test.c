@@ -20,7 +20,10 @@ static void sched_answer(struct str input, struct strbuf *out)
     for (struct objset_iter it = view_all(&f.view, K(Node)); (o = objset_next(&it));)
         sched_node_set(&s, o);
     for (struct objset_iter it = view_all(&f.view, K(Pod)); (o = objset_next(&it));)
-        sched_pod_set(&s, o->ns, o->name, o, pod_node(o));
+        if (pod_node(o).n > 0)
+            sched_pod_set(&s, o->ns, o->name, o, pod_node(o));
+        else
+            sched_nominate(&s, o, val_text_at(obj_status(o), N(nominatedNodeName)));
     AUTO(arena_fini) struct arena a = ARENA;
     struct decision d;
     const struct obj *pod = view_get(&f.view, K(Pod), key.ns, key.name);
@@ -30,6 +33,14 @@ static void sched_answer(struct str input, struct strbuf *out)
         strbuf_addf(out, "%s (of %zu that fit)\n", d.node->name, d.feasible);
     else
         strbuf_addf(out, STR_FMT "\n", STR_ARG(d.message));
+    for (size_t i = 0; i < d.nvictims; i++)
+        strbuf_addf(out, "%s" STR_FMT, i ? ", " : "", STR_ARG(d.victims[i]->obj->name));
+    if (d.nominee)
+        strbuf_addf(out, " must leave %s", d.nominee->name);
+    if (d.nbroken)
+        strbuf_addf(out, " (%zu against their budget)", d.nbroken);
+    if (d.nominee)
+        strbuf_addc(out, '\n');
     sched_fini(&s);
     fixture_fini(&f);
 }
@@ -37,6 +48,11 @@ static void sched_answer(struct str input, struct strbuf *out)
 TEST(decisions_are_as_in_their_transcript)
 {
     test_transcript("tests/control/scheduler.txt", sched_answer);
+}
+
+TEST(victims_are_as_in_their_transcript)
+{
+    test_transcript("tests/control/preempt.txt", sched_answer);
 }
 
 static bool pod_bound(struct world *w, const char *name)

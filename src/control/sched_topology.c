@@ -9,7 +9,7 @@
 #include "api/placement.h"
 #include "api/selector.h"
 #include "control/pods.h"
-#include "control/sched.h"
+#include "control/sched_int.h"
 
 struct constraint {
     struct str key;
@@ -17,7 +17,8 @@ struct constraint {
     struct selector *selector;
     bool hard, self, by_taints, by_affinity;
     struct map count; /* value of the key -> pods + 1: a domain without pods is one, too, and the map holds no 0 */
-    int64_t least;    /* pods in the emptiest domain */
+    int64_t least;    /* pods in the emptiest domain ... */
+    bool stale;       /* ... as it was before a count changed */
 };
 struct term {
     struct str key;
@@ -37,8 +38,9 @@ struct pre {
     struct term *near, *apart, *liked; /* required affinity, anti-affinity; preferred of both (weight < 0: apart) */
     size_t nnear, napart, nliked;
     bool crowded;         /* it asks for more comparisons than one pod may: it goes nowhere, and is told so */
-    bool first;           /* nobody matches its own affinity yet, it does itself: it may go anywhere */
-    struct map forbidden; /* "key=value" where a pod does not want this one */
+    int64_t kin;          /* how often others match its own affinity; while nobody does ... */
+    bool likes_itself;    /* ... and it does itself, it may go anywhere */
+    struct map forbidden; /* "key=value" -> how many terms of others do not want this one there */
 };
 
 static struct str label_of(const struct obj *o, struct str key)
@@ -58,7 +60,11 @@ static int64_t tally_get(const struct map *m, struct str key)
 
 static void tally_add(struct map *m, struct str key, int64_t n)
 {
-    map_put(m, key, (void *)(intptr_t)(tally_get(m, key) + n));
+    n += tally_get(m, key);
+    if (n != 0)
+        map_put(m, key, (void *)(intptr_t)n);
+    else
+        map_del(m, key);
 }
 
 /* labelSelector with the pod's own values of matchLabelKeys added, mismatchLabelKeys left out. */
@@ -97,6 +103,21 @@ static bool node_counts(const struct pre *p, const struct constraint *c, const s
            (!c->by_taints || taints_tolerated(p->pod, node, "NoSchedule", "NoExecute"));
 }
 
+static bool constraint_counts(const struct pre *p, const struct constraint *c, const struct obj *other)
+{
+    return str_eq(other->ns, p->pod->ns) && !obj_deleting(other) && selector_matches(c->selector, obj_labels(other));
+}
+
+static void constraint_settle(struct constraint *c)
+{
+    c->least = INT64_MAX;
+    map_each (it, &c->count)
+        c->least = MIN(c->least, (int64_t)(intptr_t)it->value - 1);
+    if (map_len(&c->count) == 0 || (int64_t)map_len(&c->count) < c->min_domains)
+        c->least = 0;
+    c->stale = false;
+}
+
 static void constraint_count(struct pre *p, struct constraint *c)
 {
     map_each (it, &p->sched->nodes) {
@@ -108,16 +129,10 @@ static void constraint_count(struct pre *p, struct constraint *c)
             tally_add(&c->count, value, 1);
         int64_t matching = 0;
         array_each (q, &n->pods)
-            if (str_eq((*q)->obj->ns, p->pod->ns) && !obj_deleting((*q)->obj) &&
-                selector_matches(c->selector, obj_labels((*q)->obj)))
-                matching++;
+            matching += constraint_counts(p, c, (*q)->obj);
         tally_add(&c->count, value, matching);
     }
-    c->least = INT64_MAX;
-    map_each (it, &c->count)
-        c->least = MIN(c->least, (int64_t)(intptr_t)it->value - 1);
-    if (map_len(&c->count) == 0 || (int64_t)map_len(&c->count) < c->min_domains)
-        c->least = 0;
+    constraint_settle(c);
 }
 
 static void constraint_push(struct pre *p, struct constraint c)
@@ -254,31 +269,35 @@ static bool near_all(const struct pre *p, const struct obj *other)
     return true;
 }
 
+/* The required terms alone, of one pod. */
+static void terms_shift(struct pre *p, const struct obj *other, const struct obj *node, int64_t sign)
+{
+    if (p->nnear > 0 && near_all(p, other))
+        for (size_t i = 0; i < p->nnear; i++)
+            if (label_is_there(node, p->near[i].key)) {
+                tally_add(&p->near[i].count, label_of(node, p->near[i].key), sign);
+                p->kin += sign;
+            }
+    for (size_t i = 0; i < p->napart; i++)
+        if (label_is_there(node, p->apart[i].key) && term_matches(&p->apart[i], p->view, other))
+            tally_add(&p->apart[i].count, label_of(node, p->apart[i].key), sign);
+}
+
 static void terms_count(struct pre *p)
 {
-    p->first = true;
     map_each (it, &p->sched->nodes) {
         struct sched_node *n = it->value;
         if (!n->obj)
             continue;
         array_each (q, &n->pods) {
             const struct obj *other = (*q)->obj;
-            if (p->nnear > 0 && near_all(p, other)) {
-                for (size_t i = 0; i < p->nnear; i++)
-                    if (label_is_there(n->obj, p->near[i].key)) {
-                        tally_add(&p->near[i].count, label_of(n->obj, p->near[i].key), 1);
-                        p->first = false;
-                    }
-            }
-            for (size_t i = 0; i < p->napart; i++)
-                if (label_is_there(n->obj, p->apart[i].key) && term_matches(&p->apart[i], p->view, other))
-                    tally_add(&p->apart[i].count, label_of(n->obj, p->apart[i].key), 1);
+            terms_shift(p, other, n->obj, 1);
             for (size_t i = 0; i < p->nliked; i++)
                 if (label_is_there(n->obj, p->liked[i].key) && term_matches(&p->liked[i], p->view, other))
                     tally_add(&p->liked[i].count, label_of(n->obj, p->liked[i].key), 1);
         }
     }
-    p->first = p->first && near_all(p, p->pod);
+    p->likes_itself = near_all(p, p->pod);
 }
 
 static struct str term_pair(struct arena *a, struct str key, struct str value)
@@ -303,20 +322,42 @@ void sched_terms_keep(struct sched_pod *q)
     }
 }
 
+static void forbidden_shift(struct pre *p, const struct sched_pod *q, const struct obj *node, int64_t sign)
+{
+    if (!q->anti || (!q->abroad && !str_eq(q->obj->ns, p->pod->ns)))
+        return;
+    for (size_t i = 0; i < q->nterms; i++) {
+        const struct term *t = &q->terms[i];
+        if (term_matches(t, p->view, p->pod) && label_is_there(node, t->key))
+            tally_add(&p->forbidden, term_pair(p->arena, t->key, label_of(node, t->key)), sign);
+    }
+}
+
 static void forbidden_read(struct pre *p)
 {
     if (p->sched->nanti == 0)
         return;
     map_each (it, &p->sched->pods) {
         struct sched_pod *q = it->value;
-        if (!q->anti || !q->node->obj || (!q->abroad && !str_eq(q->obj->ns, p->pod->ns)))
-            continue;
-        for (size_t i = 0; i < q->nterms; i++) {
-            const struct term *t = &q->terms[i];
-            if (term_matches(t, p->view, p->pod) && label_is_there(q->node->obj, t->key))
-                map_put(&p->forbidden, term_pair(p->arena, t->key, label_of(q->node->obj, t->key)), p);
-        }
+        if (q->node->obj)
+            forbidden_shift(p, q, q->node->obj, 1);
     }
+}
+
+void pre_shift(struct pre *p, const struct sched_pod *other, const struct obj *node, int64_t sign)
+{
+    if (p->crowded)
+        return;
+    for (size_t i = 0; i < p->nconstraints; i++) {
+        struct constraint *c = &p->constraints[i];
+        if (!c->hard || !constraint_counts(p, c, other->obj) || !node_counts(p, c, node))
+            continue;
+        tally_add(&c->count, label_of(node, c->key), sign);
+        c->stale = true;
+    }
+    if (p->nnear + p->napart > 0)
+        terms_shift(p, other->obj, node, sign);
+    forbidden_shift(p, other, node, sign);
 }
 
 /* Terms, and what their selectors ask for, times the pods that they are compared with: some ten milliseconds, while
@@ -380,16 +421,18 @@ void pre_free(struct pre *p)
     map_fini(&p->forbidden);
 }
 
-const char *pre_filter(const struct pre *p, const struct sched_node *n, bool *resolvable)
+const char *pre_filter(struct pre *p, const struct sched_node *n, bool *resolvable)
 {
     if (p->crowded) {
         *resolvable = false;
         return "node(s) had more pods than the pod's affinity terms and spread constraints can be compared with";
     }
     for (size_t i = 0; i < p->nconstraints; i++) {
-        const struct constraint *c = &p->constraints[i];
+        struct constraint *c = &p->constraints[i];
         if (!c->hard)
             continue;
+        if (c->stale)
+            constraint_settle(c);
         if (!label_is_there(n->obj, c->key)) {
             *resolvable = false;
             return "node(s) didn't match pod topology spread constraints (missing required label)";
@@ -398,9 +441,10 @@ const char *pre_filter(const struct pre *p, const struct sched_node *n, bool *re
         if (MAX(0, there - 1) + c->self - c->least > c->skew)
             return "node(s) didn't match pod topology spread constraints";
     }
+    bool first = p->kin == 0 && p->likes_itself;
     for (size_t i = 0; i < p->nnear; i++)
         if (!label_is_there(n->obj, p->near[i].key) ||
-            (tally_get(&p->near[i].count, label_of(n->obj, p->near[i].key)) == 0 && !p->first)) {
+            (tally_get(&p->near[i].count, label_of(n->obj, p->near[i].key)) == 0 && !first)) {
             *resolvable = false;
             return "node(s) didn't match pod affinity rules";
         }

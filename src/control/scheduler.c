@@ -9,6 +9,11 @@
  *              sched_place() gave. When such a thing happens: ACTIVE, or BACKING where that is too soon
  *   BACKING -> until its back-off is over (doubling with each attempt), then ACTIVE
  *
+ * One that is STUCK and may send others away (sched_preempt.c) first has it written that it is nominated for their
+ * node, so that it is known after a restart, too; then they are ended (sched_victims.c). Until each of them is ending
+ * it is not looked at; from then on the end of any pod wakes it, as it does others. What is nominated for a node
+ * counts there for all that are no more important.
+ *
  * No pod is looked at without a reason, and no node is scanned for its pods: sched_state.c keeps the sums. */
 #include "control/scheduler.h"
 #include "base/heap.h"
@@ -17,6 +22,7 @@
 #include "client/workqueue.h"
 #include "control/pods.h"
 #include "control/sched.h"
+#include "control/sched_victims.h"
 
 #define BACKOFF_MIN (50 * NS_PER_MS)
 #define BACKOFF_MAX (10 * NS_PER_S)
@@ -29,6 +35,7 @@ const struct kind *const scheduler_kinds[] = {K(Pod),
                                               K(ReplicationController),
                                               K(Namespace),
                                               K(PersistentVolumeClaim),
+                                              K(PodDisruptionBudget),
                                               NULL};
 
 /* A pod without a node. */
@@ -46,9 +53,13 @@ struct sched_waiting {
     int64_t priority, since, until;
     int attempts;
     unsigned wake;
-    struct call call;  /* the binding, or the condition */
+    struct call call;  /* the binding, or what is told of it */
     struct str chosen; /* the node's name, while binding */
     struct arena arena;
+    char *message;           /* why it is STUCK: what its condition is to say; NULL: nothing to say */
+    struct victims *victims; /* whom it sends away, until all of them are ending; NULL: nobody */
+    bool going;              /* that has begun */
+    bool woken;              /* something happened meanwhile that could help */
 };
 struct scheduler {
     struct transport *t;
@@ -85,6 +96,10 @@ static void waiting_leave(struct sched_waiting *w)
 static void waiting_activate(struct sched_waiting *w)
 {
     struct scheduler *s = w->s;
+    if (w->victims) {
+        w->woken = true;
+        return;
+    }
     waiting_leave(w);
     int64_t now = clock_mono();
     if (w->until > now) {
@@ -113,6 +128,9 @@ static void waiting_free(struct sched_waiting *w)
     AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
     map_del(&s->waiting, objset_key_of(&key, w->pod));
     waiting_leave(w);
+    sched_nominate(&s->state, w->pod, S(""));
+    victims_free(w->victims);
+    mem_free(w->message);
     s->calls -= call_active(&w->call);
     call_cancel(&w->call);
     obj_unref(w->pod);
@@ -151,6 +169,9 @@ static void waiting_bind(struct sched_waiting *w, struct sched_node *node)
     struct scheduler *s = w->s;
     waiting_leave(w);
     w->where = BINDING;
+    sched_nominate(&s->state, w->pod, S(""));
+    mem_free(w->message);
+    w->message = NULL;
     s->calls -= call_active(&w->call); /* that there is no room for it may still be on its way to be told */
     call_cancel(&w->call);
     arena_fini(&w->arena);
@@ -173,16 +194,34 @@ static void waiting_bind(struct sched_waiting *w, struct sched_node *node)
     call_start(&w->call, s->t, &o);
 }
 
+static void waiting_write(struct sched_waiting *w);
+
+/* Drops what it was about to do; it is looked at again later. */
+static void waiting_retry(struct sched_waiting *w)
+{
+    victims_free(w->victims);
+    w->victims = NULL;
+    back_off(w);
+    waiting_activate(w);
+}
+
 static void told_done(struct call *c)
 {
     struct sched_waiting *w = container_of(c, struct sched_waiting, call);
     w->s->calls--;
-    if (!c->ok && c->err.kind != E_CONFLICT && c->err.kind != E_NOT_FOUND) {
-        log_debug("schedule.condition", "pod=" STR_FMT "/" STR_FMT " error=%s", STR_ARG(w->pod->ns),
-                  STR_ARG(w->pod->name), c->err.text);
-        back_off(w);
-        waiting_activate(w);
+    if (c->ok) {
+        if (c->obj && str_eq(c->obj->uid, w->pod->uid) && c->obj->rev > w->pod->rev) {
+            obj_unref(w->pod);
+            w->pod = call_take_obj(c);
+        }
+        waiting_write(w); /* it may have become stuck for another reason meanwhile */
+        return;
     }
+    if (c->err.kind == E_NOT_FOUND)
+        return; /* the watch will say so */
+    log_debug("schedule.condition", "pod=" STR_FMT "/" STR_FMT " error=%s", STR_ARG(w->pod->ns),
+              STR_ARG(w->pod->name), c->err.text);
+    waiting_retry(w);
 }
 
 static struct val status_unschedulable(struct arena *a, const struct obj *pod, struct str message)
@@ -196,23 +235,101 @@ static struct val status_unschedulable(struct arena *a, const struct obj *pod, s
     return conditions_with(a, obj_status(pod), &c, clock_real());
 }
 
-static void waiting_tell(struct sched_waiting *w, struct str message)
+static void victims_are_sent(void *arg, const struct err *err)
+{
+    struct sched_waiting *w = arg;
+    victims_free(w->victims);
+    w->victims = NULL;
+    if (err)
+        waiting_retry(w);
+    else if (w->woken)
+        waiting_activate(w);
+}
+
+/* Its condition and its nomination, where they are not yet as they are to be; then its victims. */
+static void waiting_write(struct sched_waiting *w)
 {
     struct scheduler *s = w->s;
-    events_record(s->events, w->pod, S(""), "Warning", "FailedScheduling", "Scheduling", message);
-    const struct val *old = condition_get(obj_status(w->pod), "PodScheduled");
-    if (call_active(&w->call) ||
-        (str_eq(val_text_at(old, N(message)), message) && str_eqz(val_text_at(old, N(reason)), "Unschedulable")))
+    if (call_active(&w->call) || !w->message)
+        return; /* the end of the one brings it here again */
+    struct str message = str_of(w->message), nominee = sched_nominee(&s->state, w->pod);
+    const struct val *status = obj_status(w->pod), *old = condition_get(status, "PodScheduled");
+    bool told = str_eq(val_text_at(old, N(message)), message) &&
+                str_eqz(val_text_at(old, N(reason)), "Unschedulable");
+    bool nominated = str_eq(val_text_at(status, N(nominatedNodeName)), nominee);
+    if (told && nominated) {
+        if (w->victims && !w->going) {
+            w->going = true;
+            victims_go(w->victims);
+        }
         return;
+    }
     AUTO(arena_fini) struct arena a = ARENA;
-    struct val patch = val_map(), *status = val_set(&a, &patch, N(status), val_map());
-    val_set(&a, status, N(conditions), status_unschedulable(&a, w->pod, message));
+    struct val patch = val_map(), *to = val_set(&a, &patch, N(status), val_map());
+    if (!told)
+        val_set(&a, to, N(conditions), status_unschedulable(&a, w->pod, message));
+    if (!nominated)
+        val_set(&a, to, N(nominatedNodeName), nominee.n ? val_str(&a, nominee) : VAL_NONE);
     w->call.done = told_done;
     struct call_options o = CALL_OPTIONS(.verb = CALL_PATCH, .kind = K(Pod), .ns = w->pod->ns, .name = w->pod->name,
                                          .sub = S("status"), .patch = PATCH_MERGE, .body = &patch,
                                          .expect_rev = w->pod->rev, .expect_uid = w->pod->uid);
     s->calls++;
     call_start(&w->call, s->t, &o);
+}
+
+static void waiting_tell(struct sched_waiting *w, struct str message)
+{
+    events_record(w->s->events, w->pod, S(""), "Warning", "FailedScheduling", "Scheduling", message);
+    mem_free(w->message);
+    w->message = str_dupz(message);
+    waiting_write(w);
+}
+
+/* ---- sending others away ---- */
+
+static void scheduler_wake(struct scheduler *s, unsigned what);
+
+static void waiting_nominate(struct sched_waiting *w, struct str node)
+{
+    bool frees = sched_nominee(&w->s->state, w->pod).n > 0 && node.n == 0;
+    sched_nominate(&w->s->state, w->pod, node);
+    if (frees)
+        scheduler_wake(w->s, WAKE_POD_GONE); /* room was kept for it */
+}
+
+/* Those that are to come to the node too, and are less important, look for another place at once. */
+static void nominees_less_important(struct sched_waiting *w, struct sched_node *node)
+{
+    struct scheduler *s = w->s;
+    AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
+    for (size_t i = node->nominated.n; i-- > 0;) {
+        struct sched_pod *p = node->nominated.p[i];
+        struct sched_waiting *other = map_get(&s->waiting, objset_key_of(&key, p->obj));
+        if (!other || other == w || p->priority >= w->priority)
+            continue;
+        sched_nominate(&s->state, other->pod, S(""));
+        other->until = 0;
+        if (other->where == STUCK || other->where == BACKING)
+            waiting_activate(other);
+    }
+}
+
+static void waiting_preempt(struct sched_waiting *w, const struct decision *d)
+{
+    struct scheduler *s = w->s;
+    struct victims_options o = {.transport = s->t,
+                                .view = s->view,
+                                .events = s->events,
+                                .state = &s->state,
+                                .preemptor = w->pod,
+                                .node = str_of(d->nominee->name),
+                                .done = victims_are_sent,
+                                .arg = w};
+    sched_nominate(&s->state, w->pod, o.node);
+    nominees_less_important(w, d->nominee);
+    w->victims = victims_new(&o, d->victims, d->nvictims);
+    w->going = w->woken = false;
 }
 
 static void look_at(struct sched_waiting *w)
@@ -229,6 +346,10 @@ static void look_at(struct sched_waiting *w)
     w->where = STUCK;
     w->wake = d.wake;
     back_off(w);
+    if (d.nominee)
+        waiting_preempt(w, &d);
+    else if (!d.waits)
+        waiting_nominate(w, S(""));
     waiting_tell(w, d.message);
 }
 
@@ -273,13 +394,20 @@ static void pod_waits(struct scheduler *s, struct obj *was, struct obj *now)
     }
     if (!w && gated)
         return; /* its condition was set by the server; the update that lifts the gate brings it here */
+    struct str nominee = val_text_at(obj_status(now), N(nominatedNodeName));
     if (w) {
+        if (now->rev < w->pod->rev)
+            return; /* what the answer to our own write brought is newer */
+        bool nominated = !call_active(&w->call) && !str_eq(sched_nominee(&s->state, now), nominee) &&
+                         !str_eq(val_text_at(obj_status(w->pod), N(nominatedNodeName)), nominee); /* by others */
         obj_ref(now);
         obj_unref(w->pod);
         w->pod = now;
+        if (nominated && w->where != BINDING && !w->victims)
+            waiting_nominate(w, nominee);
         bool changed = was &&
                        (!val_equal(obj_spec(was), obj_spec(now)) || !val_equal(obj_labels(was), obj_labels(now)));
-        if (w->where == STUCK && changed)
+        if (w->where == STUCK && (changed || nominated))
             waiting_activate(w);
         return;
     }
@@ -287,6 +415,7 @@ static void pod_waits(struct scheduler *s, struct obj *was, struct obj *now)
     *w = (struct sched_waiting){.s = s, .pod = obj_ref(now), .where = STUCK, .since = clock_mono()};
     w->priority = val_num_at(obj_spec(now), 0, N(priority));
     map_put(&s->waiting, strbuf_str(&key), w);
+    sched_nominate(&s->state, now, nominee);
     waiting_activate(w);
 }
 
@@ -299,7 +428,10 @@ static void waits_no_more(struct scheduler *s, const struct obj *pod)
     /* the watch may be faster than the answer to the binding */
     if (w->where == BINDING && call_active(&w->call) && str_eq(pod_node(pod), w->chosen))
         tell_bound(w);
+    bool frees = pod_node(pod).n == 0 && sched_nominee(&s->state, w->pod).n > 0;
     waiting_free(w);
+    if (frees)
+        scheduler_wake(s, WAKE_POD_GONE); /* room was kept for it */
 }
 
 static bool is_ours(const struct obj *pod)

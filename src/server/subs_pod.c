@@ -78,6 +78,7 @@ static enum write_next step_bind(struct write *w)
     struct val *tree = w->tree = ARENA_NEW(a, struct val);
     *tree = val_copy(a, &cur->tree);
     val_set_text(a, val_need_map(a, tree, N(spec)), N(nodeName), target);
+    val_del(val_need_map(a, tree, N(status)), N(nominatedNodeName)); /* which has been answered by this */
     val_each_member (m, val_at(r->body, N(metadata), N(annotations)))
         val_set_str(a, val_need_map(a, tree, N(metadata), N(annotations)), m->name->s, val_copy(a, &m->v));
     val_each_member (m, val_at(r->body, N(metadata), N(labels)))
