@@ -260,9 +260,14 @@ static void head_came(struct http2_client_session *n, struct http2_way *w)
     struct http2_head h;
     struct http_call *k = w->call;
     struct err err = ERR;
+    if (k->head_told) { /* trailers */
+        http2_fields_take(&n->h.fields, &k->arena, &h);
+        k->answer.trailers = h.headers;
+        return;
+    }
     http2_fields_take(&n->h.fields, &arena, &h);
-    if (h.status / 100 == 1 || k->head_told)
-        return; /* the answer is yet to come; or these are trailers */
+    if (h.status / 100 == 1)
+        return; /* the answer is yet to come */
     if (!n->h.fields.too_large && h.status) {
         http_call_head(k, h.status, h.headers, &arena);
         if (!is_over(n) && w->call)

@@ -53,7 +53,8 @@ struct http_outgoing {
 struct http_answer {
     int status;
     struct http_headers headers;
-    struct str body; /* collected */
+    struct str body;              /* collected */
+    struct http_headers trailers; /* what came behind the body, of HTTP/2 alone */
 };
 struct http_call_fns { /* any may be NULL but done */
     void (*head)(struct http_call *c, const struct http_answer *a);
