@@ -27,6 +27,7 @@
 #include "sys/child.h"
 #include "sys/file.h"
 #include "sys/mount.h"
+#include "sys/mount_tree.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -268,11 +269,18 @@ static void remove_dirs(struct down *d, bool purge, bool locked)
     struct str volumes = arena_fmt(a, STR_FMT "/volumes", STR_ARG(s->run));
     if (mount_is_point(volumes.p) && !mount_remove(volumes.p, &err))
         down_complain(d, "the volumes' tmpfs", err.text);
-    struct str gone[] = {arena_fmt(a, STR_FMT "/node/pods", STR_ARG(s->data)), s->data, s->etc,
+    if (!mount_remove_below(s->kubelet.p, &err))
+        down_complain(d, "what drivers of storage have mounted", err.text);
+    struct str gone[] = {arena_fmt(a, STR_FMT "/node/pods", STR_ARG(s->data)),
+                         arena_fmt(a, STR_FMT "/pods", STR_ARG(s->kubelet)),
+                         arena_fmt(a, STR_FMT "/plugins/kubernetes.io", STR_ARG(s->kubelet)),
+                         arena_fmt(a, STR_FMT "/plugins_registry", STR_ARG(s->kubelet)),
+                         s->data,
+                         s->etc,
                          arena_fmt(a, STR_FMT "/pods", STR_ARG(s->log)),
                          arena_fmt(a, STR_FMT "/wherry.log", STR_ARG(s->log))};
     for (size_t i = 0; i < countof(gone); i++) {
-        if (i >= 1 && !purge)
+        if (i >= 3 && !purge)
             break;
         if (!folder_remove(arena_strz(a, gone[i]), &err))
             down_complain(d, arena_strz(a, gone[i]), err.text);

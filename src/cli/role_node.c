@@ -9,6 +9,7 @@
 #include "sys/child.h"
 #include "sys/file.h"
 #include "sys/mount.h"
+#include "sys/mount_tree.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -61,6 +62,20 @@ static bool mount_volumes(struct arena *a, struct settings *s, struct err *err)
     return mount_tmpfs(dir.p, 0, 0700, MOUNT_NOSUID | MOUNT_NODEV | MOUNT_NOEXEC, err);
 }
 
+/* Where a kubelet has its folders, and drivers of storage look for them. What a driver mounts there for a pod is to
+ * come out on the host: where the file system is not shared with others already, the folder becomes a mount that is.
+ */
+static bool make_kubelet(struct arena *a, struct settings *s, struct err *err)
+{
+    static const char *const folders[] = {"pods", "plugins", "plugins_registry"};
+    if (!dir_make(s->kubelet.p, 0750, err))
+        return false;
+    for (size_t i = 0; i < countof(folders); i++)
+        if (!dir_make(arena_fmt(a, STR_FMT "/%s", STR_ARG(s->kubelet), folders[i]).p, 0750, err))
+            return false;
+    return mount_make_shared(s->kubelet.p, err);
+}
+
 /* Two agents on one set of pods would undo each other's work. The lock goes with the process. */
 static bool take_lock(struct arena *a, struct settings *s, struct err *err)
 {
@@ -78,7 +93,7 @@ static bool node_prepare(struct arena *a, struct settings *s, struct err *err)
                dir = arena_fmt(a, STR_FMT "/node", STR_ARG(s->data));
     struct network_config config = {{s->instance, s->pods, s->node_pods, s->services, 0}, state.p};
     return take_lock(a, s, err) && dir_make_private(dir.p, err) && mount_volumes(a, s, err) &&
-           network_up(&config, err);
+           make_kubelet(a, s, err) && network_up(&config, err);
 }
 
 static uint16_t port_of(struct str listen)
@@ -105,6 +120,7 @@ int role_node(struct role_start *r)
         .data = arena_fmt(a, STR_FMT "/node", STR_ARG(s->data)).p,
         .log = strz_of(a, s->log),
         .content = arena_fmt(a, STR_FMT "/node/content", STR_ARG(s->data)).p,
+        .kubelet = s->kubelet.p,
         .shim = program_beside(a, "wherry-shim").p,
         .job = program_beside(a, "wherry-job").p,
         .cgroup = pods_group(a, s).p,

@@ -298,6 +298,7 @@ static bool work_out(struct settings *s, struct err *err)
     s->run = arena_fmt(a, STR_FMT "/run/wherry", STR_ARG(s->root));
     s->data = arena_fmt(a, STR_FMT "/var/lib/wherry", STR_ARG(s->root));
     s->log = arena_fmt(a, STR_FMT "/var/log", STR_ARG(s->root));
+    s->kubelet = arena_fmt(a, STR_FMT "/var/lib/kubelet", STR_ARG(s->root));
     if (!s->node_name.n && !name_kept(s, &s->node_name, err))
         return false;
     if (!s->node_name.n) {

@@ -19,7 +19,7 @@ struct settings {
     struct cidr4 pods, node_pods, services;
     struct str dns_ip;
     struct instance instance;
-    struct str etc, run, data, log; /* folders below the root */
+    struct str etc, run, data, log, kubelet; /* folders below the root */
 };
 /* argv after the verb. Understood: --root DIR, --listen A:P, --roles LIST, --set KEY=VALUE, --config FILE; what is
  * left is counted in *rest and moved to the front of argv. Errors name the setting. */

@@ -45,6 +45,7 @@
 #include "base/log.h"
 #include "node/admit.h"
 #include "node/agent_int.h"
+#include "node/csi.h"
 #include "node/podspec.h"
 #include "sys/file.h"
 #include "sys/pulse.h"
@@ -432,7 +433,10 @@ static void on_node(struct cache_handler *h, struct obj *was, struct obj *now)
 {
     struct agent *g = container_of(h, struct agent, on_nodes);
     (void)was;
-    if (!now || !g->adopted)
+    if (!now)
+        return;
+    csi_node_changed(g->csi, now);
+    if (!g->adopted)
         return;
     map_each (e, &g->by_uid) {
         struct agent_pod *ap = e->value;
@@ -620,6 +624,7 @@ struct agent *agent_new(const struct agent_config *config, struct err *err)
     cache_handler_add(g->services, &g->on_services);
     cache_handler_add(g->nodes, &g->on_nodes);
     hostpaths_start(g);
+    g->csi = csi_new(g);
     return runtime_adopt(g->runtime, on_runtime_adopted, g, err) ? TAKE(g) : NULL;
 }
 
@@ -634,6 +639,7 @@ void agent_free(struct agent *g)
         free_pod(e->value);
     map_fini(&g->by_uid);
     hostpaths_stop(g);
+    csi_free(g->csi);
     node_object_free(g->node);
     services_free(g->endpoints);
     images_free(g->images);

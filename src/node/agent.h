@@ -13,6 +13,7 @@ struct agent_config {
     const char *host_ip;
     const char *run, *data, *log;  /* /run/wherry, /var/lib/wherry/node, /var/log */
     const char *content;           /* the content store */
+    const char *kubelet;           /* /var/lib/kubelet, where drivers of storage look for a kubelet's folders */
     const char *shim, *crun, *job; /* programs */
     const char *cgroup;            /* "/wherry-ID": the group below which pods are */
     struct instance instance;

@@ -22,6 +22,7 @@ struct node_object;
 struct prober;
 struct host_look;
 struct container_start;
+struct csi;
 struct last_words;
 
 struct agent {
@@ -39,6 +40,7 @@ struct agent {
     struct images *images;
     struct services *endpoints;
     struct node_object *node;
+    struct csi *csi;
     struct events *events;
     struct val allocatable, capacity; /* of the node, in `arena` */
     int64_t pod_pids;                 /* processes that a pod may have; 0: any number */

@@ -172,7 +172,7 @@ static void toy_end(void)
 
 static struct strbuf said;
 static int under_way;
-static void told(struct grpc_call *k)
+static void call_told(struct grpc_call *k)
 {
     struct err err = ERR;
     if (k->code)
@@ -183,7 +183,7 @@ static void told(struct grpc_call *k)
 }
 static void call_make(struct grpc_client *c, struct grpc_call *k, const char *method)
 {
-    *k = (struct grpc_call){.done = told};
+    *k = (struct grpc_call){.done = call_told};
     under_way++;
     grpc_start(c, k, str_of(method), S("request"),
                strcmp(method, "/hang") && strcmp(method, "/silent") ? 20 * NS_PER_S : 50 * NS_PER_MS);
