@@ -14,6 +14,13 @@ static struct val status_lost(struct plan *out, const struct view *v, const stru
     return patch;
 }
 
+static struct val status_failed(struct plan *out)
+{
+    struct val patch = val_map();
+    val_set_text(&out->arena, val_need_map(&out->arena, &patch, N(status)), N(phase), S("Failed"));
+    return patch;
+}
+
 static void podgc_plan(const struct view *v, struct key key, struct plan *out)
 {
     const struct obj *pod = view_get(v, K(Pod), key.ns, key.name);
@@ -21,6 +28,11 @@ static void podgc_plan(const struct view *v, struct key key, struct plan *out)
         return;
     struct str node = pod_node(pod);
     if (node.n == 0 && obj_deleting(pod)) {
+        if (val_len(val_get(obj_meta(pod), N(finalizers))) > 0 && !pod_is_over(pod)) {
+            /* who keeps it is told that it has ended */
+            plan_patch(out, pod, S("status"), status_failed(out))->expect_rev = pod->rev;
+            plan_step(out);
+        }
         plan_delete(out, pod)->grace_s = 0;
         return;
     }
