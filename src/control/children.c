@@ -19,6 +19,22 @@ static const struct val *selector_value(struct arena *a, const struct obj *owner
     return whole;
 }
 
+/* The list as the pod has it, with or without the one. The patch is bound to the revision of this list. */
+static void finalizer_change(struct plan *out, struct action *patch, const struct obj *pod, struct str finalizer,
+                             bool wanted)
+{
+    struct arena *a = &out->arena;
+    struct val list = val_list();
+    if (finalizer.n == 0)
+        return;
+    val_each_item (it, val_get(obj_meta(pod), N(finalizers)))
+        if (!str_eq(val_text(it), finalizer))
+            val_add(a, &list, val_copy(a, it));
+    if (wanted)
+        val_add(a, &list, val_str(a, finalizer));
+    val_set(a, val_need_map(a, &patch->body, N(metadata)), N(finalizers), list);
+}
+
 bool children_claim(const struct view *v, const struct obj *owner, bool (*wants)(const struct obj *pod),
                     struct plan *out, struct children *c)
 {
@@ -33,12 +49,12 @@ bool children_claim(const struct view *v, const struct obj *owner, bool (*wants)
         if (selector_matches(selector, obj_labels(pod)))
             array_push(&c->mine, pod);
         else if (!obj_deleting(owner))
-            plan_release(out, pod, owner);
+            finalizer_change(out, plan_release(out, pod, owner), pod, c->finalizer, false);
     }
     if (!obj_deleting(owner))
         for (struct objset_iter it = view_with(v, K(Pod), &index_orphans, owner->ns); (pod = objset_next(&it));)
             if ((wants ? wants(pod) : pod_is_active(pod)) && selector_matches(selector, obj_labels(pod))) {
-                plan_adopt(out, pod, owner);
+                finalizer_change(out, plan_adopt(out, pod, owner), pod, c->finalizer, true);
                 array_push(&c->mine, pod);
             }
     array_each (it, &c->mine) {
@@ -82,14 +98,14 @@ void children_create(const struct view *v, const struct obj *owner, const struct
     struct str seed = arena_fmt(a, STR_FMT "/%lld", STR_ARG(owner->uid), (long long)owner->rev);
     int64_t salt = 0;
     for (size_t made = 0, batch = 1, left = 1; made < n; salt++) {
-        struct str name = child_name(a, prefix, seed, salt);
-        if (view_get(v, K(Pod), owner->ns, name))
-            continue;
         struct val pod = pod_of_template(out, owner, template);
         val_set_text(a, val_need_map(a, &pod, N(metadata)), N(generateName), prefix);
         if (each)
             each (arg, out, made, &pod)
                 ;
+        struct str begin = val_text_at(&pod, N(metadata), N(generateName)), name = child_name(a, begin, seed, salt);
+        while (view_get(v, K(Pod), owner->ns, name))
+            name = child_name(a, begin, seed, ++salt);
         struct action *act = plan_create(out, K(Pod), owner->ns, name, pod);
         act->done = plan_event_of(out, owner, "Normal", "SuccessfulCreate", "Created pod: " STR_FMT, STR_ARG(name));
         act->failed = plan_event_of(out, owner, "Warning", "FailedCreate", "Error creating: ");

@@ -279,7 +279,8 @@ static void action_start(struct manager_turn *t, struct turn_call *tc, struct ac
     tc->call.done = action_done;
     struct call_options o = CALL_OPTIONS(.verb = verbs[a->verb], .kind = a->kind, .ns = a->ns, .name = a->name,
                                          .sub = a->sub, .expect_rev = a->expect_rev, .expect_uid = a->expect_uid,
-                                         .patch = PATCH_MERGE, .propagation = a->propagation);
+                                         .patch = a->strategic ? PATCH_STRATEGIC : PATCH_MERGE,
+                                         .propagation = a->propagation);
     o.grace_s = a->grace_s;
     if (a->verb <= ACTION_PATCH)
         o.body = &a->body;

@@ -68,6 +68,7 @@ struct action {
     int64_t expect_rev;    /* 0: any */
     int64_t grace_s;       /* of a delete; -1: the object's own */
     enum propagation_policy propagation;
+    bool strategic;           /* the patch is a strategic merge one, not a merge patch */
     bool absent_ok;           /* NotFound means that it is already so */
     bool exists_ok;           /* the same of AlreadyExists */
     struct plan_event done;   /* recorded when it succeeded; about NULL: none */

@@ -75,21 +75,25 @@ static struct val owners_patch(struct plan *p, struct val owners)
     return patch;
 }
 
-void plan_adopt(struct plan *p, const struct obj *child, const struct obj *owner)
+struct action *plan_adopt(struct plan *p, const struct obj *child, const struct obj *owner)
 {
     const struct val *have = val_get(obj_meta(child), N(ownerReferences));
     struct val owners = have ? val_copy(&p->arena, have) : val_list();
     val_add(&p->arena, &owners, owner_ref(&p->arena, owner));
-    plan_patch(p, child, S(""), owners_patch(p, owners))->expect_rev = child->rev;
+    struct action *a = plan_patch(p, child, S(""), owners_patch(p, owners));
+    a->expect_rev = child->rev;
+    return a;
 }
 
-void plan_release(struct plan *p, const struct obj *child, const struct obj *owner)
+struct action *plan_release(struct plan *p, const struct obj *child, const struct obj *owner)
 {
     struct val owners = val_list();
     val_each_item (it, val_get(obj_meta(child), N(ownerReferences)))
         if (!str_eq(val_text_at(it, N(uid)), owner->uid))
             val_add(&p->arena, &owners, val_copy(&p->arena, it));
-    plan_patch(p, child, S(""), owners_patch(p, owners))->expect_rev = child->rev;
+    struct action *a = plan_patch(p, child, S(""), owners_patch(p, owners));
+    a->expect_rev = child->rev;
+    return a;
 }
 
 int64_t int_or_percent(const struct val *v, int64_t total, bool round_up)

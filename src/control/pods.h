@@ -19,7 +19,7 @@ int64_t val_time(const struct val *v);    /* of an RFC 3339 text; 0: absent */
 /* Pods of a namespace that no controller owns. */
 extern const struct objindex index_orphans;
 /* Gives the orphan pod to the owner, or takes it away from it: a patch bound to the pod's revision. */
-void plan_adopt(struct plan *p, const struct obj *child, const struct obj *owner);
-void plan_release(struct plan *p, const struct obj *child, const struct obj *owner);
+struct action *plan_adopt(struct plan *p, const struct obj *child, const struct obj *owner);
+struct action *plan_release(struct plan *p, const struct obj *child, const struct obj *owner);
 /* intstr.GetScaledValueFromIntOrPercent; absent: 0. */
 int64_t int_or_percent(const struct val *v, int64_t total, bool round_up);
