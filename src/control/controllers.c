@@ -30,7 +30,10 @@
     X(volumematch)                                                                                                   \
     X(pvcprotection)                                                                                                 \
     X(pvprotection)                                                                                                  \
-    X(vacprotection)
+    X(vacprotection)                                                                                                 \
+    X(job)                                                                                                           \
+    X(joborphans)                                                                                                    \
+    X(jobttl)
 
 #define X(name) extern const struct controller name##_controller;
 ROWS(X)
@@ -49,7 +52,7 @@ bool kind_is_watched(const struct kind *k)
     return (k->verbs & need) == need && one && k != K(Event) && k != K(events_k8s_io_Event);
 }
 
-extern const struct objindex index_slices, index_group;
+extern const struct objindex index_slices, index_group, index_job_selector;
 
 const struct objindex *const *kind_indexes(const struct kind *k)
 {
@@ -57,6 +60,8 @@ const struct objindex *const *kind_indexes(const struct kind *k)
         &index_namespace, &index_owner, &index_controller, &index_orphans, &index_node, &index_pod_claims, NULL};
     static const struct objindex *const sets[] = {&index_namespace, &index_owner, &index_controller, &index_orphans,
                                                   NULL};
+    static const struct objindex *const jobs[] = {&index_namespace, &index_owner,        &index_controller,
+                                                  &index_orphans,   &index_job_selector, NULL};
     static const struct objindex *const slices[] = {&index_namespace, &index_owner, &index_slices, NULL};
     static const struct objindex *const plain[] = {&index_namespace, &index_owner, NULL};
     static const struct objindex *const definitions[] = {&index_owner, &index_group, NULL};
@@ -64,12 +69,13 @@ const struct objindex *const *kind_indexes(const struct kind *k)
                                                     &index_claim_volume, NULL};
     static const struct objindex *const volumes[] = {&index_owner, &index_volume_claim, &index_volume_free, NULL};
     static const struct objindex *const cluster[] = {&index_owner, NULL};
-    return k == K(Pod)                                                                                        ? pods
-           : k == K(ReplicaSet) || k == K(ReplicationController) || k == K(Job) || k == K(ControllerRevision) ? sets
-           : k == K(EndpointSlice)                                                                            ? slices
-           : k == K(PersistentVolumeClaim)                                                                    ? claims
-           : k == K(PersistentVolume)         ? volumes
-           : k == K(CustomResourceDefinition) ? definitions
-           : k->namespaced                    ? plain
-                                              : cluster;
+    return k == K(Pod)                                                                         ? pods
+           : k == K(ReplicaSet) || k == K(ReplicationController) || k == K(ControllerRevision) ? sets
+           : k == K(Job)                                                                       ? jobs
+           : k == K(EndpointSlice)                                                             ? slices
+           : k == K(PersistentVolumeClaim)                                                     ? claims
+           : k == K(PersistentVolume)                                                          ? volumes
+           : k == K(CustomResourceDefinition)                                                  ? definitions
+           : k->namespaced                                                                     ? plain
+                                                                                               : cluster;
 }

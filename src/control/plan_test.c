@@ -123,10 +123,10 @@ void plan_answer(struct str input, struct strbuf *out)
 
 TEST(plans_are_as_in_their_transcripts)
 {
-    static const char *const files[] = {"replicaset",    "replication", "crds",           "deployment",
-                                        "endpointslice", "endpoints",   "node",           "eviction",
-                                        "podgc",         "namespace",   "serviceaccount", "disruption",
-                                        "mirror",        "garbage",     "apiservices",    "claims"};
+    static const char *const files[] = {"replicaset",     "replication", "crds",     "deployment", "endpointslice",
+                                        "endpoints",      "node",        "eviction", "podgc",      "namespace",
+                                        "serviceaccount", "disruption",  "mirror",   "garbage",    "apiservices",
+                                        "claims",         "job"};
     for (size_t i = 0; i < countof(files); i++) {
         char path[100];
         snprintf(path, sizeof path, "tests/control/%s.txt", files[i]);

@@ -1,0 +1,482 @@
+/* What each pod is to its Job, and which are made and taken away. */
+#include "control/job_int.h"
+
+#define BURST        500 /* pods made or taken away by one plan, as upstream */
+#define FAILED_FIRST (10 * NS_PER_S)
+#define FAILED_MOST  (600 * NS_PER_S)
+
+#define INDEX   S("batch.kubernetes.io/job-completion-index")
+#define FAILED  S("batch.kubernetes.io/job-index-failure-count")
+#define IGNORED S("batch.kubernetes.io/job-index-ignored-failure-count")
+
+/* ---- what they are ---- */
+
+static int64_t annotation_num(const struct obj *pod, struct str key, int64_t otherwise)
+{
+    int64_t n;
+    struct str text = val_text(val_get_str(val_get(obj_meta(pod), N(annotations)), key));
+    return str_to_i64(text, 0, INT32_MAX, &n) ? n : otherwise;
+}
+
+int64_t pod_index_of(const struct obj *pod)
+{
+    return annotation_num(pod, INDEX, -1);
+}
+
+bool pod_is_tracked(const struct obj *pod)
+{
+    val_each_item (it, val_get(obj_meta(pod), N(finalizers)))
+        if (str_eq(val_text(it), JOB_FINALIZER))
+            return true;
+    return false;
+}
+
+struct action *plan_untrack(struct plan *out, const struct obj *pod)
+{
+    struct arena *a = &out->arena;
+    struct val patch = val_map(), list = val_list();
+    val_add(a, &list, val_str(a, JOB_FINALIZER));
+    val_set_str(a, val_need_map(a, &patch, N(metadata)), S("$deleteFromPrimitiveList/finalizers"), list);
+    struct action *act = plan_patch(out, pod, S(""), patch);
+    act->strategic = true;
+    act->absent_ok = true;
+    return act;
+}
+
+/* The latest end among the containers; 0: not all have one. */
+static int64_t containers_end(const struct val *statuses, const struct val *only, bool *whole)
+{
+    int64_t latest = 0;
+    val_each_item (it, statuses) {
+        if (only &&
+            !str_eqz(val_text_at(val_find(only, N(name), val_text_at(it, N(name))), N(restartPolicy)), "Always"))
+            continue;
+        int64_t at = val_time(val_at(it, N(state), N(terminated), N(finishedAt)));
+        *whole &= at > 0;
+        latest = MAX(latest, at);
+    }
+    return latest;
+}
+
+/* By its containers (sidecars among them end last); else by when it was no longer ready; else by when it was told to
+ * go. */
+static int64_t pod_end(const struct obj *pod)
+{
+    const struct val *status = obj_status(pod), *ready = condition_get(status, "Ready");
+    bool whole = true;
+    int64_t at = containers_end(val_get(status, N(containerStatuses)), NULL, &whole);
+    at = MAX(at, containers_end(val_get(status, N(initContainerStatuses)), val_get(obj_spec(pod), N(initContainers)),
+                                &whole));
+    if (at > 0 && whole)
+        return at;
+    at = val_time(val_get(ready, N(lastTransitionTime)));
+    if (at > 0 && str_eqz(val_text_at(ready, N(status)), "False"))
+        return at;
+    at = val_time(val_get(obj_meta(pod), N(deletionTimestamp)));
+    return at > 0 ? at - ns_of_seconds(val_num_at(obj_meta(pod), 0, N(deletionGracePeriodSeconds)))
+                  : obj_created(pod);
+}
+
+static bool counts_as_failed(const struct job_state *s, const struct obj *pod)
+{
+    struct str phase = val_text_at(obj_status(pod), N(phase));
+    return str_eqz(phase, "Failed") || (!s->only_failed && obj_deleting(pod) && !str_eqz(phase, "Succeeded"));
+}
+
+static void uids_put(struct map *m, const struct val *list)
+{
+    val_each_item (it, list)
+        (void)map_put(m, val_text(it), m); /* twice is once */
+}
+
+static int job_pod_cmp(const void *pa, const void *pb)
+{
+    const struct job_pod *a = pa, *b = pb;
+    if (a->index != b->index)
+        return a->index < b->index ? -1 : 1;
+    return str_cmp(a->pod->uid, b->pod->uid);
+}
+
+void job_pods_read(struct job_state *s, const struct children *pods)
+{
+    AUTO(map_fini) struct map listed = MAP;
+    const struct val *uncounted = val_get(s->status, N(uncountedTerminatedPods));
+    const struct val *policy = val_get(s->spec, N(podFailurePolicy));
+    uids_put(&listed, val_get(uncounted, N(succeeded)));
+    uids_put(&listed, val_get(uncounted, N(failed)));
+    s->pods = arena_alloc(&s->out->arena, (pods->mine.n + 1) * sizeof *s->pods);
+    array_each (it, &pods->mine) {
+        struct job_pod *p = &s->pods[s->n++];
+        *p = (struct job_pod){.pod = *it, .index = s->indexed ? pod_index_of(*it) : -1};
+        p->valid = !s->indexed || (p->index >= 0 && p->index < s->completions);
+        p->tracked = pod_is_tracked(*it);
+        p->active = pod_is_active(*it);
+        p->succeeded = str_eqz(val_text_at(obj_status(*it), N(phase)), "Succeeded");
+        p->failed = counts_as_failed(s, *it);
+        p->listed = map_get(&listed, (*it)->uid) != NULL;
+        if (p->failed || p->succeeded)
+            p->ended = pod_end(*it);
+        if (p->failed && policy)
+            p->policy = policy_of_pod(&s->out->arena, policy, *it);
+        s->active += p->active;
+        s->ready += p->active && pod_is_ready(*it);
+    }
+    s->terminating = pods->terminating;
+    if (s->indexed && s->n > 1)
+        qsort(s->pods, s->n, sizeof *s->pods, job_pod_cmp);
+}
+
+/* ---- back-off ---- */
+
+/* Its node said that it will never run this pod. */
+static bool is_refused_for_good(const struct obj *pod)
+{
+    return str_eqz(val_text_at(obj_status(pod), N(reason)), "UnsupportedField");
+}
+
+/* Those that were let go while they ran (the Job was suspended or made smaller) are no failures, whatever became of
+ * them. */
+static bool tells_of_failure(const struct job_state *s, const struct job_pod *p)
+{
+    if (!p->failed || !p->valid || (!p->tracked && obj_deleting(p->pod)))
+        return false;
+    return !s->per_index || is_refused_for_good(p->pod);
+}
+
+int64_t job_failures(const struct job_state *s, int64_t *last)
+{
+    int64_t success = 0, n = 0;
+    *last = 0;
+    for (size_t i = 0; i < s->n; i++)
+        if (s->pods[i].succeeded)
+            success = MAX(success, s->pods[i].ended);
+    for (size_t i = 0; i < s->n; i++) {
+        const struct job_pod *p = &s->pods[i];
+        if (!tells_of_failure(s, p) || p->ended <= success)
+            continue;
+        n++;
+        *last = MAX(*last, p->ended);
+    }
+    /* Failures whose pods are away (deleted while they ran): the Job has waited since then. */
+    int64_t gone = val_num_at(s->status, 0, N(failed));
+    if (n == 0 && gone > 0 && s->v->why_since > success && !s->per_index) {
+        *last = s->v->why_since;
+        return 1;
+    }
+    return n;
+}
+
+static int64_t wait_until(int64_t failures, int64_t last)
+{
+    int64_t wait = FAILED_FIRST;
+    for (int64_t n = 1; n < failures && wait < FAILED_MOST; n++)
+        wait *= 2;
+    return failures > 0 ? last + MIN(wait, FAILED_MOST) : 0;
+}
+
+static int64_t failures_of_index(const struct obj *pod)
+{
+    return annotation_num(pod, FAILED, 0) + annotation_num(pod, IGNORED, 0);
+}
+
+/* Of one index: in that one of its failed pods which was the last, the count goes on. */
+void job_pods_hold(struct job_state *s)
+{
+    for (size_t i = 0, next; i < s->n; i = next) {
+        struct job_pod *last = NULL;
+        bool active = false;
+        for (next = i; next < s->n && s->pods[next].index == s->pods[i].index; next++) {
+            struct job_pod *p = &s->pods[next];
+            active |= p->active;
+            if (!p->failed || !p->valid || !p->tracked)
+                continue;
+            if (!last || (failures_of_index(last->pod) <= failures_of_index(p->pod) && p->ended >= last->ended))
+                last = p;
+        }
+        if (last && !active && !indexes_have(s->done, last->index) && !indexes_have(s->given_up, last->index))
+            last->held = true;
+    }
+}
+
+static void wait_say(struct job_state *s, int64_t failures, int64_t until)
+{
+    struct arena *a = &s->out->arena;
+    plan_again(s->out, until);
+    struct str who = failures == 1 ? S("its last pod has")
+                                   : arena_fmt(a, "its last %lld pods have", (long long)failures);
+    plan_why(s->out, STR_FMT " failed; the next one is made at " STR_FMT, STR_ARG(who), STR_ARG(time_text(a, until)));
+}
+
+/* ---- taken away ---- */
+
+static int phase_rank(const struct obj *pod)
+{
+    struct str phase = val_text_at(obj_status(pod), N(phase));
+    return str_eqz(phase, "Pending") ? 0 : str_eqz(phase, "Unknown") ? 1 : 2;
+}
+
+static int64_t restarts_of(const struct obj *pod)
+{
+    int64_t most = 0;
+    val_each_item (it, val_get(obj_status(pod), N(containerStatuses)))
+        most = MAX(most, val_num_at(it, 0, N(restartCount)));
+    return most;
+}
+
+/* Smaller goes first: who has come least far. Upstream: controller.ActivePods. */
+static int ranked_cmp(const void *pa, const void *pb)
+{
+    const struct obj *x = (*(const struct job_pod *const *)pa)->pod, *y = (*(const struct job_pod *const *)pb)->pod;
+    int64_t d;
+    if ((d = (pod_node(x).n > 0) - (pod_node(y).n > 0)) || (d = phase_rank(x) - phase_rank(y)) ||
+        (d = pod_is_ready(x) - pod_is_ready(y)) || (d = pod_ready_since(y) - pod_ready_since(x)) ||
+        (d = restarts_of(y) - restarts_of(x)) || (d = obj_created(y) - obj_created(x)))
+        return d < 0 ? -1 : 1;
+    return str_cmp(x->uid, y->uid);
+}
+
+/* Of pods with one index all but the best; all whose index is none of the Job's. The others go to `left`. */
+static size_t removals_of_indexes(const struct job_pod **left, size_t nleft, const struct job_pod **go)
+{
+    size_t n = 0, kept = 0;
+    for (size_t i = 0, next; i < nleft; i = next) { /* they are in the order of their indexes */
+        for (next = i + 1; next < nleft && left[next]->index == left[i]->index; next++)
+            ;
+        if (next - i > 1)
+            qsort(left + i, next - i, sizeof *left, ranked_cmp);
+        for (size_t k = i; k < next; k++)
+            if (k + 1 < next || !left[k]->valid)
+                go[n++] = left[k];
+            else
+                left[kept++] = left[k];
+    }
+    return n;
+}
+
+static size_t removals_choose(const struct job_state *s, size_t at_least, const struct job_pod **go)
+{
+    const struct job_pod **left = arena_alloc(&s->out->arena, (s->n + 1) * sizeof *left);
+    size_t nleft = 0, n = 0;
+    for (size_t i = 0; i < s->n; i++)
+        if (s->pods[i].active)
+            left[nleft++] = &s->pods[i];
+    if (s->indexed) {
+        n = removals_of_indexes(left, nleft, go);
+        nleft -= n;
+    }
+    if (n < at_least) {
+        qsort(left, nleft, sizeof *left, ranked_cmp);
+        for (size_t i = 0; i < nleft && n < at_least; i++)
+            go[n++] = left[i];
+    }
+    return n;
+}
+
+static void removed_note(struct job_state *s, const struct job_pod *p)
+{
+    if (s->troubled)
+        return;
+    s->active--;
+    s->terminating++;
+    s->ready -= pod_is_ready(p->pod);
+}
+
+/* What they do from here on does not count: first the finalizer goes, from a pod that is as it was seen, not from one
+ * that has succeeded meanwhile; then the pod. */
+static void pods_remove(struct job_state *s, const struct job_pod **go, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (go[i]->tracked)
+            plan_untrack(s->out, go[i]->pod)->expect_rev = go[i]->pod->rev;
+    plan_step(s->out);
+    for (size_t i = 0; i < n; i++) {
+        child_delete(s->out, s->job, go[i]->pod);
+        removed_note(s, go[i]);
+    }
+}
+
+void job_pods_stop(struct job_state *s)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (s->pods[i].active) {
+            child_delete(s->out, s->job, s->pods[i].pod);
+            removed_note(s, &s->pods[i]);
+        }
+}
+
+/* ---- made ---- */
+
+struct pods_making {
+    struct job_state *s;
+    const int64_t *indexes; /* NULL: the Job has none */
+};
+
+static void env_add(struct arena *a, struct val *containers)
+{
+    for (size_t i = 0; i < val_len(containers); i++) {
+        struct val *env = val_get_mut(&containers->list[i], N(env)), var = val_map();
+        if (val_find(env, N(name), S("JOB_COMPLETION_INDEX")))
+            continue;
+        if (!env)
+            env = val_set(a, &containers->list[i], N(env), val_list());
+        val_set_text(a, &var, N(name), S("JOB_COMPLETION_INDEX"));
+        val_set_text(a, val_need_map(a, &var, N(valueFrom), N(fieldRef)), N(fieldPath),
+                     S("metadata.labels['batch.kubernetes.io/job-completion-index']"));
+        val_add(a, env, var);
+    }
+}
+
+static const struct job_pod *held_pod(const struct job_state *s, int64_t index)
+{
+    size_t low = 0, high = s->n; /* the first with this index */
+    while (low < high) {
+        size_t mid = (low + high) / 2;
+        if (s->pods[mid].index < index)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    for (; low < s->n && s->pods[low].index == index; low++)
+        if (s->pods[low].held)
+            return &s->pods[low];
+    return NULL;
+}
+
+static void failures_annotate(struct job_state *s, struct val *annotations, int64_t index)
+{
+    struct arena *a = &s->out->arena;
+    const struct job_pod *before = held_pod(s, index);
+    int64_t failed = before ? annotation_num(before->pod, FAILED, 0) : 0;
+    int64_t ignored = before ? annotation_num(before->pod, IGNORED, 0) : 0;
+    if (before && before->policy.action == POLICY_IGNORE)
+        ignored++;
+    else if (before)
+        failed++;
+    val_set_str(a, annotations, FAILED, val_str(a, arena_fmt(a, "%lld", (long long)failed)));
+    if (ignored > 0)
+        val_set_str(a, annotations, IGNORED, val_str(a, arena_fmt(a, "%lld", (long long)ignored)));
+}
+
+#define PREFIX_MOST 58 /* of a generated name, before its 5 characters */
+static struct str prefix_with_index(struct arena *a, struct str name, struct str index)
+{
+    size_t room = PREFIX_MOST - index.n - 2;
+    return arena_fmt(a, STR_FMT "-" STR_FMT "-", STR_ARG(str_sub(name, 0, room)), STR_ARG(index));
+}
+
+static void pod_finish(void *arg, struct plan *out, size_t i, struct val *pod)
+{
+    struct pods_making *m = arg;
+    struct arena *a = &out->arena;
+    struct val *meta = val_need_map(a, pod, N(metadata)), *finalizers = val_get_mut(meta, N(finalizers));
+    bool has = false;
+    if (!finalizers)
+        finalizers = val_set(a, meta, N(finalizers), val_list());
+    val_each_item (it, finalizers)
+        has |= str_eq(val_text(it), JOB_FINALIZER);
+    if (!has)
+        val_add(a, finalizers, val_str(a, JOB_FINALIZER));
+    if (!m->indexes)
+        return;
+    struct str index = arena_fmt(a, "%lld", (long long)m->indexes[i]);
+    val_set_text(a, meta, N(generateName), prefix_with_index(a, m->s->job->name, index));
+    val_set_str(a, val_need_map(a, meta, N(labels)), INDEX, val_str(a, index));
+    struct val *annotations = val_need_map(a, meta, N(annotations));
+    val_set_str(a, annotations, INDEX, val_str(a, index));
+    if (m->s->per_index)
+        failures_annotate(m->s, annotations, m->indexes[i]);
+    struct val *spec = val_need_map(a, pod, N(spec));
+    val_set_text(a, spec, N(hostname), arena_fmt(a, STR_FMT "-" STR_FMT, STR_ARG(m->s->job->name), STR_ARG(index)));
+    env_add(a, val_get_mut(spec, N(initContainers)));
+    env_add(a, val_get_mut(spec, N(containers)));
+}
+
+/* The first indexes that nobody works on, has done or has given up. */
+static size_t indexes_pending(const struct job_state *s, int64_t *list, size_t most)
+{
+    struct arena *a = &s->out->arena;
+    int64_t *busy = arena_alloc(a, (s->n + 1) * sizeof *busy), at = 0;
+    size_t nbusy = 0, n = 0;
+    for (size_t i = 0; i < s->n; i++) {
+        const struct job_pod *p = &s->pods[i];
+        bool leaving = s->only_failed && obj_deleting(p->pod) && !pod_is_over(p->pod);
+        if (p->index >= 0 && (p->active || leaving))
+            busy[nbusy++] = p->index;
+    }
+    struct indexes taken = indexes_merge(a, indexes_merge(a, s->done, s->given_up), indexes_of(a, busy, nbusy));
+    for (size_t i = 0; i <= taken.n && n < most; i++) {
+        int64_t end = i < taken.n ? taken.p[i].first : s->completions;
+        for (; at < MIN(end, s->completions) && n < most; at++)
+            list[n++] = at;
+        if (i < taken.n)
+            at = MAX(at, taken.p[i].last + 1);
+    }
+    return n;
+}
+
+/* Those of the indexes whose wait is over; where none is, what is waited for is said. */
+static size_t indexes_that_may(struct job_state *s, int64_t *list, size_t n)
+{
+    size_t kept = 0;
+    int64_t soonest = 0, failures = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct job_pod *before = held_pod(s, list[i]);
+        int64_t times = before ? failures_of_index(before->pod) + 1 : 0;
+        int64_t until = before ? wait_until(times, before->ended) : 0;
+        if (until <= s->v->now) {
+            list[kept++] = list[i];
+        } else if (!soonest || until < soonest) {
+            soonest = until;
+            failures = times;
+        }
+    }
+    if (soonest)
+        plan_again(s->out, soonest);
+    if (soonest && kept == 0)
+        wait_say(s, failures, soonest);
+    return kept;
+}
+
+static void pods_make(struct job_state *s, size_t n)
+{
+    int64_t last, failures = job_failures(s, &last), until = wait_until(failures, last), *list = NULL;
+    if (until > s->v->now) {
+        wait_say(s, failures, until);
+        return;
+    }
+    n = MIN(n, BURST);
+    if (s->indexed) {
+        list = arena_alloc(&s->out->arena, (n + 1) * sizeof *list);
+        n = indexes_pending(s, list, n);
+        if (s->per_index)
+            n = indexes_that_may(s, list, n);
+    }
+    struct pods_making m = {s, list};
+    children_create(s->v, s->job, val_get(s->spec, N(template)), n, pod_finish, &m, s->out);
+    if (!s->troubled)
+        s->active += (int64_t)n;
+}
+
+static int64_t pods_wanted(const struct job_state *s)
+{
+    if (s->suspended)
+        return 0;
+    if (s->completions < 0) /* after the first success those that run may end, and none comes */
+        return s->succeeded > 0 ? s->active : s->parallelism;
+    return MAX(MIN(s->completions - s->succeeded, s->parallelism), 0);
+}
+
+/* One plan either takes away or makes, as upstream's. */
+void job_pods_manage(struct job_state *s)
+{
+    int64_t wanted = pods_wanted(s);
+    const struct job_pod **go = arena_alloc(&s->out->arena, (s->n + 1) * sizeof *go);
+    size_t n = removals_choose(s, (size_t)MAX(s->active - wanted, 0), go);
+    if (n > 0) {
+        pods_remove(s, go, MIN(n, BURST));
+        return;
+    }
+    int64_t missing = wanted - s->active - (s->only_failed ? s->terminating : 0);
+    if (missing > 0 && !s->suspended)
+        pods_make(s, (size_t)missing);
+}
