@@ -28,6 +28,8 @@
     X(claims)                                                                                                        \
     X(volumes)                                                                                                       \
     X(volumematch)                                                                                                   \
+    X(attach)                                                                                                        \
+    X(attached)                                                                                                      \
     X(pvcprotection)                                                                                                 \
     X(pvprotection)                                                                                                  \
     X(vacprotection)                                                                                                 \
@@ -53,6 +55,7 @@ bool kind_is_watched(const struct kind *k)
 }
 
 extern const struct objindex index_slices, index_group, index_job_selector;
+extern const struct objindex index_attachment_volume, index_volume_driver;
 
 const struct objindex *const *kind_indexes(const struct kind *k)
 {
@@ -67,7 +70,9 @@ const struct objindex *const *kind_indexes(const struct kind *k)
     static const struct objindex *const definitions[] = {&index_owner, &index_group, NULL};
     static const struct objindex *const claims[] = {&index_namespace, &index_owner, &index_claim_class,
                                                     &index_claim_volume, NULL};
-    static const struct objindex *const volumes[] = {&index_owner, &index_volume_claim, &index_volume_free, NULL};
+    static const struct objindex *const volumes[] = {&index_owner, &index_volume_claim, &index_volume_free,
+                                                     &index_volume_driver, NULL};
+    static const struct objindex *const attachments[] = {&index_owner, &index_node, &index_attachment_volume, NULL};
     static const struct objindex *const cluster[] = {&index_owner, NULL};
     return k == K(Pod)                                                                         ? pods
            : k == K(ReplicaSet) || k == K(ReplicationController) || k == K(ControllerRevision) ? sets
@@ -75,6 +80,7 @@ const struct objindex *const *kind_indexes(const struct kind *k)
            : k == K(EndpointSlice)                                                             ? slices
            : k == K(PersistentVolumeClaim)                                                     ? claims
            : k == K(PersistentVolume)                                                          ? volumes
+           : k == K(VolumeAttachment)                                                          ? attachments
            : k == K(CustomResourceDefinition)                                                  ? definitions
            : k->namespaced                                                                     ? plain
                                                                                                : cluster;

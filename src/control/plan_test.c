@@ -108,6 +108,8 @@ void plan_answer(struct str input, struct strbuf *out)
             CHECK(time_parse(text, &f.view.woke));
         } else if (str_eqz(word, "trouble")) {
             f.view.trouble = text;
+        } else if (str_eqz(word, "stuck")) {
+            CHECK(time_parse(text, &f.view.why_since));
         } else if (str_eqz(word, "why")) {
             f.view.why = text;
         }
@@ -126,7 +128,7 @@ TEST(plans_are_as_in_their_transcripts)
     static const char *const files[] = {"replicaset",     "replication", "crds",     "deployment", "endpointslice",
                                         "endpoints",      "node",        "eviction", "podgc",      "namespace",
                                         "serviceaccount", "disruption",  "mirror",   "garbage",    "apiservices",
-                                        "claims",         "job"};
+                                        "claims",         "attach",      "job"};
     for (size_t i = 0; i < countof(files); i++) {
         char path[100];
         snprintf(path, sizeof path, "tests/control/%s.txt", files[i]);

@@ -142,7 +142,7 @@ static const char table[] =
     /* the controllers, each an account of kube-system */
     "ctrl attachdetach-controller\n list,watch core persistentvolumeclaims,persistentvolumes\n " READ
     " core nodes,pods\n"
-    " patch,update core nodes/status\n ALL storage.k8s.io volumeattachments\n"
+    " patch,update core nodes/status\n create,delete,get,list,patch,update,watch storage.k8s.io volumeattachments\n"
     "ctrl clusterrole-aggregation-controller\n escalate,get,list,patch,update,watch rbac.authorization.k8s.io "
     "clusterroles\n"
     "ctrl cronjob-controller\n get,list,patch,update,watch batch cronjobs\n"

@@ -1,0 +1,471 @@
+/* Volumes of CSI drivers are attached to a node before it mounts them, and detached when no pod there needs them any
+ * more. Upstream: pkg/controller/volume/attachdetach.
+ *
+ * Two plans share the work, so that neither needs a memory. `attach`, of a volume, makes and deletes its
+ * VolumeAttachments, on which the driver's attacher acts: with all nodes of one volume in view, it never gives one
+ * that only one node may have to two. `attached`, of a node, says in node.status.volumesAttached what is attached, on
+ * which the node waits. To detach is the reverse: first a volume that no pod wants and that the node does not use is
+ * taken out of that list, at the very revision of the Node that was looked at; a node mounts only what it finds there
+ * once it has said in volumesInUse that it will. Then the VolumeAttachment goes.
+ *
+ * A node that is not ready and does not unmount is not waited for longer than six minutes; one that is out of service
+ * (its taint says so) not at all. */
+#include "client/csi.h"
+#include "control/pods.h"
+#include "control/volumes.h"
+
+#define UNMOUNT_MOST   (360 * NS_PER_S)
+#define OUT_OF_SERVICE "node.kubernetes.io/out-of-service"
+
+/* ---- what is wanted */
+
+static struct str attachment_volume(const struct obj *attachment)
+{
+    return val_text_at(obj_spec(attachment), N(source), N(persistentVolumeName));
+}
+
+static struct str attachment_node(const struct obj *attachment)
+{
+    return val_text_at(obj_spec(attachment), N(nodeName));
+}
+
+static void attachment_volume_keys(const struct obj *o, void (*add)(void *arg, struct str key), void *arg)
+{
+    if (attachment_volume(o).n)
+        add(arg, attachment_volume(o));
+}
+const struct objindex index_attachment_volume = {"attachment-volume", attachment_volume_keys};
+
+static void volume_driver_keys(const struct obj *o, void (*add)(void *arg, struct str key), void *arg)
+{
+    struct str driver = val_text_at(obj_spec(o), N(csi), N(driver));
+    if (driver.n)
+        add(arg, driver);
+}
+const struct objindex index_volume_driver = {"volume-driver", volume_driver_keys};
+
+/* Its driver wants volumes to be attached: one that says nothing does. */
+static bool volume_attaches(const struct view *v, const struct obj *volume)
+{
+    struct str name = val_text_at(obj_spec(volume), N(csi), N(driver));
+    const struct obj *driver = name.n ? view_get(v, K(CSIDriver), S(""), name) : NULL;
+    const struct val *required = driver ? val_get(obj_spec(driver), N(attachRequired)) : NULL;
+    return name.n && (!required || val_true(required));
+}
+
+/* It is bound to a node, and something of it runs there or is yet to. */
+static bool pod_uses_node(const struct obj *pod)
+{
+    if (!pod_node(pod).n || pod_is_over(pod))
+        return false;
+    if (!obj_deleting(pod))
+        return true;
+    static const struct name *const lists[] = {N(initContainerStatuses), N(containerStatuses),
+                                               N(ephemeralContainerStatuses)};
+    for (size_t i = 0; i < countof(lists); i++)
+        val_each_item (s, val_get(obj_status(pod), lists[i]))
+            if (!val_at(s, N(state), N(terminated)) && !val_at(s, N(state), N(waiting)))
+                return true;
+    return false;
+}
+
+/* for (struct objset_iter it = pods_of(...); (pod = pod_wants_next(&it, volume));) */
+static struct objset_iter pods_of(const struct view *v, struct arena *a, const struct obj *volume)
+{
+    const struct val *ref = volume_claim(volume);
+    const struct obj *claim = ref ? view_get(v, K(PersistentVolumeClaim), val_text_at(ref, N(namespace)),
+                                             val_text_at(ref, N(name)))
+                                  : NULL;
+    bool bound = claim && str_eq(claim_volume(claim), volume->name);
+    return view_with(v, K(Pod), &index_pod_claims, bound ? claim_key(a, claim->ns, claim->name) : S(""));
+}
+
+static struct obj *pod_wants_next(struct objset_iter *it)
+{
+    struct obj *pod;
+    while ((pod = objset_next(it)) && !pod_uses_node(pod))
+        ;
+    return pod;
+}
+
+static bool node_wants(const struct view *v, struct arena *a, const struct obj *volume, struct str node)
+{
+    struct obj *pod;
+    for (struct objset_iter it = pods_of(v, a, volume); (pod = pod_wants_next(&it));)
+        if (str_eq(pod_node(pod), node))
+            return true;
+    return false;
+}
+
+static struct str handle_of(const struct obj *volume)
+{
+    return val_text_at(obj_spec(volume), N(csi), N(volumeHandle));
+}
+static struct str driver_of(const struct obj *volume)
+{
+    return val_text_at(obj_spec(volume), N(csi), N(driver));
+}
+static struct str unique_name(struct arena *a, const struct obj *volume)
+{
+    return csi_unique_name(a, driver_of(volume), handle_of(volume));
+}
+static struct str name_on(struct arena *a, const struct obj *volume, struct str node)
+{
+    return csi_attachment_name(a, handle_of(volume), driver_of(volume), node);
+}
+
+static bool node_lists(const struct obj *node, struct str unique)
+{
+    return node && val_find(val_get(obj_status(node), N(volumesAttached)), N(name), unique);
+}
+
+static bool node_uses(const struct obj *node, struct str unique)
+{
+    val_each_item (it, val_get(obj_status(node), N(volumesInUse)))
+        if (str_eq(val_text(it), unique))
+            return true;
+    return false;
+}
+
+/* ---- of a volume */
+
+/* Several nodes may have it at a time. */
+static bool volume_is_for_many(const struct obj *volume)
+{
+    val_each_item (m, val_get(obj_spec(volume), N(accessModes)))
+        if (str_eqz(val_text(m), "ReadWriteMany") || str_eqz(val_text(m), "ReadOnlyMany"))
+            return true;
+    return !val_len(val_get(obj_spec(volume), N(accessModes)));
+}
+
+static void failed_event(const struct view *v, struct plan *out, const struct obj *volume, struct str node,
+                         struct str message)
+{
+    struct obj *pod;
+    if (str_eq(v->why, message))
+        return; /* told already */
+    for (struct objset_iter it = pods_of(v, &out->arena, volume); (pod = pod_wants_next(&it));)
+        if (str_eq(pod_node(pod), node))
+            plan_event(out, pod, "Warning", "FailedAttachVolume", STR_FMT, STR_ARG(message));
+}
+
+/* Who keeps it elsewhere: pods by name in the namespace of those who want it here, others by their number (all users
+ * of a claim are in its namespace, so there are none; a volume that lost its claim may have). */
+static void multi_attach(const struct view *v, struct plan *out, const struct obj *volume, struct str node)
+{
+    struct arena *a = &out->arena;
+    AUTO(strbuf_fini) struct strbuf users = STRBUF(4096);
+    struct obj *pod;
+    for (struct objset_iter it = pods_of(v, a, volume); (pod = pod_wants_next(&it));)
+        if (!str_eq(pod_node(pod), node))
+            strbuf_addf(&users, "%s" STR_FMT, users.n ? ", " : "", STR_ARG(pod->name));
+    struct str message =
+        users.n
+            ? arena_fmt(a, "Multi-Attach error for volume \"" STR_FMT "\" Volume is already used by pod(s) " STR_FMT,
+                        STR_ARG(volume->name), STR_ARG(strbuf_str(&users)))
+            : arena_fmt(a,
+                        "Multi-Attach error for volume \"" STR_FMT
+                        "\" Volume is already exclusively attached to one node and can't be attached to another",
+                        STR_ARG(volume->name));
+    failed_event(v, out, volume, node, message);
+    plan_why(out, STR_FMT, STR_ARG(message));
+}
+
+static void attachment_make(struct plan *out, const struct obj *volume, struct str node)
+{
+    struct arena *a = &out->arena;
+    struct val body = val_map();
+    val_set_text(a, &body, N(apiVersion), S("storage.k8s.io/v1"));
+    val_set_text(a, &body, N(kind), S("VolumeAttachment"));
+    val_set_text(a, val_need_map(a, &body, N(metadata)), N(name), name_on(a, volume, node));
+    struct val *spec = val_need_map(a, &body, N(spec));
+    val_set_text(a, spec, N(attacher), driver_of(volume));
+    val_set_text(a, spec, N(nodeName), node);
+    val_set_text(a, val_need_map(a, spec, N(source)), N(persistentVolumeName), volume->name);
+    plan_create(out, K(VolumeAttachment), S(""), name_on(a, volume, node), body)->exists_ok = true;
+}
+
+/* Where the attachment that is there stands. */
+static void attachment_look(const struct view *v, struct plan *out, const struct obj *volume, const struct obj *have)
+{
+    struct str node = attachment_node(have), failed = val_text_at(obj_status(have), N(attachError), N(message));
+    if (obj_deleting(have))
+        plan_why(out, "the volume is being detached from node " STR_FMT, STR_ARG(node));
+    else if (val_true(val_get(obj_status(have), N(attached))))
+        return;
+    else if (failed.n) {
+        struct str message = arena_fmt(&out->arena,
+                                       "AttachVolume.Attach failed for volume \"" STR_FMT "\" : " STR_FMT,
+                                       STR_ARG(volume->name), STR_ARG(failed));
+        failed_event(v, out, volume, node, message);
+        plan_why(out, STR_FMT, STR_ARG(message));
+    } else {
+        plan_why(out, "driver " STR_FMT " has not attached the volume to node " STR_FMT " yet",
+                 STR_ARG(driver_of(volume)), STR_ARG(node));
+    }
+}
+
+/* Nodes of the pods that want it, each once: those that have it first. */
+static size_t nodes_wanted(const struct view *v, struct arena *a, const struct obj *volume, struct str **out)
+{
+    size_t n = 0, most = 0;
+    struct obj *pod;
+    for (struct objset_iter it = pods_of(v, a, volume); pod_wants_next(&it);)
+        most++;
+    *out = arena_alloc(a, (most + 1) * sizeof **out);
+    for (int have = 1; have >= 0; have--)
+        for (struct objset_iter it = pods_of(v, a, volume); (pod = pod_wants_next(&it));) {
+            bool known = false, has = view_get(v, K(VolumeAttachment), S(""), name_on(a, volume, pod_node(pod)));
+            for (size_t i = 0; i < n; i++)
+                known |= str_eq((*out)[i], pod_node(pod));
+            if (!known && has == (have == 1) && view_get(v, K(Node), S(""), pod_node(pod)))
+                (*out)[n++] = pod_node(pod);
+        }
+    return n;
+}
+
+static void attach_plan(const struct view *v, struct key key, struct plan *out)
+{
+    const struct obj *volume = view_get(v, K(PersistentVolume), S(""), key.name);
+    struct arena *a = &out->arena;
+    struct str *nodes = NULL;
+    size_t n = volume && volume_attaches(v, volume) ? nodes_wanted(v, a, volume, &nodes) : 0, kept = 0;
+    struct obj *have;
+    for (struct objset_iter it = view_with(v, K(VolumeAttachment), &index_attachment_volume, key.name);
+         (have = objset_next(&it));) {
+        struct str on = attachment_node(have);
+        bool wanted = false;
+        for (size_t i = 0; i < n; i++)
+            wanted |= str_eq(nodes[i], on);
+        kept++;
+        if (wanted || obj_deleting(have) || (volume && !str_eq(have->name, name_on(a, volume, on))))
+            continue; /* of another name: somebody else's */
+        if (!volume || !node_lists(view_get(v, K(Node), S(""), on), unique_name(a, volume)))
+            plan_delete(out, have)->expect_rev = have->rev;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const struct obj *mine = view_get(v, K(VolumeAttachment), S(""), name_on(a, volume, nodes[i]));
+        if (mine) {
+            attachment_look(v, out, volume, mine);
+        } else if (kept && !volume_is_for_many(volume)) {
+            multi_attach(v, out, volume, nodes[i]);
+        } else {
+            attachment_make(out, volume, nodes[i]);
+            kept++;
+        }
+    }
+}
+
+static void keys_of_attachment(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
+                               void *arg)
+{
+    (void)v;
+    struct str volume = attachment_volume(now ? now : was);
+    if (volume.n)
+        add(arg, S(""), volume);
+}
+
+static void keys_of_claim(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
+                          void *arg)
+{
+    (void)v;
+    struct str volume = claim_volume(now ? now : was);
+    if (volume.n)
+        add(arg, S(""), volume);
+}
+
+/* The volumes of a pod that has a node, when it gets that, ends or goes. */
+static void keys_of_pod(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
+                        void *arg)
+{
+    const struct obj *pod = now ? now : was;
+    AUTO(arena_fini) struct arena a = ARENA;
+    if (!pod_node(pod).n || (was && now && pod_uses_node(was) == pod_uses_node(now)))
+        return;
+    val_each_item (volume, val_get(obj_spec(pod), N(volumes))) {
+        struct str name = pod_claim(&a, pod, volume);
+        const struct obj *claim = name.n ? view_get(v, K(PersistentVolumeClaim), pod->ns, name) : NULL;
+        if (claim && claim_volume(claim).n)
+            add(arg, S(""), claim_volume(claim));
+    }
+}
+
+static void keys_of_driver(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
+                           void *arg)
+{
+    struct obj *volume;
+    for (struct objset_iter it = view_with(v, K(PersistentVolume), &index_volume_driver, (now ? now : was)->name);
+         (volume = objset_next(&it));)
+        add(arg, S(""), volume->name);
+}
+
+/* Its attachments' volumes, when what it lists has changed. One that comes has pods that waited for it. */
+static void keys_of_node(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
+                         void *arg)
+{
+    struct str name = (now ? now : was)->name;
+    struct obj *o;
+    if (was && now &&
+        val_equal(val_get(obj_status(was), N(volumesAttached)), val_get(obj_status(now), N(volumesAttached))))
+        return;
+    for (struct objset_iter it = view_with(v, K(VolumeAttachment), &index_node, name); (o = objset_next(&it));)
+        keys_of_attachment(v, NULL, o, add, arg);
+    if (!was)
+        for (struct objset_iter it = view_with(v, K(Pod), &index_node, name); (o = objset_next(&it));)
+            keys_of_pod(v, NULL, o, add, arg);
+}
+
+static const struct controller_watch attach_watches[] = {{K(PersistentVolume), keys_self},
+                                                         {K(VolumeAttachment), keys_of_attachment},
+                                                         {K(PersistentVolumeClaim), keys_of_claim},
+                                                         {K(Pod), keys_of_pod},
+                                                         {K(CSIDriver), keys_of_driver},
+                                                         {K(Node), keys_of_node},
+                                                         {0}};
+const struct controller attach_controller = {
+    .name = "attach",
+    .component = "attachdetach-controller",
+    .account = "attachdetach-controller",
+    .watches = attach_watches,
+    .plan = attach_plan,
+};
+
+/* ---- of a node */
+
+/* Nothing that it has not unmounted is waited for; *at: from when on. */
+static bool node_is_lost(const struct view *v, const struct obj *node, int64_t *at)
+{
+    val_each_item (t, val_get(obj_spec(node), N(taints)))
+        if (str_eqz(val_text_at(t, N(key)), OUT_OF_SERVICE))
+            return true;
+    const struct val *ready = condition_get(obj_status(node), "Ready");
+    if (!ready || str_eqz(val_text_at(ready, N(status)), "True"))
+        return false;
+    *at = MAX(v->why_since ? v->why_since : v->now, val_time(val_get(ready, N(lastTransitionTime)))) + UNMOUNT_MOST;
+    return v->now >= *at;
+}
+
+/* What is attached to it, and is to stay so. */
+static bool stays_listed(const struct view *v, struct plan *out, const struct obj *node, const struct obj *volume)
+{
+    struct str unique = unique_name(&out->arena, volume);
+    int64_t at = 0;
+    if (node_wants(v, &out->arena, volume, node->name))
+        return true;
+    if (!node_lists(node, unique) || !node_uses(node, unique) || node_is_lost(v, node, &at))
+        return false;
+    if (at)
+        plan_again(out, at);
+    plan_why(out, "volume " STR_FMT " is not detached before node " STR_FMT " has unmounted it",
+             STR_ARG(volume->name), STR_ARG(node->name));
+    return true;
+}
+
+static void attached_events(const struct view *v, struct plan *out, const struct obj *node, const struct obj *volume)
+{
+    struct obj *pod;
+    for (struct objset_iter it = pods_of(v, &out->arena, volume); (pod = pod_wants_next(&it));)
+        if (str_eq(pod_node(pod), node->name) && !obj_deleting(pod))
+            plan_event(out, pod, "Normal", "SuccessfulAttachVolume",
+                       "AttachVolume.Attach succeeded for volume \"" STR_FMT "\" ", STR_ARG(volume->name));
+}
+
+static void attached_plan(const struct view *v, struct key key, struct plan *out)
+{
+    const struct obj *node = view_get(v, K(Node), S(""), key.name);
+    struct arena *a = &out->arena;
+    struct val list = val_list();
+    struct obj *have;
+    if (!node)
+        return;
+    for (struct objset_iter it = view_with(v, K(VolumeAttachment), &index_node, key.name);
+         (have = objset_next(&it));) {
+        const struct obj *volume = view_get(v, K(PersistentVolume), S(""), attachment_volume(have));
+        if (!volume || obj_deleting(have) || !val_true(val_get(obj_status(have), N(attached))) ||
+            !stays_listed(v, out, node, volume))
+            continue;
+        struct val row = val_map();
+        val_set(a, &row, N(name), val_str(a, unique_name(a, volume)));
+        val_set_text(a, &row, N(devicePath), S(""));
+        val_add(a, &list, row);
+        if (!node_lists(node, unique_name(a, volume)))
+            attached_events(v, out, node, volume);
+    }
+    const struct val *was = val_get(obj_status(node), N(volumesAttached));
+    bool same = val_len(&list) == val_len(was);
+    val_each_item (row, &list)
+        same = same && val_find(was, N(name), val_text_at(row, N(name)));
+    if (same)
+        return;
+    struct val patch = val_map();
+    val_set(a, val_need_map(a, &patch, N(status)), N(volumesAttached), val_len(&list) ? list : VAL_NONE);
+    plan_patch(out, node, S("status"), patch)->expect_rev = node->rev;
+}
+
+static void keys_of_own_node(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
+                             void *arg)
+{
+    static const struct name *const members[] = {N(volumesAttached), N(volumesInUse)};
+    bool same = was && now && val_equal(val_get(obj_spec(was), N(taints)), val_get(obj_spec(now), N(taints))) &&
+                condition_is(obj_status(was), "Ready", "True") == condition_is(obj_status(now), "Ready", "True");
+    (void)v;
+    for (size_t i = 0; i < countof(members); i++)
+        same = same && val_equal(val_get(obj_status(was), members[i]), val_get(obj_status(now), members[i]));
+    if (!same && now)
+        add(arg, S(""), now->name);
+}
+
+static void nodes_of_attachment(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
+                                void *arg)
+{
+    (void)v;
+    add(arg, S(""), attachment_node(now ? now : was));
+}
+
+static void nodes_of_pod(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
+                         void *arg)
+{
+    const struct obj *pod = now ? now : was;
+    AUTO(arena_fini) struct arena a = ARENA;
+    (void)v;
+    if (!pod_node(pod).n || (was && now && pod_uses_node(was) == pod_uses_node(now)))
+        return;
+    val_each_item (volume, val_get(obj_spec(pod), N(volumes)))
+        if (pod_claim(&a, pod, volume).n) {
+            add(arg, S(""), pod_node(pod));
+            return;
+        }
+}
+
+static void nodes_of_volume(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
+                            void *arg)
+{
+    struct obj *have;
+    for (struct objset_iter it = view_with(v, K(VolumeAttachment), &index_attachment_volume, (now ? now : was)->name);
+         (have = objset_next(&it));)
+        add(arg, S(""), attachment_node(have));
+}
+
+static void nodes_of_claim(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
+                           void *arg)
+{
+    const struct obj *claim = now ? now : was;
+    const struct obj *volume = claim_volume(claim).n ? view_get(v, K(PersistentVolume), S(""), claim_volume(claim))
+                                                     : NULL;
+    if (volume)
+        nodes_of_volume(v, NULL, volume, add, arg);
+}
+
+static const struct controller_watch attached_watches[] = {{K(Node), keys_of_own_node},
+                                                           {K(VolumeAttachment), nodes_of_attachment},
+                                                           {K(Pod), nodes_of_pod},
+                                                           {K(PersistentVolumeClaim), nodes_of_claim},
+                                                           {K(PersistentVolume), nodes_of_volume},
+                                                           {0}};
+const struct controller attached_controller = {
+    .name = "attached",
+    .component = "attachdetach-controller",
+    .account = "attachdetach-controller",
+    .watches = attached_watches,
+    .plan = attached_plan,
+};
