@@ -194,6 +194,7 @@ static struct obj *pod_bind(struct fake *f, struct obj *pod, const struct call_o
             val_add(a, &list, *it);
     val_add(a, &list, c);
     val_set(a, status, N(conditions), list);
+    val_del(status, N(nominatedNodeName));
     return object_keep(f, pod, o->kind, &tree);
 }
 

@@ -73,6 +73,12 @@ static bool budget_covers(const struct budget *b, const struct obj *pod)
            !val_get_str(val_get(obj_status(b->pdb), N(disruptedPods)), pod->name); /* that one is counted already */
 }
 
+/* It ends anyway, so it takes no more of a budget. */
+static bool is_ending(const struct sched_pod *p)
+{
+    return p->sent || obj_deleting(p->obj);
+}
+
 /* The covering budget after b, or the first one where b is NULL. */
 static struct budget *budget_next(struct dry_run *d, struct budget *b, const struct obj *pod)
 {
@@ -121,10 +127,10 @@ static void budgets_begin(struct dry_run *d)
 }
 
 /* Counts the pod against its budgets. False: for one of them it is one too many. */
-static bool budgets_run(struct dry_run *d, const struct obj *pod)
+static bool budgets_run(struct dry_run *d, const struct sched_pod *p)
 {
     bool allowed = true;
-    for (struct budget *b = NULL; (b = budget_next(d, b, pod));)
+    for (struct budget *b = NULL; !is_ending(p) && (b = budget_next(d, b, p->obj));)
         allowed = --b->run >= 0 && allowed;
     return allowed;
 }
@@ -135,9 +141,9 @@ static void budgets_rewind(struct dry_run *d)
         b->run = b->left;
 }
 
-static void budgets_commit(struct dry_run *d, const struct obj *pod)
+static void budgets_commit(struct dry_run *d, const struct sched_pod *p)
 {
-    for (struct budget *b = NULL; (b = budget_next(d, b, pod));)
+    for (struct budget *b = NULL; !is_ending(p) && (b = budget_next(d, b, p->obj));)
         b->left--;
 }
 
@@ -161,6 +167,21 @@ static int importance_cmp(const void *a, const void *b)
     return order ? order : str_cmp(x->obj->name, y->obj->name);
 }
 
+/* That it must go for the sake of another. */
+static bool is_told(const struct sched_pod *p)
+{
+    const struct val *c = condition_get(obj_status(p->obj), "DisruptionTarget");
+    return p->sent || (str_eqz(val_text_at(c, N(status)), "True") &&
+                       str_eqz(val_text_at(c, N(reason)), "PreemptionByScheduler"));
+}
+
+/* The same order, but those that were told already are the last that may come back: nobody goes in their stead. */
+static int reprieve_cmp(const void *a, const void *b)
+{
+    bool x = is_told(*(struct sched_pod *const *)a), y = is_told(*(struct sched_pod *const *)b);
+    return x != y ? x - y : importance_cmp(a, b);
+}
+
 /* A pod that the node has from a file is not ended by the deletion of its mirror. */
 static bool is_mirror(const struct obj *pod)
 {
@@ -176,6 +197,7 @@ struct sched_candidate {
     struct sched_node *node;
     struct sched_pod **victims;
     size_t n, broken;
+    bool begun; /* the pod is nominated for the node, and all of them were told so */
 };
 
 /* Puts the pod back if there is room with it, too. */
@@ -203,13 +225,13 @@ static size_t trial_spare(struct dry_run *d, struct trial *t, struct sched_pod *
         struct sched_pod **rest = arena_alloc(d->q->arena, n * sizeof *rest);
         for (size_t i = lost; i < n; i++) {
             struct sched_pod *p = away[i];
-            if (budgets_run(d, p->obj)) {
+            if (budgets_run(d, p)) {
                 rest[kept++] = p;
                 continue;
             }
             broken = true;
             if (!trial_reprieve(d->q, t, p)) {
-                budgets_commit(d, p->obj);
+                budgets_commit(d, p);
                 away[end++] = p; /* end <= i: what stood there is decided or in rest */
             }
         }
@@ -233,7 +255,7 @@ static size_t victims_breaking(struct dry_run *d, struct sched_pod *const *victi
     budgets_begin(d);
     budgets_rewind(d);
     for (size_t i = 0; i < n; i++)
-        broken += !budgets_run(d, victims[i]->obj);
+        broken += !budgets_run(d, victims[i]);
     return broken;
 }
 
@@ -257,11 +279,14 @@ static bool victims_choose(struct dry_run *d, struct sched_node *n, struct sched
     bool fits = node_has_room(q, &t.node, &resolvable);
     if (fits) {
         q->quiet = true;
-        qsort(away, m, sizeof *away, importance_cmp);
+        qsort(away, m, sizeof *away, reprieve_cmp);
         m = trial_spare(d, &t, away, m);
         qsort(away, m, sizeof *away, importance_cmp);
         q->quiet = false;
         *out = (struct sched_candidate){.node = n, .victims = away, .n = m, .broken = victims_breaking(d, away, m)};
+        out->begun = str_eqz(sched_nominee(q->sched, q->pod), n->name);
+        for (size_t i = 0; i < m; i++)
+            out->begun = out->begun && is_told(away[i]);
     }
     for (size_t i = 0; i < m; i++)
         trial_add(&t, away[i]);
@@ -276,6 +301,8 @@ static int candidate_cmp(const struct sched_candidate *x, const struct sched_can
 {
     if (x->broken != y->broken)
         return x->broken < y->broken ? -1 : 1;
+    if (x->begun != y->begun) /* after a restart, or a call that failed: who has gone has not gone for nothing */
+        return x->begun ? -1 : 1;
     int64_t top[2] = {x->victims[0]->priority, y->victims[0]->priority}, sum[2] = {0},
             since[2] = {INT64_MAX, INT64_MAX};
     if (top[0] != top[1])
@@ -314,13 +341,6 @@ static bool victims_find(struct dry_run *d, struct sched_candidate *best)
 
 /* ---- may it at all ---- */
 
-static bool is_ending_for_another(const struct obj *pod)
-{
-    const struct val *c = condition_get(obj_status(pod), "DisruptionTarget");
-    return obj_deleting(pod) && str_eqz(val_text_at(c, N(status)), "True") &&
-           str_eqz(val_text_at(c, N(reason)), "PreemptionByScheduler");
-}
-
 /* Those that it sent away earlier have not ended yet, and the node will do once they have. */
 static bool victims_are_ending(struct fit_asking *q)
 {
@@ -331,7 +351,7 @@ static bool victims_are_ending(struct fit_asking *q)
     if (!n || !hopeful)
         return false;
     array_each (p, &n->pods)
-        if (may_go(q, *p) && is_ending_for_another((*p)->obj))
+        if (may_go(q, *p) && obj_deleting((*p)->obj) && is_told(*p))
             return true;
     return false;
 }

@@ -125,6 +125,12 @@ static void leases_renew(struct timer *t)
     timer_set(t, 10 * NS_PER_S);
 }
 
+static struct manager *world_manager(struct world *w)
+{
+    struct manager_options m = {.transport = w->api, .schedule = true, .root_ca = S("PEM")};
+    return manager_new(&m);
+}
+
 void world_init(struct world *w, uint64_t seed, int64_t delay_ns)
 {
     *w = (struct world){.start_ns = 50 * NS_PER_MS, .stop_ns = 50 * NS_PER_MS};
@@ -140,13 +146,19 @@ void world_init(struct world *w, uint64_t seed, int64_t delay_ns)
     w->kubelet->pods = cache_new(w->api, &o);
     w->kubelet->handler.changed = pod_seen;
     cache_handler_add(w->kubelet->pods, &w->kubelet->handler);
-    struct manager_options m = {.transport = w->api, .schedule = true, .root_ca = S("PEM")};
-    w->manager = manager_new(&m);
+    w->manager = world_manager(w);
 }
 
 void world_start(struct world *w)
 {
     cache_start(w->kubelet->pods);
+    manager_start(w->manager);
+}
+
+void world_restart(struct world *w)
+{
+    manager_free(w->manager);
+    w->manager = world_manager(w);
     manager_start(w->manager);
 }
 

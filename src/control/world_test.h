@@ -19,6 +19,7 @@ struct world {
 void world_init(struct world *w, uint64_t seed, int64_t delay_ns);
 void world_fini(struct world *w);
 void world_start(struct world *w);
+void world_restart(struct world *w); /* controllers and scheduler: what they knew is forgotten */
 /* Runs until `until` holds; fails the test after so much simulated time. */
 void world_run(struct world *w, bool (*until)(struct world *w), int64_t limit_ns);
 void world_run_for(struct world *w, int64_t ns);
