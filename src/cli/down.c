@@ -23,6 +23,7 @@
 #include "cli/systemd.h"
 #include "cli/uplock.h"
 #include "net/network.h"
+#include "node/volume_mount.h"
 #include "oci/runtime.h"
 #include "sys/child.h"
 #include "sys/file.h"
@@ -261,6 +262,23 @@ static bool folder_remove(const char *path, struct err *err)
     return mount_is_point(path) ? folder_empty(path, err) : tree_remove(AT_FDCWD, path, err);
 }
 
+/* What pods had mounted, each as the node would: devices are let go of. */
+static void mounts_remove(struct down *d)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct str mounts = arena_fmt(&a, STR_FMT "/mounts", STR_ARG(d->settings.run));
+    struct err err = ERR;
+    DIR *dir = opendir(mounts.p);
+    for (struct dirent *e; dir && (e = readdir(dir));)
+        if (e->d_name[0] != '.' &&
+            !volume_mounts_remove(arena_fmt(&a, STR_FMT "/%s", STR_ARG(mounts), e->d_name).p, &err))
+            down_complain(d, "what a pod had mounted", err.text);
+    if (dir)
+        (void)closedir(dir);
+    if (mount_is_point(mounts.p) && !mount_remove(mounts.p, &err))
+        down_complain(d, "the mounts of pods", err.text);
+}
+
 static void remove_dirs(struct down *d, bool purge, bool locked)
 {
     struct arena *a = &d->settings.arena;
@@ -269,6 +287,7 @@ static void remove_dirs(struct down *d, bool purge, bool locked)
     struct str volumes = arena_fmt(a, STR_FMT "/volumes", STR_ARG(s->run));
     if (mount_is_point(volumes.p) && !mount_remove(volumes.p, &err))
         down_complain(d, "the volumes' tmpfs", err.text);
+    mounts_remove(d);
     if (!mount_remove_below(s->kubelet.p, &err))
         down_complain(d, "what drivers of storage have mounted", err.text);
     struct str gone[] = {arena_fmt(a, STR_FMT "/node/pods", STR_ARG(s->data)),

@@ -76,6 +76,18 @@ static bool make_kubelet(struct arena *a, struct settings *s, struct err *err)
     return mount_make_shared(s->kubelet.p, err);
 }
 
+/* What is mounted for pods stands in a mount of its own, shared: shims have copies of it, in which what goes here
+ * goes as well. Else a volume would be held by every pod that began while it was there. */
+static bool mount_mounts(struct arena *a, struct settings *s, struct err *err)
+{
+    struct str dir = arena_fmt(a, STR_FMT "/mounts", STR_ARG(s->run));
+    if (!dir_make(dir.p, 0700, err))
+        return false;
+    if (!mount_is_point(dir.p) && !mount_tmpfs(dir.p, 0, 0700, MOUNT_NOSUID | MOUNT_NOEXEC, err))
+        return false;
+    return mount_share(dir.p, err);
+}
+
 /* Two agents on one set of pods would undo each other's work. The lock goes with the process. */
 static bool take_lock(struct arena *a, struct settings *s, struct err *err)
 {
@@ -93,7 +105,7 @@ static bool node_prepare(struct arena *a, struct settings *s, struct err *err)
                dir = arena_fmt(a, STR_FMT "/node", STR_ARG(s->data));
     struct network_config config = {{s->instance, s->pods, s->node_pods, s->services, 0}, state.p};
     return take_lock(a, s, err) && dir_make_private(dir.p, err) && mount_volumes(a, s, err) &&
-           make_kubelet(a, s, err) && network_up(&config, err);
+           make_kubelet(a, s, err) && mount_mounts(a, s, err) && network_up(&config, err);
 }
 
 static uint16_t port_of(struct str listen)

@@ -461,6 +461,7 @@ static struct agent_pod *add_pod(struct agent *g, struct obj *o)
     list_init(&ap->leave_node);
     ap->dir = dir_of(ap, g->cfg.data, "pods");
     ap->tmpfs_dir = dir_of(ap, g->cfg.run, "volumes");
+    ap->mounts_dir = dir_of(ap, g->cfg.run, "mounts");
     ap->log_dir = arena_fmt(&ap->arena, "%s/pods/" STR_FMT "_" STR_FMT "_" STR_FMT, g->cfg.log, STR_ARG(o->ns),
                             STR_ARG(o->name), STR_ARG(o->uid));
     (void)map_put(&g->by_uid, o->uid, ap);
@@ -574,6 +575,18 @@ void agent_config_news(struct agent *g, struct agent_pod *ap)
         volumes_setup(ap);
     } else {
         volumes_refresh(ap);
+    }
+    agent_pod_kick(ap);
+}
+
+/* What is mounted stays; a pod that waits for it is tried again. */
+void agent_claim_news(struct agent_pod *ap)
+{
+    configs_need(ap); /* a claim may name its volume now */
+    pod_retry(ap->facts);
+    if (ap->volumes_waiting) {
+        ap->volumes_waiting = false;
+        volumes_setup(ap);
     }
     agent_pod_kick(ap);
 }

@@ -1,6 +1,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "node/agent_int.h"
+#include "node/volume_mount.h"
 #include "sys/file.h"
 #include <dirent.h>
 #include <errno.h>
@@ -128,15 +129,18 @@ static void adopt_running(struct agent_pod *ap, struct sandbox *s, uint32_t ip)
 /* Folders of pods that are gone: their volumes, their logs, and links to logs. One job lists what there is, the loop
  * says which of it is nobody's, and another job removes that. A pod that comes in between is known by then, and one
  * that goes has no folders. */
+#define MOUNTS 3 /* of `bases`: what lies there is mounted */
+
 struct adopt_found {
     struct str path, uid;
+    bool mounts;
 };
 struct adopt_sweep {
     struct job job;
     struct agent *agent;
     struct arena arena;
     int64_t began;       /* real ns; links that are younger are of containers that are just being started */
-    struct str bases[3]; /* folders in them are called "...UID" */
+    struct str bases[4]; /* folders in them are called "...UID" */
     const char *links;
     ARRAY(struct adopt_found) found;
 };
@@ -151,7 +155,7 @@ static void list_work(struct job *j)
             struct str uid = str_sub(name, (size_t)(str_rfind_char(name, '_') + 1), name.n);
             struct str path = arena_fmt(&w->arena, STR_FMT "/%s", STR_ARG(w->bases[i]), e->d_name);
             if (name.p[0] != '.')
-                array_push(&w->found, ((struct adopt_found){path, uid}));
+                array_push(&w->found, ((struct adopt_found){path, uid, i == MOUNTS}));
         }
         if (dir)
             (void)closedir(dir);
@@ -163,7 +167,7 @@ static void sweep_work(struct job *j)
     struct adopt_sweep *w = container_of(j, struct adopt_sweep, job);
     struct err err = ERR;
     array_each (f, &w->found)
-        if (!tree_remove(AT_FDCWD, f->path.p, &err))
+        if (!(f->mounts ? volume_mounts_remove(f->path.p, &err) : tree_remove(AT_FDCWD, f->path.p, &err)))
             log_warn("pod.leftover", "error=\"%s\"", err.text);
     DIR *dir = opendir(w->links);
     for (struct dirent *e; dir && (e = readdir(dir));) {
@@ -204,6 +208,7 @@ static void leftovers_sweep(struct agent *g)
     w->bases[0] = arena_fmt(&w->arena, "%s/pods", g->cfg.data);
     w->bases[1] = arena_fmt(&w->arena, "%s/volumes", g->cfg.run);
     w->bases[2] = arena_fmt(&w->arena, "%s/pods", g->cfg.log);
+    w->bases[MOUNTS] = arena_fmt(&w->arena, "%s/mounts", g->cfg.run);
     w->links = arena_fmt(&w->arena, "%s/containers", g->cfg.log).p;
     job_start(&w->job, g->cfg.loop, list_work, list_done);
 }

@@ -148,6 +148,12 @@ static bool volume_path(void *arg, struct str name, struct str *path, bool *read
     return volumes_path(ac->ap, &ac->start->arena, name, path, read_only);
 }
 
+static bool volume_device_of(void *arg, struct str name, struct oci_device *out, struct err *err)
+{
+    struct agent_container *ac = arg;
+    return claims_device(ac->ap, name, out, err);
+}
+
 /* A process of the container whose processes an ephemeral one wants to see (targetContainerName); 0: of none. */
 static bool target_pid(struct agent_container *ac, pid_t *pid, struct err *err)
 {
@@ -205,6 +211,7 @@ static bool container_build(struct agent_container *ac, struct oci_container *oc
         .resolv_file = arena_fmt(a, STR_FMT "/resolv.conf", STR_ARG(ap->dir)),
         .termination_file = ac->start->termination,
         .volume_path = volume_path,
+        .volume_device = volume_device_of,
         .arg = ac,
     };
     AUTO(env_fini) struct env env = {0};

@@ -8,6 +8,7 @@
 #include "node/pod.h"
 #include "node/sources.h"
 #include "node/volume.h"
+#include "node/volume_mount.h"
 #include "oci/runtime.h"
 #include "sys/inotify.h"
 
@@ -82,6 +83,8 @@ struct agent_pod {
     int pending;           /* jobs and calls under way that point here */
     bool secrets_read;     /* those for pulls, and what was wrong with them told */
     bool wants_address;    /* there was none when its volumes were last tried */
+    bool wants_claim;      /* another pod had it when its volumes were last tried */
+    bool has_claims;       /* they are mounted for it, or about to be */
     bool volumes_waiting;  /* for something that has not been heard of yet */
     bool volumes_busy;     /* they are being written */
     bool teardown_waits;   /* until that is over */
@@ -102,10 +105,10 @@ struct agent_pod {
     struct list leave_node;  /* in the list of those that wait to have left */
     struct drain *drain;     /* being watched until quiet; NULL: no */
     bool host_ports;
-    struct list config_refs;            /* struct config_ref */
-    struct map tokens;                  /* "AUDIENCE/SECONDS" -> struct config_token */
-    struct arena arena;                 /* of its whole life */
-    struct str dir, tmpfs_dir, log_dir; /* host paths */
+    struct list config_refs;                        /* struct config_ref */
+    struct map tokens;                              /* "AUDIENCE/SECONDS" -> struct config_token */
+    struct arena arena;                             /* of its whole life */
+    struct str dir, tmpfs_dir, log_dir, mounts_dir; /* host paths */
 };
 
 /* agent.c */
@@ -121,6 +124,7 @@ void agent_eventf(struct agent_pod *ap, int container, bool warning, const char 
     PRINTF(5, 6);
 void agent_address_came_back(struct agent *g);                 /* pods that want one are tried again */
 void agent_config_news(struct agent *g, struct agent_pod *ap); /* something it refers to has changed */
+void agent_claim_news(struct agent_pod *ap);                   /* a claim of its, or the volume of one, has */
 
 bool agent_was_admitted(const struct agent_pod *ap);
 void agent_admit(struct agent_pod *ap);
@@ -184,12 +188,31 @@ void volumes_refresh(struct agent_pod *ap); /* content has changed: writes it in
 bool volumes_path(struct agent_pod *ap, struct arena *a, struct str name, struct str *path, bool *read_only);
 void volumes_memory(struct agent_pod *ap, void (*done)(struct agent_pod *ap, const struct err *err));
 
+/* volumes_claims.c: what is mounted for a pod */
+struct oci_device;
+struct volume_mounts {
+    struct volume_mount *list;
+    size_t n;
+};
+enum claims_state {
+    CLAIMS_READY,
+    CLAIMS_UNHEARD, /* agent_claim_news comes */
+    CLAIMS_FAILED,  /* it has been told */
+};
+/* What is to be mounted for the pod, by its claims. Where another pod has one of them for itself, this one waits. */
+enum claims_state claims_gather(struct agent_pod *ap, struct arena *a, struct volume_mounts *out,
+                                struct str *message);
+void claims_came_free(struct agent *g); /* pods that wait for a claim of another one are tried again */
+/* The device of a volume of the pod, for a container. */
+MUST_USE bool claims_device(struct agent_pod *ap, struct str volume, struct oci_device *out, struct err *err);
+
 /* usage.c: emptyDir volumes and their sizeLimit */
 void usage_look(struct agent_pod *ap); /* now, and from then on while the pod runs */
 
 /* hostpaths.c: what is looked for on the host's disks: paths that volumes want, images that are loaded */
 struct host_path {
     struct str volume, path, type; /* of the pod's hostPath volumes */
+    struct volume_mount mount;     /* or what is mounted for the pod; it has a target */
     bool ok;                       /* it is there, as it should be */
     struct err err;
 };
@@ -197,7 +220,7 @@ void hostpaths_start(struct agent *g);
 void hostpaths_stop(struct agent *g);
 /* Tests and makes them; then done, where the pod has not let go meanwhile. May never come back. */
 typedef void hostpaths_done(struct agent_pod *ap, const struct host_path *paths, size_t n);
-void hostpaths_check(struct agent_pod *ap, hostpaths_done *done);
+void hostpaths_check(struct agent_pod *ap, const struct volume_mounts *mounts, hostpaths_done *done);
 bool hostpaths_let_go(struct agent_pod *ap); /* of a check; false: there is none */
 /* Its volumes have failed: tries again once a path that was missing is there. Or they have not: waits no more. */
 void hostpaths_wait(struct agent_pod *ap, bool failed);

@@ -1,14 +1,17 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "node/agent_int.h"
+#include "node/claim.h"
 
 #define TOKEN_AGAIN_FIRST (250 * NS_PER_MS) /* after one that could not be had; twice as long each time */
 #define TOKEN_AGAIN_MOST  NS_PER_S          /* where the pod waits for it */
 #define TOKEN_RENEW_MOST  (16 * NS_PER_S)   /* where it has an older one */
 
-/* One ConfigMap or Secret that some pod of this node names: watched alone, so that the node sees no others. */
+/* One ConfigMap, Secret, claim or volume that some pod of this node names: watched alone, so that the node sees no
+ * others. */
 struct config_watch {
     struct agent *agent;
+    const struct kind *kind;
     struct str key; /* in the map's own memory */
     char *key_text, *selector;
     struct cache *cache;
@@ -34,12 +37,16 @@ struct config_token {
     struct err err;
 };
 
-/* --- ConfigMaps and Secrets --- */
+/* --- ConfigMaps, Secrets, claims and volumes --- */
 
 static void tell_pods(struct config_watch *w)
 {
+    bool files = w->kind == K(ConfigMap) || w->kind == K(Secret);
     list_each (r, &w->refs, struct config_ref, watch_node) {
-        agent_config_news(w->agent, r->ap);
+        if (files)
+            agent_config_news(w->agent, r->ap);
+        else
+            agent_claim_news(r->ap);
     }
 }
 
@@ -69,7 +76,7 @@ static void watch_free(struct config_watch *w)
 
 static struct str key_of(struct arena *a, const struct kind *kind, struct str ns, struct str name)
 {
-    return arena_fmt(a, "%s/" STR_FMT "/" STR_FMT, kind == K(Secret) ? "s" : "c", STR_ARG(ns), STR_ARG(name));
+    return arena_fmt(a, "%s/" STR_FMT "/" STR_FMT, kind->plural.p, STR_ARG(ns), STR_ARG(name));
 }
 
 static void source_need(void *arg, const struct kind *kind, struct str name)
@@ -77,11 +84,12 @@ static void source_need(void *arg, const struct kind *kind, struct str name)
     struct agent_pod *ap = arg;
     struct agent *g = ap->agent;
     struct arena a = ARENA;
-    struct str ns = ap->pod->ns, key = key_of(&a, kind, ns, name);
+    struct str ns = kind == K(PersistentVolume) ? S("") : ap->pod->ns, key = key_of(&a, kind, ns, name);
     struct config_watch *w = map_get(&g->configs, key);
     if (!w) {
         w = NEW(struct config_watch);
         w->agent = g;
+        w->kind = kind;
         w->key_text = str_dupz(key);
         w->key = str_of(w->key_text);
         list_init(&w->refs);
@@ -109,7 +117,9 @@ static void source_need(void *arg, const struct kind *kind, struct str name)
 
 void configs_need(struct agent_pod *ap)
 {
+    struct sources sources = configs_sources(ap);
     source_names(ap->pod->obj, source_need, ap);
+    claim_names(&sources, ap->pod->obj, source_need, ap);
 }
 
 static void token_free(struct config_token *t)

@@ -11,6 +11,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "node/agent_int.h"
+#include "node/volume_mount.h"
 #include <stdatomic.h>
 #include <sys/inotify.h>
 #include <unistd.h>
@@ -24,7 +25,8 @@ struct host_look {
     struct arena arena;
     struct host_path *paths;
     size_t n;
-    _Atomic size_t at; /* the path that is being looked at */
+    struct str mounts_dir; /* empty: nothing is mounted */
+    _Atomic size_t at;     /* the path that is being looked at */
     /* check: */
     struct timer silent;
     hostpaths_done *done;
@@ -41,13 +43,28 @@ static void look_free(struct host_look *k)
     mem_free(k);
 }
 
-static struct host_look *look_new(struct agent_pod *ap)
+static void mount_copy(struct arena *a, const struct volume_mount *m, struct host_path *out)
 {
+    struct str *options = arena_alloc(a, (m->options.n + 1) * sizeof *options);
+    for (size_t i = 0; i < m->options.n; i++)
+        options[i] = str_dup(a, m->options.p[i]);
+    *out = (struct host_path){.volume = str_dup(a, m->name), .mount = *m};
+    struct str *texts[] = {&out->mount.called,  &out->mount.path,   &out->mount.host_type, &out->mount.server,
+                           &out->mount.fs_type, &out->mount.target, &out->mount.name};
+    for (size_t i = 0; i < countof(texts); i++)
+        *texts[i] = str_dup(a, *texts[i]);
+    out->mount.options.p = options;
+}
+
+static struct host_look *look_new(struct agent_pod *ap, const struct volume_mounts *mounts)
+{
+    size_t nmounts = mounts ? mounts->n : 0;
     struct host_look *k = NEW(struct host_look);
     const struct val *volumes = val_get(obj_spec(ap->pod->obj), N(volumes));
     k->agent = ap->agent;
     k->ap = ap;
-    k->paths = arena_alloc(&k->arena, (val_len(volumes) + 1) * sizeof *k->paths);
+    k->paths = arena_alloc(&k->arena, (val_len(volumes) + nmounts + 1) * sizeof *k->paths);
+    k->mounts_dir = nmounts ? str_dup(&k->arena, ap->mounts_dir) : STR_NONE;
     val_each_item (v, volumes) {
         const struct val *source = val_get(v, N(hostPath));
         if (source)
@@ -55,6 +72,8 @@ static struct host_look *look_new(struct agent_pod *ap)
                                                   .path = str_dup(&k->arena, val_text_at(source, N(path))),
                                                   .type = str_dup(&k->arena, val_text_at(source, N(type)))};
     }
+    for (size_t i = 0; i < nmounts; i++)
+        mount_copy(&k->arena, &mounts->list[i], &k->paths[k->n++]);
     return k;
 }
 
@@ -68,13 +87,31 @@ static void check_work(struct job *j)
         const struct volume_work w = {.place = VOLUME_HOST, .path = p->path, .host_type = p->type};
         atomic_store(&k->at, i);
         fault_pass("node.hostpath");
-        p->ok = volume_setup(&w, &p->err);
+        p->ok = p->mount.target.n ? volume_mount(&p->mount, &p->err) : volume_setup(&w, &p->err);
     }
+}
+
+/* The pod let go, and nobody else knows what has been mounted for it meanwhile. */
+static void unmount_work(struct job *j)
+{
+    struct host_look *k = container_of(j, struct host_look, job);
+    struct err err = ERR;
+    if (!volume_mounts_remove(k->mounts_dir.p, &err))
+        log_warn("pod.volumes", "left behind: error=\"%s\"", err.text);
+}
+
+static void unmount_done(struct job *j)
+{
+    look_free(container_of(j, struct host_look, job));
 }
 
 static void check_over(struct host_look *k)
 {
     struct agent_pod *ap = k->ap;
+    if (!ap && k->mounts_dir.n) {
+        agent_job_long(k->agent, &k->job, unmount_work, unmount_done);
+        return;
+    }
     if (ap) {
         ap->host_check = NULL;
         k->done(ap, k->paths, k->n);
@@ -91,15 +128,20 @@ static void on_silent(struct timer *t)
 {
     struct host_look *k = container_of(t, struct host_look, silent);
     const struct host_path *p = &k->paths[atomic_load(&k->at)];
+    const struct volume_mount *m = &p->mount;
     agent_eventf(k->ap, -1, true, "FailedMount",
-                 "MountVolume.SetUp failed for volume \"" STR_FMT "\" : the file system of hostPath " STR_FMT
+                 "MountVolume.SetUp failed for volume \"" STR_FMT "\" : %s" STR_FMT "%s" STR_FMT
                  " does not answer; the pod waits until it does",
-                 STR_ARG(p->volume), STR_ARG(p->path));
+                 STR_ARG(m->target.n ? m->called : p->volume),
+                 m->server.n   ? "NFS server "
+                 : m->target.n ? "what lies at "
+                               : "the file system of hostPath ",
+                 STR_ARG(m->server), m->server.n ? ":" : "", STR_ARG(m->target.n ? m->path : p->path));
 }
 
-void hostpaths_check(struct agent_pod *ap, hostpaths_done *done)
+void hostpaths_check(struct agent_pod *ap, const struct volume_mounts *mounts, hostpaths_done *done)
 {
-    struct host_look *k = look_new(ap);
+    struct host_look *k = look_new(ap, mounts);
     struct err err = ERR;
     ASSERT(!ap->host_check);
     k->done = done;
@@ -165,7 +207,7 @@ static void wait_done(struct job *j);
 
 static void wait_start(struct agent_pod *ap)
 {
-    struct host_look *k = look_new(ap);
+    struct host_look *k = look_new(ap, NULL);
     struct err err = ERR;
     timer_init(&k->silent, ap->agent->cfg.loop, on_silent); /* check has told already */
     if (k->n && job_start_apart(&k->job, ap->agent->cfg.loop, wait_work, wait_done, &err)) {

@@ -536,6 +536,29 @@ static bool set_mounts(struct arena *a, const struct podspec_input *in, struct o
     return true;
 }
 
+/* Beside those that it has (privileged: the node's). */
+static bool set_devices(struct arena *a, const struct podspec_input *in, struct oci_container *out, struct err *err)
+{
+    const struct val *list = val_get(in->container, N(volumeDevices));
+    if (!val_len(list))
+        return true;
+    struct oci_device *all = arena_alloc(a, (out->ndevices + val_len(list)) * sizeof *all);
+    size_t n = out->ndevices;
+    if (n)
+        memcpy(all, out->devices, n * sizeof *all);
+    val_each_item (d, list) {
+        struct str path = path_clean(a, val_text_at(d, N(devicePath)));
+        if (!in->volume_device(in->arg, val_text_at(d, N(name)), &all[n], err))
+            return false;
+        if (is_in(path, "/proc") || str_eqz(path, "/dev") || str_eqz(path, "/"))
+            return err_set(err, E_INVALID, "devicePath \"" STR_FMT "\" cannot be a device", STR_ARG(path));
+        all[n++].path = path;
+    }
+    out->devices = all;
+    out->ndevices = n;
+    return true;
+}
+
 static void set_namespaces(struct arena *a, const struct podspec_input *in, struct oci_container *out)
 {
     const struct val *spec = obj_spec(in->pod);
@@ -585,7 +608,8 @@ bool podspec_container(struct arena *a, const struct podspec_input *in, struct o
     podspec_limits(val_get(in->container, N(resources)), &out->limits);
     out->oom_score_adj = oom_score(in);
     out->has_oom_score_adj = true;
-    return set_security(a, in, out, err) && set_command(a, in, out, err) && set_mounts(a, in, out, err);
+    return set_security(a, in, out, err) && set_command(a, in, out, err) && set_mounts(a, in, out, err) &&
+           set_devices(a, in, out, err);
 }
 
 /* --- what is not there yet ----------------------------------------------------------------------------------- */
@@ -693,9 +717,7 @@ bool podspec_supported(const struct obj *pod, bool selinux, struct err *err)
     static const struct name *const lists[] = {N(initContainers), N(containers), N(ephemeralContainers)};
     for (size_t i = 0; i < countof(lists) && ok; i++) {
         val_each_item (c, val_get(spec, lists[i]))
-            ok = ok &&
-                 field_refuse(val_asked(val_get(c, N(volumeDevices))), "volumeDevices", "use volumeMounts", err) &&
-                 refuse_grpc(c, err) && refuse_files_in_env(c, err) &&
+            ok = ok && refuse_grpc(c, err) && refuse_files_in_env(c, err) &&
                  refuse_confinement(val_get(c, N(securityContext)), selinux, err);
     }
     val_each_item (v, val_get(spec, N(volumes)))

@@ -17,6 +17,8 @@ struct podspec_input {
         target_pid; /* of an ephemeral container that is to see another's processes: a process of that one; 0: none */
     /* The host path of a volume of the pod by name; false: there is none. read_only: whatever the mount says. */
     bool (*volume_path)(void *arg, struct str name, struct str *path, bool *read_only);
+    /* The device of one that is a block device. */
+    bool (*volume_device)(void *arg, struct str name, struct oci_device *out, struct err *err);
     void *arg;
 };
 /* False: it cannot be made; err's text is the message of a CreateContainerConfigError. */

@@ -229,6 +229,9 @@ static const struct volume_type volume_types[] = {
     {N(secret), VOLUME_TMPFS, 01777, secret_payload},
     {N(downwardAPI), VOLUME_TMPFS, 01777, downward_payload},
     {N(projected), VOLUME_TMPFS, 01777, projected_payload},
+    {N(persistentVolumeClaim), VOLUME_MOUNT, 0, NULL},
+    {N(ephemeral), VOLUME_MOUNT, 0, NULL},
+    {N(nfs), VOLUME_MOUNT, 0, NULL},
 };
 
 /* The first member that is none of `known`; NULL where there is none. */
@@ -573,6 +576,7 @@ bool volume_setup(const struct volume_work *w, struct err *err)
     switch (w->place) {
     case VOLUME_TMPFS: return volume_write(w, &changed, err);
     case VOLUME_HOST: return setup_host_path(w, err);
+    case VOLUME_MOUNT: /* volume_mount does, apart */
     case VOLUME_DATA:
     case VOLUME_MEMORY: break;
     }

@@ -31,6 +31,7 @@ enum volume_place {
     VOLUME_TMPFS,  /* a folder of the pod on the node's tmpfs, with files */
     VOLUME_MEMORY, /* a tmpfs of its own, mounted in the pod's mount namespace */
     VOLUME_HOST,   /* a path of the host, named by the user */
+    VOLUME_MOUNT,  /* mounted for the pod: volume_mount.h */
 };
 struct volume_input {
     const struct sources *sources;

@@ -81,9 +81,9 @@ TEST(volume_payload_is_what_its_source_says)
          "[secret \"gone\" not found, configmap \"gone\" not found]"},
         {POD("{name: v, projected: {sources: [{configMap: {name: cm}}, {secret: {name: gone}}]}}"),
          "secret \"gone\" not found"},
-        {POD("{name: v, nfs: {server: s, path: /}}"), "volume \"v\": nfs is not supported yet; there are: "
-                                                      "emptyDir, hostPath, configMap, secret, downwardAPI, "
-                                                      "projected"},
+        {POD("{name: v, fc: {lun: 1}}"), "volume \"v\": fc is not supported yet; there are: emptyDir, hostPath, "
+                                         "configMap, secret, downwardAPI, projected, persistentVolumeClaim, "
+                                         "ephemeral, nfs"},
     };
     for (size_t i = 0; i < countof(rows); i++) {
         struct world w = {0};

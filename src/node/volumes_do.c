@@ -6,6 +6,7 @@
 #include "net/podfiles.h"
 #include "node/agent_int.h"
 #include "node/podspec.h"
+#include "node/volume_mount.h"
 #include "sys/file.h"
 #include <dirent.h>
 #include <errno.h>
@@ -18,6 +19,7 @@
 
 struct failed_volume {
     struct str name, why; /* name empty: files of the pod itself */
+    bool device;
 };
 struct warning {
     const char *reason;
@@ -51,8 +53,15 @@ static void setup_free(struct setup *s)
 
 static void setup_failed(struct setup *s, struct str name, const struct err *err)
 {
-    struct failed_volume f = {str_dup(&s->arena, name), str_dup(&s->arena, str_of(err->text))};
+    struct failed_volume f = {str_dup(&s->arena, name), str_dup(&s->arena, str_of(err->text)), false};
     array_push(&s->failed, f);
+}
+
+static void mount_failed(struct setup *s, const struct host_path *p)
+{
+    const struct volume_mount *m = &p->mount;
+    setup_failed(s, m->target.n ? m->called : p->volume, &p->err);
+    s->failed.p[s->failed.n - 1].device = m->block;
 }
 
 static struct str path_of(struct arena *a, struct agent_pod *ap, const struct val *volume, enum volume_place place)
@@ -61,6 +70,7 @@ static struct str path_of(struct arena *a, struct agent_pod *ap, const struct va
     switch (place) {
     case VOLUME_HOST: return str_dup(a, val_text_at(volume, N(hostPath), N(path)));
     case VOLUME_TMPFS: return arena_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(ap->tmpfs_dir), STR_ARG(name));
+    case VOLUME_MOUNT: return arena_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(ap->mounts_dir), STR_ARG(name));
     case VOLUME_DATA:
     case VOLUME_MEMORY: break;
     }
@@ -75,7 +85,9 @@ bool volumes_path(struct agent_pod *ap, struct arena *a, struct str name, struct
     if (!type)
         return false;
     *path = path_of(a, ap, v, type->place);
-    *read_only = type->payload != NULL; /* its content is the server's */
+    *read_only = type->payload || /* its content is the server's */
+                 val_true(val_at(v, N(persistentVolumeClaim), N(readOnly))) ||
+                 val_true(val_at(v, N(nfs), N(readOnly)));
     return true;
 }
 
@@ -98,10 +110,10 @@ static void setup_gather(struct setup *s, const struct host_path *paths, size_t 
         }
         if (s->refresh && !type->payload)
             continue;
-        if (type->place == VOLUME_HOST) { /* looked at before */
+        if (type->place == VOLUME_HOST || type->place == VOLUME_MOUNT) { /* looked at before */
             for (size_t i = 0; i < npaths; i++)
                 if (str_eq(paths[i].volume, name) && !paths[i].ok)
-                    setup_failed(s, name, &paths[i].err);
+                    mount_failed(s, &paths[i]);
             continue;
         }
         struct volume_work w = {.name = name, .place = type->place, .files = {.arena = &s->arena}};
@@ -245,11 +257,11 @@ static struct str tell_failed(struct setup *s)
 {
     AUTO(strbuf_fini) struct strbuf all = STRBUF(STRBUF_TEXT);
     array_each (f, &s->failed) {
-        struct str one = f->name.n
-                             ? arena_fmt(&s->arena, "MountVolume.SetUp failed for volume \"" STR_FMT "\" : " STR_FMT,
-                                         STR_ARG(f->name), STR_ARG(f->why))
-                             : f->why;
-        agent_event(s->ap, -1, true, "FailedMount", one);
+        struct str one = f->name.n ? arena_fmt(&s->arena, "%s failed for volume \"" STR_FMT "\" : " STR_FMT,
+                                               f->device ? "MapVolume.SetUpDevice" : "MountVolume.SetUp",
+                                               STR_ARG(f->name), STR_ARG(f->why))
+                                   : f->why;
+        agent_event(s->ap, -1, true, f->device ? "FailedMapVolume" : "FailedMount", one);
         if (all.n)
             strbuf_addz(&all, "; ");
         strbuf_add(&all, one);
@@ -280,6 +292,10 @@ static void setup_done(struct job *j)
         pod_saw_volumes(ap->facts, ok, message, clock_mono());
     if (!s->refresh)
         hostpaths_wait(ap, !ok);
+    if (!s->refresh && !ok) { /* it is tried again later, and may be another one's meanwhile */
+        ap->has_claims = false;
+        claims_came_free(ap->agent);
+    }
     setup_free(s);
     ap->volumes_busy = false;
     if (ap->teardown_waits)
@@ -336,7 +352,17 @@ static void host_looked(struct agent_pod *ap, const struct host_path *paths, siz
 
 void volumes_setup(struct agent_pod *ap)
 {
-    hostpaths_check(ap, host_looked);
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct volume_mounts mounts = {0};
+    struct str message;
+    switch (claims_gather(ap, &a, &mounts, &message)) {
+    case CLAIMS_READY: hostpaths_check(ap, &mounts, host_looked); break;
+    case CLAIMS_UNHEARD: ap->volumes_waiting = true; break;
+    case CLAIMS_FAILED:
+        pod_saw_volumes(ap->facts, false, message, clock_mono());
+        agent_pod_kick(ap);
+        break;
+    }
 }
 
 bool volumes_let_go(struct agent_pod *ap)
@@ -369,7 +395,7 @@ void volumes_refresh(struct agent_pod *ap)
 struct teardown {
     struct job job;
     struct agent_pod *ap;
-    char dir[600], tmpfs[600], logs[700], links[600];
+    char dir[600], tmpfs[600], mounts[600], logs[700], links[600];
     uint32_t ip; /* its address is given back: nothing is to remember it; 0: none */
     bool remove_logs;
     struct err err;
@@ -394,7 +420,8 @@ static void teardown_work(struct job *j)
 {
     struct teardown *t = container_of(j, struct teardown, job);
     struct err flows = ERR, logs = ERR;
-    t->ok = tree_remove(AT_FDCWD, t->dir, &t->err) && tree_remove(AT_FDCWD, t->tmpfs, &t->err);
+    t->ok = volume_mounts_remove(t->mounts, &t->err) && tree_remove(AT_FDCWD, t->dir, &t->err) &&
+            tree_remove(AT_FDCWD, t->tmpfs, &t->err);
     unsigned forgotten;
     if (t->ip && !conntrack_leave(t->ip, &forgotten, &flows))
         log_warn("pod.connections", "address=" IP4_FMT " error=\"%s\"", IP4_ARG(t->ip), flows.text);
@@ -417,6 +444,8 @@ static void teardown_done(struct job *j)
     }
     ap->ip = 0;
     ap->logs_removed = t->remove_logs;
+    ap->has_claims = false;
+    claims_came_free(ap->agent);
     pod_saw_volumes_removed(ap->facts);
     agent_pod_release(ap);
     mem_free(t);
@@ -435,6 +464,7 @@ void volumes_teardown(struct agent_pod *ap)
     t->remove_logs = ap->pod->deleted; /* logs of a pod that ended stay until it is deleted */
     (void)snprintf(t->dir, sizeof t->dir, STR_FMT, STR_ARG(ap->dir));
     (void)snprintf(t->tmpfs, sizeof t->tmpfs, STR_FMT, STR_ARG(ap->tmpfs_dir));
+    (void)snprintf(t->mounts, sizeof t->mounts, STR_FMT, STR_ARG(ap->mounts_dir));
     (void)snprintf(t->logs, sizeof t->logs, STR_FMT, STR_ARG(ap->log_dir));
     (void)snprintf(t->links, sizeof t->links, "%s/containers", ap->agent->cfg.log);
     ap->pending++;

@@ -318,6 +318,8 @@ bool rbac_allows(struct server *s, struct arena *a, const struct attributes *x, 
         AUTO(obj_unref) struct obj *role = object_get(s, K(ClusterRole), S(""), S("system:node"));
         val_each_item (rule, role ? val_get(&role->tree, N(rules)) : NULL)
             k.allowed |= rule_matches(rule, x) && (!node_limited(x) || node_uses(s, x));
+        /* the role has them read once; a pod that waits for its claim is told of it as it changes */
+        k.allowed |= node_follows(x) && node_uses(s, x);
     }
     if (k.allowed)
         *why = k.why.n ? k.why : S("node: allowed by ClusterRole \"system:node\"");

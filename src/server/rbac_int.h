@@ -15,4 +15,6 @@ struct str
 pod_refers(const struct val *spec); /* "secrets", "configmaps", "persistentvolumeclaims"; "": none of them */
 /* Whether a node may at all; false: why. */
 MUST_USE bool node_reaches(struct server *s, struct arena *a, const struct attributes *x, struct str *why);
+/* A claim, or the volume of one, that a node wants to be told of. */
+bool node_follows(const struct attributes *x);
 MUST_USE bool node_uses(struct server *s, const struct attributes *x);

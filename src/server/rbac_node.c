@@ -8,13 +8,25 @@
 
 static const struct str node_prefix = S_INIT("system:node:");
 
+static bool names_claim(struct str resource)
+{
+    return str_eq(resource, S("persistentvolumeclaims")) || str_eq(resource, S("persistentvolumes"));
+}
+
 bool node_limited(const struct attributes *x)
 {
     if (!x->is_resource || x->group.n || !user_in_group(x->user, S("system:nodes")))
         return false;
     if (str_eq(x->resource, S("serviceaccounts")))
         return str_eq(x->sub, S("token"));
-    return !x->sub.n && (str_eq(x->resource, S("secrets")) || str_eq(x->resource, S("configmaps")));
+    return !x->sub.n &&
+           (str_eq(x->resource, S("secrets")) || str_eq(x->resource, S("configmaps")) || names_claim(x->resource));
+}
+
+bool node_follows(const struct attributes *x)
+{
+    return x->is_resource && !x->group.n && !x->sub.n && names_claim(x->resource) &&
+           (str_eq(x->verb, S("list")) || str_eq(x->verb, S("watch")));
 }
 
 struct str node_of(const struct user *u)
@@ -94,7 +106,8 @@ struct use {
     const struct attributes *x;
     struct str node;
     bool secret, token, found;
-    bool any; /* whatever its name */
+    bool any;         /* whatever its name */
+    struct str claim; /* a claim of this name, of the pod's namespace; empty: no claim is asked for */
 };
 
 static bool is_name(const struct use *u, const struct val *ref)
@@ -125,9 +138,25 @@ static bool volume_uses(const struct use *u, const struct val *v)
     return false;
 }
 
-static bool spec_uses(const struct use *u, const struct val *spec)
+/* By its name, or made for a volume of the pod (ephemeral), whose name says both. */
+static bool claim_used(const struct use *u, struct str pod_name, const struct val *spec)
+{
+    val_each_item (v, val_get(spec, N(volumes))) {
+        struct str name = val_text_at(v, N(name));
+        if (str_eq(val_text_at(v, N(persistentVolumeClaim), N(claimName)), u->claim))
+            return true;
+        if (val_get(v, N(ephemeral)) && u->claim.n == pod_name.n + 1 + name.n && str_starts(u->claim, pod_name) &&
+            u->claim.p[pod_name.n] == '-' && str_ends(u->claim, name))
+            return true;
+    }
+    return false;
+}
+
+static bool spec_uses(const struct use *u, struct str pod_name, const struct val *spec)
 {
     const struct name *const lists[] = {N(containers), N(initContainers), N(ephemeralContainers)};
+    if (u->claim.n)
+        return claim_used(u, pod_name, spec);
     if (u->token)
         return str_eq(val_text_at(spec, N(serviceAccountName)), u->x->name);
     for (size_t i = 0; i < countof(lists); i++)
@@ -146,10 +175,10 @@ static bool spec_uses(const struct use *u, const struct val *spec)
 struct str pod_refers(const struct val *spec)
 {
     struct use u = {.any = true, .secret = true};
-    if (spec_uses(&u, spec))
+    if (spec_uses(&u, STR_NONE, spec))
         return S("secrets");
     u.secret = false;
-    if (spec_uses(&u, spec))
+    if (spec_uses(&u, STR_NONE, spec))
         return S("configmaps");
     val_each_item (v, val_get(spec, N(volumes)))
         if (val_get(v, N(persistentVolumeClaim)))
@@ -160,8 +189,15 @@ struct str pod_refers(const struct val *spec)
 static bool pod_look(struct obj *pod, void *arg)
 {
     struct use *u = arg;
-    u->found = str_eq(val_text_at(obj_spec(pod), N(nodeName)), u->node) && spec_uses(u, obj_spec(pod));
+    u->found = str_eq(val_text_at(obj_spec(pod), N(nodeName)), u->node) && spec_uses(u, pod->name, obj_spec(pod));
     return !u->found;
+}
+
+/* What a volume says of its claim anybody who makes volumes may have written; the claim must name it, too. */
+static bool claim_binds(struct server *s, struct str ns, struct str claim, struct str volume)
+{
+    AUTO(obj_unref) struct obj *o = object_get(s, K(PersistentVolumeClaim), ns, claim);
+    return o && str_eq(val_text_at(obj_spec(o), N(volumeName)), volume);
 }
 
 bool node_uses(struct server *s, const struct attributes *x)
@@ -169,12 +205,25 @@ bool node_uses(struct server *s, const struct attributes *x)
     bool token = x->sub.n > 0;
     bool asked = token ? str_eq(x->verb, S("create"))
                        : str_eq(x->verb, S("get")) || str_eq(x->verb, S("list")) || str_eq(x->verb, S("watch"));
-    if (!asked || !x->ns.n || !x->name.n || !str_starts(x->user->name, node_prefix))
+    if (!asked || !x->name.n || !str_starts(x->user->name, node_prefix))
+        return false;
+    AUTO(obj_unref) struct obj *volume = NULL;
+    struct str ns = x->ns, claim = str_eq(x->resource, S("persistentvolumeclaims")) ? x->name : S("");
+    if (str_eq(x->resource, S("persistentvolumes"))) {
+        volume = object_get(s, K(PersistentVolume), S(""), x->name);
+        const struct val *ref = volume ? val_get(obj_spec(volume), N(claimRef)) : NULL;
+        ns = val_text_at(ref, N(namespace));
+        claim = val_text_at(ref, N(name));
+        if (!claim.n || !claim_binds(s, ns, claim, x->name))
+            return false;
+    }
+    if (!ns.n)
         return false;
     struct use u = {.x = x,
                     .node = str_sub(x->user->name, node_prefix.n, x->user->name.n),
                     .secret = str_eq(x->resource, S("secrets")),
-                    .token = token};
-    objects_each(s, K(Pod), x->ns, pod_look, &u);
+                    .token = token,
+                    .claim = claim};
+    objects_each(s, K(Pod), ns, pod_look, &u);
     return u.found;
 }

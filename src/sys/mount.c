@@ -10,7 +10,8 @@
 static unsigned attributes_of(int flags)
 {
     return (flags & MOUNT_RO ? MOUNT_ATTR_RDONLY : 0) | (flags & MOUNT_NOSUID ? MOUNT_ATTR_NOSUID : 0) |
-           (flags & MOUNT_NODEV ? MOUNT_ATTR_NODEV : 0) | (flags & MOUNT_NOEXEC ? MOUNT_ATTR_NOEXEC : 0);
+           (flags & MOUNT_NODEV ? MOUNT_ATTR_NODEV : 0) | (flags & MOUNT_NOEXEC ? MOUNT_ATTR_NOEXEC : 0) |
+           (flags & MOUNT_NOATIME ? MOUNT_ATTR_NOATIME : 0);
 }
 
 /* What the kernel has to say beyond errno: the last line of the context's log. */
@@ -59,6 +60,70 @@ bool mount_tmpfs(const char *to, uint64_t size, unsigned mode, int flags, struct
     (void)snprintf(text, sizeof text, "%o", mode);
     return option_set(fs, "mode", text, "tmpfs", to, err) && option_set(fs, "source", "tmpfs", "tmpfs", to, err) &&
            mount_attach(fs, flags, "tmpfs", to, err);
+}
+
+static bool option_add(int fs, const char *option, const char *source, const char *to, struct err *err)
+{
+    AUTO_FREE char *key = mem_dupz(option);
+    char *value = strchr(key, '=');
+    if (value)
+        *value++ = 0;
+    if (fsconfig(fs, value ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG, key, value, 0) == 0)
+        return true;
+    return fs_failed(fs, source, to, err) || err_wrap(err, "mount option \"%s\"", option);
+}
+
+static int fs_open(const char *type, const char *source, const char *const *options, const char *to, struct err *err)
+{
+    AUTO(fd_close) int fs = fsopen(type, FSOPEN_CLOEXEC);
+    if (fs < 0)
+        return err_errno(err, "mount %s at %s: file system \"%s\"", source, to, type), -1;
+    if (!option_set(fs, "source", source, source, to, err))
+        return -1;
+    for (; options && *options; options++)
+        if (!option_add(fs, *options, source, to, err))
+            return -1;
+    return TAKE_FD(fs);
+}
+
+bool mount_fs(const char *type, const char *source, const char *const *options, int flags, const char *to,
+              struct err *err)
+{
+    AUTO(fd_close) int fs = fs_open(type, source, options, to, err);
+    return fs >= 0 && mount_attach(fs, flags, source, to, err);
+}
+
+int mount_detached(const char *type, const char *source, struct err *err)
+{
+    AUTO(fd_close) int fs = fs_open(type, source, NULL, "a descriptor", err);
+    if (fs < 0)
+        return -1;
+    int mnt = fault("mount", EIO) || fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0
+                  ? -1
+                  : fsmount(fs, FSMOUNT_CLOEXEC, 0);
+    if (mnt < 0)
+        (void)fs_failed(fs, source, "a descriptor", err);
+    return mnt;
+}
+
+bool mount_bind(int fd, bool deep, int flags, const char *to, struct err *err)
+{
+    struct mount_attr attr = {.attr_set = attributes_of(flags),
+                              .attr_clr = flags & MOUNT_NOATIME ? MOUNT_ATTR__ATIME : 0};
+    unsigned recursive = deep ? AT_RECURSIVE : 0;
+    AUTO(fd_close)
+    int tree = fault("mount", EIO)
+                   ? -1
+                   : open_tree(fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | recursive);
+    if (tree < 0 || (flags && mount_setattr(tree, "", AT_EMPTY_PATH | recursive, &attr, sizeof attr) < 0) ||
+        move_mount(tree, "", AT_FDCWD, to, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+        return err_errno(err, "mount at %s", to);
+    return true;
+}
+
+bool mount_share(const char *at, struct err *err)
+{
+    return mount(NULL, at, NULL, MS_SHARED, NULL) == 0 || err_errno(err, "share the mounts at %s", at);
 }
 
 bool mount_remove(const char *at, struct err *err)

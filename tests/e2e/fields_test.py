@@ -482,14 +482,12 @@ REFUSED = [
     ('resources: {limits: {cpu: "1"}}', '', '', 'spec.resources'),
     ('securityContext: {appArmorProfile: {type: RuntimeDefault}}', '', '', 'securityContext.appArmorProfile'),
     ('', 'securityContext: {appArmorProfile: {type: Localhost, localhostProfile: mine}}', '', 'securityContext.appArmorProfile'),
-    ('nodeName: NODE', 'volumeDevices: [{name: v, devicePath: /dev/x}]', 'persistentVolumeClaim: {claimName: c}', 'volumeDevices'),
     ('', 'livenessProbe: {grpc: {port: 80, service: s}}', '', 'livenessProbe.grpc'),
     ('', 'env: [{name: A, valueFrom: {fileKeyRef: {volumeName: v, path: f, key: k, optional: false}}}]', 'emptyDir: {}', 'fileKeyRef'),
 ] + [('', 'volumeMounts: [{name: v, mountPath: /v}]', source, 'volume "v"') for source in '''
     gcePersistentDisk: {pdName: p, fsType: ext4, partition: 1, readOnly: true}
     awsElasticBlockStore: {volumeID: v}
     gitRepo: {repository: "https://x.test/r", revision: a, directory: b}
-    nfs: {server: s, path: /p, readOnly: true}
     iscsi: {targetPortal: "1.2.3.4", iqn: "iqn.2001-04.com.example:a", lun: 1}
     glusterfs: {endpoints: e, path: p}
     rbd: {monitors: [m], image: i}

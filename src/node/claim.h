@@ -1,0 +1,28 @@
+/* claim.h - what a volume of a pod is in the end: its own source, or that of the volume to which its claim is bound
+ * (kubelet: desired_state_of_world_populator). Pure. */
+#pragma once
+#include "base/array.h"
+#include "node/sources.h"
+#include "node/volume_mount.h"
+
+/* The claim that a volume of the pod names, or (ephemeral) has made for it; empty: neither. */
+struct str claim_name(struct arena *a, const struct obj *pod, const struct val *volume);
+/* Every claim and every volume of one that the pod needs, as far as they are known. */
+void claim_names(const struct sources *s, const struct obj *pod,
+                 void (*fn)(void *arg, const struct kind *kind, struct str name), void *arg);
+
+struct volume_source {
+    const struct val *spec; /* a member of it is the source: the pod's volume, or the spec of a PersistentVolume */
+    const struct obj *claim, *owner; /* the claim and its PersistentVolume; NULL: the pod names its source itself */
+    bool read_only, block;
+};
+/* E_UNAVAILABLE: not all is heard of yet. Else the error is a kubelet's, of a volume that cannot be processed. */
+MUST_USE bool claim_resolve(const struct sources *s, struct arena *a, const struct obj *pod, const struct val *volume,
+                            struct volume_source *out, struct err *err);
+/* Whether the PersistentVolume is there for one pod alone (ReadWriteOncePod). */
+bool claim_is_for_one(const struct obj *owner);
+/* The PersistentVolume may be used on the node. */
+bool claim_suits_node(const struct obj *owner, const struct obj *node);
+/* How it is mounted at `target`. False with a sentence: nothing here can mount that type. */
+MUST_USE bool claim_mount(struct arena *a, const struct obj *pod, const struct volume_source *source,
+                          struct str target, struct volume_mount *out, struct err *err);

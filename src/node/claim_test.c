@@ -1,0 +1,122 @@
+#include "node/claim.h"
+#include "node/test_world.h"
+
+#define CLAIM(status)                                                                                                \
+    "metadata: {name: c, namespace: ns, uid: u1}\nspec: {volumeName: pv1}\nstatus: {phase: " status "}"
+#define PV(spec) "metadata: {name: pv1}\nspec: {" spec "}"
+#define REF      "claimRef: {namespace: ns, name: c, uid: u1}, "
+#define USES     "{name: v, persistentVolumeClaim: {claimName: c}}"
+#define WRONG    "error processing PVC ns/c: "
+
+TEST(a_volume_is_what_its_claim_is_bound_to)
+{
+    static const struct {
+        const char *claim, *pv, *volume, *container, *want;
+    } rows[] = {
+        {NULL, NULL, "{name: v, nfs: {server: s, path: /p, readOnly: true}}", "", "nfs s:/p ro"},
+        {NULL, NULL, USES, "", WRONG "failed to fetch PVC from API server: persistentvolumeclaims \"c\" not found"},
+        {CLAIM("Pending"), NULL, USES, "", WRONG "PVC is not bound"},
+        {CLAIM("Lost"), NULL, USES, "", WRONG "PVC is not bound"},
+        {CLAIM("Bound"), NULL, USES, "",
+         WRONG "failed to fetch PV pv1 from API server: persistentvolumes \"pv1\" not found"},
+        {CLAIM("Bound"), PV("local: {path: /l}"), USES, "",
+         WRONG "found PV object pv1 but it has a nil pv.Spec.ClaimRef indicating it is not yet bound to the claim"},
+        {CLAIM("Bound"), PV("claimRef: {uid: u2}"), USES, "",
+         WRONG "found PV object pv1 but its pv.Spec.ClaimRef.UID u2 does not point to claim.UID u1"},
+        {CLAIM("Bound"), PV(REF "local: {path: /l, fsType: xfs}"), USES, "", "local /l xfs group 7"},
+        {CLAIM("Bound"), PV(REF "mountOptions: [noatime, a=b], local: {path: /l}"), USES, "",
+         "local /l group 7 noatime a=b"},
+        {CLAIM("Bound"), PV(REF "volumeMode: Block, local: {path: /l}"), USES, "volumeDevices: [{name: v}]",
+         "local /l block"},
+        {CLAIM("Bound"), PV(REF "volumeMode: Block, local: {path: /l}"), USES, "volumeMounts: [{name: v}]",
+         "volume v has volumeMode Block, but is specified in volumeMounts"},
+        {CLAIM("Bound"), PV(REF "volumeMode: Block, nfs: {server: s, path: /p}"), USES, "",
+         "volumeMode Block: nfs is no block device: use local"},
+        {CLAIM("Bound"), PV(REF "local: {path: /l}"), USES, "volumeDevices: [{name: v}]",
+         "volume v has volumeMode Filesystem, but is specified in volumeDevices"},
+        {CLAIM("Bound"), PV(REF "hostPath: {path: /h, type: Directory}"),
+         "{name: v, persistentVolumeClaim: {claimName: c, readOnly: true}}", "", "host /h ro Directory"},
+        {CLAIM("Bound"), PV(REF "mountOptions: [ro], hostPath: {path: /h}"), USES, "",
+         "Mount options are not supported for this volume type"},
+        {CLAIM("Bound"), PV(REF "rbd: {}"), USES, "",
+         "rbd is not supported yet; volumes of claims are: hostPath, local, nfs"},
+        {"metadata: {name: p-v, namespace: ns, uid: u1}\nspec: {volumeName: pv1}\nstatus: {phase: Bound}", NULL,
+         "{name: v, ephemeral: {}}", "",
+         "error processing PVC ns/p-v: PVC ns/p-v was not created for pod ns/p (pod is not owner)"},
+        {"metadata: {name: p-v, namespace: ns, uid: u1, ownerReferences: [{uid: up, controller: true}]}\nspec: "
+         "{volumeName: pv1}\nstatus: {phase: Bound}",
+         PV(REF "local: {path: /l}"), "{name: v, ephemeral: {}}", "", "local /l group 7"},
+    };
+    static const char *const hows[] = {[MOUNT_HOST] = "host", [MOUNT_LOCAL] = "local", [MOUNT_NFS] = "nfs"};
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct world w = {0};
+        struct sources sources = world_sources(&w);
+        struct str yaml = arena_fmt(&w.arena,
+                                    "metadata: {name: p, namespace: ns, uid: up}\nspec: {securityContext: {fsGroup: "
+                                    "7}, containers: [{name: c, %s}], volumes: [%s]}",
+                                    rows[i].container, rows[i].volume);
+        const struct obj *pod = world_obj(&w, K(Pod), yaml.p);
+        if (rows[i].claim)
+            world_obj(&w, K(PersistentVolumeClaim), rows[i].claim);
+        if (rows[i].pv)
+            world_obj(&w, K(PersistentVolume), rows[i].pv);
+        AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+        struct volume_source s;
+        struct volume_mount m;
+        struct err err = ERR;
+        const struct val *v = val_item(val_get(obj_spec(pod), N(volumes)), 0);
+        if (!claim_resolve(&sources, &w.arena, pod, v, &s, &err) ||
+            !claim_mount(&w.arena, pod, &s, S("/t"), &m, &err)) {
+            strbuf_addz(&b, err.text);
+        } else {
+            strbuf_addf(&b, "%s " STR_FMT "%s" STR_FMT "%s%s", hows[m.how], STR_ARG(m.server), m.server.n ? ":" : "",
+                        STR_ARG(m.path), m.read_only ? " ro" : "", m.block ? " block" : "");
+            if (m.fs_type.n)
+                strbuf_addf(&b, " " STR_FMT, STR_ARG(m.fs_type));
+            if (m.host_type.n)
+                strbuf_addf(&b, " " STR_FMT, STR_ARG(m.host_type));
+            if (m.fs_group >= 0)
+                strbuf_addf(&b, " group %lld", (long long)m.fs_group);
+            for (size_t k = 0; k < m.options.n; k++)
+                strbuf_addf(&b, " " STR_FMT, STR_ARG(m.options.p[k]));
+        }
+        CHECK_STR(strbuf_str(&b), str_of(rows[i].want));
+        world_end(&w);
+    }
+}
+
+TEST(a_claim_that_is_not_heard_of_is_waited_for)
+{
+    struct world w = {.unheard = true};
+    struct sources sources = world_sources(&w);
+    const struct obj *pod = world_obj(&w, K(Pod), "metadata: {name: p, namespace: ns}\nspec: {volumes: [" USES "]}");
+    struct volume_source s;
+    struct err err = ERR;
+    CHECK(!claim_resolve(&sources, &w.arena, pod, val_item(val_get(obj_spec(pod), N(volumes)), 0), &s, &err));
+    CHECK_INT(err.kind, E_UNAVAILABLE);
+    world_end(&w);
+}
+
+TEST(a_group_is_given_a_volume_once)
+{
+    static const char *const policies[] = {"Always", "OnRootMismatch"};
+    for (size_t i = 0; i < countof(policies); i++) {
+        struct world w = {0};
+        struct sources sources = world_sources(&w);
+        struct str yaml = arena_fmt(&w.arena,
+                                    "metadata: {name: p, namespace: ns}\nspec: {securityContext: {fsGroup: 7, "
+                                    "fsGroupChangePolicy: %s}, volumes: [" USES "]}",
+                                    policies[i]);
+        const struct obj *pod = world_obj(&w, K(Pod), yaml.p);
+        world_obj(&w, K(PersistentVolumeClaim), CLAIM("Bound"));
+        world_obj(&w, K(PersistentVolume), PV(REF "local: {path: /l}"));
+        struct volume_source s;
+        struct volume_mount m;
+        struct err err = ERR;
+        CHECK_OK(claim_resolve(&sources, &w.arena, pod, val_item(val_get(obj_spec(pod), N(volumes)), 0), &s, &err),
+                 err);
+        CHECK_OK(claim_mount(&w.arena, pod, &s, S("/t"), &m, &err), err);
+        CHECK_INT(m.on_root_mismatch, i == 1);
+        world_end(&w);
+    }
+}
