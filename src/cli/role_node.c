@@ -85,7 +85,7 @@ static bool mount_mounts(struct arena *a, struct settings *s, struct err *err)
         return false;
     if (!mount_is_point(dir.p) && !mount_tmpfs(dir.p, 0, 0700, MOUNT_NOSUID | MOUNT_NOEXEC, err))
         return false;
-    return mount_share(dir.p, err);
+    return mount_make_shared(dir.p, err);
 }
 
 /* Two agents on one set of pods would undo each other's work. The lock goes with the process. */

@@ -44,7 +44,7 @@ static bool owner_is(const struct obj *claim, const struct obj *pod)
     return false;
 }
 
-static bool unheard(const char *what, struct str name, struct err *err)
+static bool claim_unheard(const char *what, struct str name, struct err *err)
 {
     return err_set(err, E_UNAVAILABLE, "%s \"" STR_FMT "\" has not been heard of yet", what, STR_ARG(name));
 }
@@ -55,7 +55,7 @@ static bool claim_find(const struct sources *s, const struct obj *pod, const str
     enum source_state state = SOURCE_UNKNOWN;
     const struct obj *claim = *out = s->get(s->arg, K(PersistentVolumeClaim), pod->ns, name, &state);
     if (!claim && state == SOURCE_UNKNOWN)
-        return unheard("persistentvolumeclaim", name, err);
+        return claim_unheard("persistentvolumeclaim", name, err);
     if (!claim)
         return err_set(err, E_NOT_FOUND,
                        "failed to fetch PVC from API server: persistentvolumeclaims \"" STR_FMT "\" not found",
@@ -79,7 +79,7 @@ static bool owner_find(const struct sources *s, const struct obj *claim, const s
     struct str name = val_text_at(obj_spec(claim), N(volumeName));
     const struct obj *owner = *out = s->get(s->arg, K(PersistentVolume), S(""), name, &state);
     if (!owner && state == SOURCE_UNKNOWN)
-        return unheard("persistentvolume", name, err);
+        return claim_unheard("persistentvolume", name, err);
     if (!owner)
         return err_set(err, E_NOT_FOUND,
                        "failed to fetch PV " STR_FMT " from API server: persistentvolumes \"" STR_FMT "\" not found",
@@ -163,12 +163,12 @@ static void host_mount(struct arena *a, const struct val *v, struct volume_mount
     out->host_type = str_dup(a, val_text_at(v, N(type)));
 }
 
-static const struct source_row {
+static const struct claim_source {
     const struct name *source;
     enum mount_source how;
     bool block, options, group; /* it can be a device; has mountOptions; its files are given to fsGroup */
     void (*read)(struct arena *a, const struct val *source, struct volume_mount *out);
-} source_rows[] = {
+} claim_sources[] = {
     {N(hostPath), MOUNT_HOST, false, false, false, host_mount},
     {N(local), MOUNT_LOCAL, true, true, true, local_mount},
     {N(nfs), MOUNT_NFS, false, true, false, nfs_mount},
@@ -195,8 +195,8 @@ static bool refuse_source(const struct volume_source *s, struct err *err)
         if (!other)
             asked = m->name->s;
     }
-    for (size_t i = 0; i < countof(source_rows); i++)
-        strbuf_addf(&have, "%s" STR_FMT, i ? ", " : "", STR_ARG(source_rows[i].source->s));
+    for (size_t i = 0; i < countof(claim_sources); i++)
+        strbuf_addf(&have, "%s" STR_FMT, i ? ", " : "", STR_ARG(claim_sources[i].source->s));
     return err_set(err, E_NOT_IMPLEMENTED, STR_FMT " is not supported yet; volumes of claims are: " STR_FMT,
                    STR_ARG(asked), STR_ARG(strbuf_str(&have)));
 }
@@ -213,12 +213,12 @@ static struct strs options_of(struct arena *a, const struct val *list)
 bool claim_mount(struct arena *a, const struct obj *pod, const struct volume_source *source, struct str target,
                  struct volume_mount *out, struct err *err)
 {
-    const struct source_row *row = NULL;
+    const struct claim_source *row = NULL;
     const struct val *security = val_get(obj_spec(pod), N(securityContext)),
                      *options = val_get(source->spec, N(mountOptions));
-    for (size_t i = 0; i < countof(source_rows); i++)
-        if (val_get(source->spec, source_rows[i].source))
-            row = &source_rows[i];
+    for (size_t i = 0; i < countof(claim_sources); i++)
+        if (val_get(source->spec, claim_sources[i].source))
+            row = &claim_sources[i];
     if (!row)
         return refuse_source(source, err);
     if (source->block && !row->block)

@@ -12,19 +12,19 @@
 #define FOLDER_BITS (0770 | S_ISGID)
 
 /* Folders that are still to be walked, by their paths below the root. */
-struct walk {
+struct ownership_walk {
     int root;
     gid_t group;
     ARRAY(char *) folders;
 };
 
-static void walk_fini(struct walk *w)
+static void walk_fini(struct ownership_walk *w)
 {
     array_each (f, &w->folders)
         mem_free(*f);
     array_fini(&w->folders);
 }
-AUTO_VALUE(walk_fini, struct walk);
+AUTO_VALUE(walk_fini, struct ownership_walk);
 
 static bool bits_differ(const struct stat *st, mode_t bits)
 {
@@ -46,7 +46,7 @@ static bool one_give(int fd, gid_t group, const struct stat *st, struct err *err
     return chmod(own, (st->st_mode | bits) & 07777) == 0 || err_errno(err, "chmod");
 }
 
-static bool entry_give(struct walk *w, int dir, const char *folder, const char *name, struct err *err)
+static bool entry_give(struct ownership_walk *w, int dir, const char *folder, const char *name, struct err *err)
 {
     struct stat st;
     AUTO(fd_close) int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
@@ -63,7 +63,7 @@ static bool entry_give(struct walk *w, int dir, const char *folder, const char *
     return true;
 }
 
-static bool folder_give(struct walk *w, const char *folder, struct err *err)
+static bool folder_give(struct ownership_walk *w, const char *folder, struct err *err)
 {
     struct open_how how = {.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
                            .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV};
@@ -86,7 +86,7 @@ static bool folder_give(struct walk *w, const char *folder, struct err *err)
 
 bool ownership_give(int root, gid_t group, bool unless_root, struct err *err)
 {
-    AUTO(walk_fini) struct walk w = {.root = root, .group = group};
+    AUTO(walk_fini) struct ownership_walk w = {.root = root, .group = group};
     struct stat st;
     if (fstat(root, &st) < 0)
         return err_errno(err, "look at the volume");

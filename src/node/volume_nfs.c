@@ -53,8 +53,8 @@ static bool address_find(const struct volume_mount *m, char *out, socklen_t n, s
     return why == 0 || err_set(err, E_UNAVAILABLE, "nfs: server \"%s\": %s", server, gai_strerror(why));
 }
 
-static bool once(const struct volume_mount *m, const char *address, const char *version, const char *target,
-                 struct err *err)
+static bool mount_once(const struct volume_mount *m, const char *address, const char *version, const char *target,
+                       struct err *err)
 {
     AUTO(strbuf_fini) struct strbuf options = STRBUF(4000), said = STRBUF(1 << 16), source = STRBUF(8192);
     bool six = strchr(address, ':') != NULL;
@@ -79,10 +79,10 @@ bool volume_nfs_mount(const struct volume_mount *m, const char *target, struct e
     if (!address_find(m, address, sizeof address, err))
         return false;
     if (volume_nfs_versioned(m))
-        return once(m, address, NULL, target, err);
+        return mount_once(m, address, NULL, target, err);
     for (size_t i = 0; i < countof(versions); i++) {
         struct err why = ERR;
-        if (once(m, address, versions[i], target, &why))
+        if (mount_once(m, address, versions[i], target, &why))
             return true;
         *err = why;
         /* whoever speaks another version says so at once; one that is silent is not asked four times */

@@ -121,11 +121,6 @@ bool mount_bind(int fd, bool deep, int flags, const char *to, struct err *err)
     return true;
 }
 
-bool mount_share(const char *at, struct err *err)
-{
-    return mount(NULL, at, NULL, MS_SHARED, NULL) == 0 || err_errno(err, "share the mounts at %s", at);
-}
-
 bool mount_remove(const char *at, struct err *err)
 {
     if (umount2(at, MNT_DETACH | UMOUNT_NOFOLLOW) == 0 || errno == EINVAL || errno == ENOENT)

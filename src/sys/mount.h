@@ -16,8 +16,6 @@ MUST_USE bool mount_fs(const char *type, const char *source, const char *const *
 MUST_USE bool mount_bind(int fd, bool deep, int flags, const char *to, struct err *err);
 /* A file system that is mounted nowhere, to be reached by the descriptor alone; -1. */
 int mount_detached(const char *type, const char *source, struct err *err);
-/* From now on those who took a copy of the mounts at `at` get those that come, and lose those that go. */
-MUST_USE bool mount_share(const char *at, struct err *err);
 /* Whether the mount that `fd` lies on passes on what is mounted in it (is a peer of others, or may get some). */
 bool mount_is_shared(int fd);
 /* Calls fn in another mount namespace, without a umask, and comes back. Only from a job: the thread has its own root
