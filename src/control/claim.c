@@ -81,30 +81,6 @@ static void claim_lost(struct plan *out, const struct obj *claim, const char *re
 
 /* ---- binding ---- */
 
-struct val claim_reference(struct arena *a, const struct obj *claim)
-{
-    struct val ref = val_map();
-    val_set_text(a, &ref, N(kind), claim->kind->kind);
-    val_set_text(a, &ref, N(namespace), claim->ns);
-    val_set_text(a, &ref, N(name), claim->name);
-    val_set_text(a, &ref, N(uid), claim->uid);
-    val_set_text(a, &ref, N(apiVersion), claim->kind->api_version);
-    val_set_text(a, &ref, N(resourceVersion), arena_fmt(a, "%lld", (long long)claim->rev));
-    return ref;
-}
-
-struct action *plan_volume_claimed(struct plan *out, const struct obj *volume, const struct obj *claim)
-{
-    struct arena *a = &out->arena;
-    if (volume_names(volume, claim) && val_text_at(volume_claim(volume), N(uid)).n > 0)
-        return NULL;
-    struct val tree = plan_edit(out, volume);
-    if (!volume_names(volume, claim))
-        note_set(out, &tree, ANN_BOUND_BY_CONTROLLER, "yes");
-    val_set(a, val_need_map(a, &tree, N(spec)), N(claimRef), claim_reference(a, claim));
-    return plan_update(out, volume, S(""), tree);
-}
-
 static bool claim_names_volume(struct plan *out, const struct obj *claim, const struct obj *volume)
 {
     struct arena *a = &out->arena;
@@ -235,6 +211,20 @@ static bool class_given(const struct view *v, const struct obj *claim, struct pl
     return true;
 }
 
+/* The node for which a volume is to be made has gone: the scheduler chooses another. */
+static bool node_forgotten(const struct view *v, const struct obj *claim, struct plan *out)
+{
+    struct str node = obj_note(claim, ANN_SELECTED_NODE);
+    if (node.n == 0 || view_get(v, K(Node), S(""), node))
+        return false;
+    struct val tree = plan_edit(out, claim);
+    val_del_str(val_need_map(&out->arena, &tree, N(metadata), N(annotations)), S(ANN_SELECTED_NODE));
+    plan_check_gone(out, K(Node), S(""), node, S(""));
+    plan_step(out);
+    plan_update(out, claim, S(""), tree);
+    return true;
+}
+
 static void claim_unbound(const struct view *v, const struct obj *claim, struct plan *out)
 {
     const struct obj *class = class_get(v, class_of_storage(claim));
@@ -246,7 +236,7 @@ static void claim_unbound(const struct view *v, const struct obj *claim, struct 
     bool delayed = class_is_delayed(class);
     if (!delayed && claim_free(v, claim, &out->arena))
         return; /* volume_match.c gives it that one, or another that suits it */
-    if (class_given(v, claim, out))
+    if (class_given(v, claim, out) || (delayed && node_forgotten(v, claim, out)))
         return;
     if (delayed && obj_note(claim, ANN_SELECTED_NODE).n == 0) {
         tell_waiting(v, claim, out);
@@ -258,20 +248,6 @@ static void claim_unbound(const struct view *v, const struct obj *claim, struct 
                    "no persistent volumes available for this claim and no storage class is set");
     }
     claim_phase(out, claim, "Pending", NULL);
-}
-
-/* Who provisioned for it inside Kubernetes once has a successor, who looks for his name. */
-bool plan_migrated(struct plan *out, const struct obj *o, struct str provisioner)
-{
-    struct str driver = provisioner_migrated(provisioner), said = obj_note(o, ANN_MIGRATED_TO);
-    if (provisioner.n == 0 || str_eq(driver, said))
-        return false;
-    struct val tree = plan_edit(out, o);
-    if (driver.n > 0)
-        note_set(out, &tree, ANN_MIGRATED_TO, arena_strz(&out->arena, driver));
-    else
-        val_del_str(val_need_map(&out->arena, &tree, N(metadata), N(annotations)), S(ANN_MIGRATED_TO));
-    return plan_update(out, o, S(""), tree) != NULL;
 }
 
 static void claim_plan(const struct view *v, struct key key, struct plan *out)
@@ -336,10 +312,22 @@ static void keys_of_pod(const struct view *v, const struct obj *was, const struc
     }
 }
 
+static void keys_of_node(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
+                         void *arg)
+{
+    struct obj *o;
+    if (now)
+        return;
+    for (struct objset_iter it = view_all(v, K(PersistentVolumeClaim)); (o = objset_next(&it));)
+        if (claim_volume(o).n == 0 && str_eq(obj_note(o, ANN_SELECTED_NODE), was->name))
+            add(arg, o->ns, o->name);
+}
+
 static const struct controller_watch watches[] = {{K(PersistentVolumeClaim), keys_self},
                                                   {K(PersistentVolume), keys_of_volume},
                                                   {K(StorageClass), keys_of_storage_class},
                                                   {K(Pod), keys_of_pod},
+                                                  {K(Node), keys_of_node},
                                                   {0}};
 const struct controller claims_controller = {
     .name = "claims",

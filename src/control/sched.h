@@ -41,6 +41,8 @@ struct sched {
     struct map pods;      /* "ns/name" -> struct sched_pod; those with a node, alive */
     struct map nominated; /* the same of those that are to come to a node */
     struct map resources; /* name -> index + 1 */
+    struct map promised;  /* name of a PersistentVolume -> "ns/name" of the claim that is about to get it */
+    struct map destined;  /* "ns/name" of a claim -> the node for which its volume is being made */
     ARRAY(struct sched_rank {
         int64_t priority;
         size_t pods;
@@ -63,12 +65,15 @@ void sched_pod_sent(struct sched *s, const struct obj *pod, int64_t rev);
 void sched_requests(struct sched *s, const struct obj *pod, int64_t *ask);
 
 /* What could make an unschedulable pod fit. */
-enum { WAKE_NODE = 1, WAKE_POD_GONE = 2, WAKE_POD_CAME = 4, WAKE_CLAIM = 8 };
+enum { WAKE_NODE = 1, WAKE_POD_GONE = 2, WAKE_POD_CAME = 4, WAKE_CLAIM = 8, WAKE_VOLUME = 16 };
+struct claim_choice;
 struct decision {
     struct sched_node *node; /* NULL: fits nowhere */
     struct str message;      /* then: upstream's text, as in the condition and the event */
     unsigned wake;
-    size_t feasible; /* nodes that fit */
+    size_t feasible;             /* nodes that fit */
+    struct claim_choice *claims; /* what is to be bound before the pod goes there (sched_volume.h) */
+    size_t nclaims;
     /* It fits nowhere, but will on this node when its victims are gone; NULL: nobody's end would help. */
     struct sched_node *nominee;
     struct sched_pod **victims; /* the most important first; in the arena, as long as the state does not change */
@@ -80,4 +85,4 @@ void sched_place(struct sched *s, const struct view *v, const struct obj *pod, s
 
 /* Why no node helps: a PersistentVolumeClaim that the pod names is missing or not bound, in upstream's words; NULL:
  * none, or no view. */
-const char *claim_missing(const struct view *v, const struct obj *pod, struct arena *a);
+const char *claim_missing(struct sched *s, const struct view *v, const struct obj *pod, struct arena *a);

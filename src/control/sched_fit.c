@@ -80,6 +80,11 @@ static bool node_suits(struct fit_asking *q, const struct sched_node *n)
     return false;
 }
 
+static void reason_said(void *arg, const char *reason)
+{
+    reason_add(arg, reason);
+}
+
 static bool room_of(struct fit_asking *q, const struct sched_node *n, bool *resolvable)
 {
     const char *reason = NULL;
@@ -87,6 +92,8 @@ static bool room_of(struct fit_asking *q, const struct sched_node *n, bool *reso
         reason = "node(s) didn't have free ports for the requested pod ports", q->wake |= WAKE_NODE | WAKE_POD_GONE;
     else if (!resources_fit(q, n, resolvable))
         q->wake |= WAKE_NODE | WAKE_POD_GONE;
+    else if (!pod_volumes_fit(q->volumes, n, resolvable, reason_said, q))
+        q->wake |= WAKE_NODE | WAKE_VOLUME | WAKE_POD_GONE;
     else if ((reason = pre_filter(q->pre, n, resolvable)))
         q->wake |= WAKE_NODE | WAKE_POD_GONE | WAKE_POD_CAME;
     else
@@ -162,10 +169,12 @@ static void pod_refuse(struct fit_asking *q, const char *before, struct decision
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     AUTO(strbuf_fini) struct strbuf why = STRBUF(STRBUF_TEXT);
     strbuf_addf(&b, "0/%zu nodes are available: ", nodes);
-    if (before)
-        strbuf_addz(&b, before);
-    else
-        reasons_text(q, &b);
+    if (before) { /* upstream comes no further, and says so */
+        strbuf_addf(&b, "%s. not found", before);
+        out->message = str_dup(q->arena, strbuf_str(&b));
+        return;
+    }
+    reasons_text(q, &b);
     strbuf_addc(&b, '.');
     sched_preempt(q, out, &why);
     if (!out->nominee)
@@ -253,29 +262,6 @@ static struct sched_node *best_of(struct fit_asking *q, struct sched_node **node
     return best;
 }
 
-const char *claim_missing(const struct view *v, const struct obj *pod, struct arena *a)
-{
-    val_each_item (volume, v ? val_get(obj_spec(pod), N(volumes)) : NULL) {
-        const struct val *made = val_get(volume, N(ephemeral)); /* with the pod, for it alone */
-        struct str name = val_text_at(volume, N(persistentVolumeClaim), N(claimName));
-        if (made)
-            name = arena_fmt(a, STR_FMT "-" STR_FMT, STR_ARG(pod->name), STR_ARG(val_text_at(volume, N(name))));
-        const struct obj *claim = name.n ? view_get(v, K(PersistentVolumeClaim), pod->ns, name) : NULL;
-        if (name.n && !claim)
-            return arena_fmt(a,
-                             made ? "waiting for ephemeral volume controller to create the persistentvolumeclaim "
-                                    "\"" STR_FMT "\""
-                                  : "persistentvolumeclaim \"" STR_FMT "\" not found",
-                             STR_ARG(name))
-                .p;
-        if (claim && obj_deleting(claim))
-            return arena_fmt(a, "persistentvolumeclaim \"" STR_FMT "\" is being deleted", STR_ARG(name)).p;
-        if (claim && !val_text_at(obj_spec(claim), N(volumeName)).n)
-            return "pod has unbound immediate PersistentVolumeClaims";
-    }
-    return NULL;
-}
-
 /* All nodes, but where it is nominated for one that fits, that is the one. */
 static size_t nodes_fitting(struct fit_asking *q, struct sched_node **fit)
 {
@@ -301,7 +287,8 @@ void sched_place(struct sched *s, const struct view *v, const struct obj *pod, s
     struct fit_asking q = {
         .sched = s, .view = v, .pod = pod, .arena = a, .priority = val_num_at(obj_spec(pod), 0, N(priority))};
     *out = (struct decision){0};
-    const char *before = claim_missing(v, pod, a);
+    const char *before;
+    q.volumes = pod_volumes_make(s, v, pod, a, &before);
     if (before) {
         q.wake = WAKE_CLAIM;
         pod_refuse(&q, before, out);
@@ -314,9 +301,11 @@ void sched_place(struct sched *s, const struct view *v, const struct obj *pod, s
     struct sched_node **fit = arena_alloc(a, 2 * (map_len(&s->nodes) + 1) * sizeof *fit);
     q.hopeful = fit + map_len(&s->nodes) + 1;
     out->feasible = nodes_fitting(&q, fit);
-    if (out->feasible > 0)
+    if (out->feasible > 0) {
         out->node = best_of(&q, fit, out->feasible);
-    else
+        out->claims = arena_alloc(a, (val_len(val_get(obj_spec(pod), N(volumes))) + 1) * sizeof *out->claims);
+        out->nclaims = pod_volumes_choose(q.volumes, out->node, out->claims, POD_CLAIMS_MAX);
+    } else
         pod_refuse(&q, NULL, out);
     out->wake = q.wake;
     reasons_clear(&q);

@@ -1,6 +1,6 @@
 /* sched_int.h - what the files of the scheduler's decision share. */
 #pragma once
-#include "control/sched.h"
+#include "control/sched_volume.h"
 
 /* What a pod that is there says of those who come: in texts of its own, since its object may be replaced by one that
  * says the same. */
@@ -25,6 +25,7 @@ struct fit_asking {
     const struct obj *pod;
     struct arena *arena;
     struct pre *pre;
+    struct pod_volumes *volumes;
     int64_t priority;
     int64_t ask[SCHED_RESOURCES];
     bool quiet;         /* reasons are not collected */

@@ -41,6 +41,12 @@ void sched_fini(struct sched *s)
     map_fini(&s->nominated);
     map_fini(&s->nodes);
     map_fini(&s->resources);
+    struct map *const notes[] = {&s->promised, &s->destined};
+    for (size_t i = 0; i < countof(notes); i++) {
+        map_each (it, notes[i])
+            mem_free(it->value);
+        map_fini(notes[i]);
+    }
 }
 
 /* -1: too many names. */

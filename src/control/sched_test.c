@@ -1,7 +1,7 @@
 /* Decisions in transcripts: nodes and pods as YAML, "# schedule NS/NAME" asks; and the queue over the fake API. */
 #include "control/plan_test.h"
 #include "control/pods.h"
-#include "control/sched.h"
+#include "control/sched_volume.h"
 #include "control/world_test.h"
 
 static void sched_answer(struct str input, struct strbuf *out)
@@ -29,9 +29,12 @@ static void sched_answer(struct str input, struct strbuf *out)
     const struct obj *pod = view_get(&f.view, K(Pod), key.ns, key.name);
     CHECK(pod);
     sched_place(&s, &f.view, pod, &a, &d);
-    if (d.node)
+    if (d.node) {
         strbuf_addf(out, "%s (of %zu that fit)\n", d.node->name, d.feasible);
-    else
+        for (size_t i = 0; i < d.nclaims; i++)
+            strbuf_addf(out, "claim " STR_FMT ": " STR_FMT "\n", STR_ARG(d.claims[i].claim->name),
+                        STR_ARG(d.claims[i].volume ? d.claims[i].volume->name : S("to be made")));
+    } else
         strbuf_addf(out, STR_FMT "\n", STR_ARG(d.message));
     for (size_t i = 0; i < d.nvictims; i++)
         strbuf_addf(out, "%s" STR_FMT, i ? ", " : "", STR_ARG(d.victims[i]->obj->name));
@@ -48,6 +51,7 @@ static void sched_answer(struct str input, struct strbuf *out)
 TEST(decisions_are_as_in_their_transcript)
 {
     test_transcript("tests/control/scheduler.txt", sched_answer);
+    test_transcript("tests/control/sched_volumes.txt", sched_answer);
 }
 
 TEST(victims_are_as_in_their_transcript)

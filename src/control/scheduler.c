@@ -1,8 +1,10 @@
 /* The scheduler's shell: who waits, whom to look at next, binding. What it decides is sched_place() of sched.h.
  *
- * A pod without a node is in one of four places:
+ * A pod without a node is in one of five places:
  *
- *   ACTIVE  -> looked at, the greatest priority first, then the oldest; ends as BINDING or STUCK
+ *   ACTIVE  -> looked at, the greatest priority first, then the oldest; ends as VOLUMES, BINDING or STUCK
+ *   VOLUMES -> its claims are being bound for the node that was chosen (sched_bind.c), on which it counts already;
+ *              then BINDING, or BACKING where that failed or took too long
  *   BINDING -> it counts on its node from now on (the assumed cache), while the call is under way; the watch brings
  *              the pod with its node, and it is no longer ours. A failed call takes it back: BACKING
  *   STUCK   -> it fits nowhere, and its condition and an event say why; what could help is a set of WAKE_* that
@@ -21,11 +23,13 @@
 #include "client/events.h"
 #include "client/workqueue.h"
 #include "control/pods.h"
-#include "control/sched.h"
 #include "control/sched_victims.h"
+#include "control/sched_volume.h"
+#include "control/volumes.h"
 
 #define BACKOFF_MIN (50 * NS_PER_MS)
 #define BACKOFF_MAX (10 * NS_PER_S)
+#define VOLUMES_MAX (600 * NS_PER_S) /* for the claims of a pod; upstream's bindTimeoutSeconds */
 
 const struct kind *const scheduler_kinds[] = {K(Pod),
                                               K(Node),
@@ -35,6 +39,8 @@ const struct kind *const scheduler_kinds[] = {K(Pod),
                                               K(ReplicationController),
                                               K(Namespace),
                                               K(PersistentVolumeClaim),
+                                              K(PersistentVolume),
+                                              K(StorageClass),
                                               K(PodDisruptionBudget),
                                               NULL};
 
@@ -43,6 +49,7 @@ enum where {
     ACTIVE,  /* in scheduler->active, next by priority, then by when it came there */
     BACKING, /* in scheduler->backing until a time */
     STUCK,   /* until something in `wake` happens */
+    VOLUMES, /* in scheduler->backing until its claims take too long */
     BINDING, /* it has a node in our state; the call is under way, or the watch is to bring it */
 };
 struct sched_waiting {
@@ -55,8 +62,10 @@ struct sched_waiting {
     unsigned wake;
     struct call call;  /* the binding, or what is told of it */
     struct str chosen; /* the node's name, while binding */
+    struct volume_binding volumes;
     struct arena arena;
     char *message;           /* why it is STUCK: what its condition is to say; NULL: nothing to say */
+    const char *reason;      /* the same, in a word */
     struct victims *victims; /* whom it sends away, until all of them are ending; NULL: nobody */
     bool going;              /* that has begun */
     bool woken;              /* something happened meanwhile that could help */
@@ -133,6 +142,8 @@ static void waiting_free(struct sched_waiting *w)
     mem_free(w->message);
     s->calls -= call_active(&w->call);
     call_cancel(&w->call);
+    if (w->where == VOLUMES)
+        volume_binding_fini(&w->volumes);
     obj_unref(w->pod);
     arena_fini(&w->arena);
     mem_free(w);
@@ -164,19 +175,10 @@ static void bind_done(struct call *c)
     waiting_activate(w);
 }
 
-static void waiting_bind(struct sched_waiting *w, struct sched_node *node)
+static void binding_post(struct sched_waiting *w)
 {
     struct scheduler *s = w->s;
-    waiting_leave(w);
     w->where = BINDING;
-    sched_nominate(&s->state, w->pod, S(""));
-    mem_free(w->message);
-    w->message = NULL;
-    s->calls -= call_active(&w->call); /* that there is no room for it may still be on its way to be told */
-    call_cancel(&w->call);
-    arena_fini(&w->arena);
-    w->chosen = str_dup(&w->arena, str_of(node->name));
-    sched_pod_set(&s->state, w->pod->ns, w->pod->name, w->pod, w->chosen);
     struct val body = val_map();
     struct val *meta = val_set(&w->arena, &body, N(metadata), val_map());
     val_set_text(&w->arena, &body, N(apiVersion), S("v1"));
@@ -195,6 +197,61 @@ static void waiting_bind(struct sched_waiting *w, struct sched_node *node)
 }
 
 static void waiting_write(struct sched_waiting *w);
+static void waiting_tell(struct sched_waiting *w, const char *reason, struct str message);
+
+static void volumes_failed(struct sched_waiting *w, const char *error)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct str message = S("");
+    if (error[0]) {
+        message = arena_fmt(&a, "running PreBind plugin \"VolumeBinding\": binding volumes: %s", error);
+        log_warn("schedule.volumes", "pod=" STR_FMT "/" STR_FMT " error=%s", STR_ARG(w->pod->ns),
+                 STR_ARG(w->pod->name), error);
+    }
+    volume_binding_fini(&w->volumes);
+    sched_pod_set(&w->s->state, w->pod->ns, w->pod->name, NULL, S(""));
+    back_off(w);
+    waiting_activate(w);
+    if (message.n > 0)
+        waiting_tell(w, "SchedulerError", message);
+}
+
+static void volumes_done(struct volume_binding *b, const char *error)
+{
+    struct sched_waiting *w = container_of(b, struct sched_waiting, volumes);
+    if (error) {
+        volumes_failed(w, error);
+        return;
+    }
+    waiting_leave(w);
+    volume_binding_fini(b);
+    binding_post(w);
+}
+
+static void waiting_bind(struct sched_waiting *w, const struct decision *d)
+{
+    struct scheduler *s = w->s;
+    waiting_leave(w);
+    sched_nominate(&s->state, w->pod, S(""));
+    mem_free(w->message);
+    w->message = NULL;
+    s->calls -= call_active(&w->call); /* that there is no room for it may still be on its way to be told */
+    call_cancel(&w->call);
+    arena_fini(&w->arena);
+    w->chosen = str_dup(&w->arena, str_of(d->node->name));
+    sched_pod_set(&s->state, w->pod->ns, w->pod->name, w->pod, w->chosen);
+    if (d->nclaims == 0) {
+        binding_post(w);
+        return;
+    }
+    w->where = VOLUMES;
+    w->until = clock_mono() + VOLUMES_MAX;
+    heap_add(&s->backing, &w->node);
+    workqueue_add_after(s->ticks, TICK, VOLUMES_MAX);
+    w->volumes = (struct volume_binding){
+        .t = s->t, .sched = &s->state, .view = s->view, .done = volumes_done, .node = w->chosen};
+    volume_binding_start(&w->volumes, d->claims, d->nclaims);
+}
 
 /* Drops what it was about to do; it is looked at again later. */
 static void waiting_retry(struct sched_waiting *w)
@@ -224,11 +281,11 @@ static void told_done(struct call *c)
     waiting_retry(w);
 }
 
-static struct val status_unschedulable(struct arena *a, const struct obj *pod, struct str message)
+static struct val status_unschedulable(struct arena *a, const struct obj *pod, const char *reason, struct str message)
 {
     struct condition c = {.type = "PodScheduled",
                           .status = "False",
-                          .reason = "Unschedulable",
+                          .reason = reason,
                           .message = message,
                           .observed = OBSERVED_OF_POD,
                           .generation = obj_generation(pod)};
@@ -254,8 +311,7 @@ static void waiting_write(struct sched_waiting *w)
         return; /* the end of the one brings it here again */
     struct str message = str_of(w->message), nominee = sched_nominee(&s->state, w->pod);
     const struct val *status = obj_status(w->pod), *old = condition_get(status, "PodScheduled");
-    bool told = str_eq(val_text_at(old, N(message)), message) &&
-                str_eqz(val_text_at(old, N(reason)), "Unschedulable");
+    bool told = str_eq(val_text_at(old, N(message)), message) && str_eqz(val_text_at(old, N(reason)), w->reason);
     bool nominated = str_eq(val_text_at(status, N(nominatedNodeName)), nominee);
     if (told && nominated) {
         if (w->victims && !w->going) {
@@ -267,7 +323,7 @@ static void waiting_write(struct sched_waiting *w)
     AUTO(arena_fini) struct arena a = ARENA;
     struct val patch = val_map(), *to = val_set(&a, &patch, N(status), val_map());
     if (!told)
-        val_set(&a, to, N(conditions), status_unschedulable(&a, w->pod, message));
+        val_set(&a, to, N(conditions), status_unschedulable(&a, w->pod, w->reason, message));
     if (!nominated)
         val_set(&a, to, N(nominatedNodeName), nominee.n ? val_str(&a, nominee) : VAL_NONE);
     w->call.done = told_done;
@@ -278,11 +334,12 @@ static void waiting_write(struct sched_waiting *w)
     call_start(&w->call, s->t, &o);
 }
 
-static void waiting_tell(struct sched_waiting *w, struct str message)
+static void waiting_tell(struct sched_waiting *w, const char *reason, struct str message)
 {
     events_record(w->s->events, w->pod, S(""), "Warning", "FailedScheduling", "Scheduling", message);
     mem_free(w->message);
     w->message = str_dupz(message);
+    w->reason = reason;
     waiting_write(w);
 }
 
@@ -339,7 +396,7 @@ static void look_at(struct sched_waiting *w)
     sched_place(&w->s->state, w->s->view, w->pod, &a, &d);
     w->attempts++;
     if (d.node) {
-        waiting_bind(w, d.node);
+        waiting_bind(w, &d);
         return;
     }
     waiting_leave(w);
@@ -350,7 +407,15 @@ static void look_at(struct sched_waiting *w)
         waiting_preempt(w, &d);
     else if (!d.waits)
         waiting_nominate(w, S(""));
-    waiting_tell(w, d.message);
+    waiting_tell(w, "Unschedulable", d.message);
+}
+
+static void backing_over(struct sched_waiting *w)
+{
+    if (w->where == VOLUMES)
+        volumes_failed(w, "context deadline exceeded");
+    else
+        waiting_activate(w);
 }
 
 static void scheduler_turn(void *arg, struct str key)
@@ -359,7 +424,7 @@ static void scheduler_turn(void *arg, struct str key)
     int64_t now = clock_mono();
     struct heap_node *top;
     while ((top = heap_top(&s->backing)) && container_of(top, struct sched_waiting, node)->until <= now)
-        waiting_activate(container_of(top, struct sched_waiting, node));
+        backing_over(container_of(top, struct sched_waiting, node));
     while ((top = heap_top(&s->active))) {
         look_at(container_of(top, struct sched_waiting, node));
         if (workqueue_turn_spent(s->ticks))
@@ -462,12 +527,61 @@ static void node_changed(struct scheduler *s, struct obj *was, struct obj *now)
 {
     if (!now) {
         sched_node_del(&s->state, was->name);
+        map_each (it, &s->waiting) {
+            struct sched_waiting *w = it->value;
+            if (w->where == VOLUMES && str_eq(w->chosen, was->name))
+                volume_binding_look(&w->volumes);
+        }
         return;
     }
     sched_node_set(&s->state, now);
     if (!was || !val_equal(obj_spec(was), obj_spec(now)) || !val_equal(obj_labels(was), obj_labels(now)) ||
         !val_equal(val_get(obj_status(was), N(allocatable)), val_get(obj_status(now), N(allocatable))))
         scheduler_wake(s, WAKE_NODE);
+}
+
+/* The pods of a claim: those that wait for it, and those whose volumes are being bound. */
+static void claim_news(struct scheduler *s, struct str ns, struct str name)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
+    ARRAY(struct sched_waiting *) all = {0};
+    struct obj *pod;
+    for (struct objset_iter it = view_with(s->view, K(Pod), &index_pod_claims, claim_key(&a, ns, name));
+         (pod = objset_next(&it));) {
+        struct sched_waiting *w = map_get(&s->waiting, objset_key_of(&key, pod));
+        if (w)
+            array_push(&all, w);
+    }
+    array_each (it, &all) {
+        struct sched_waiting *w = *it;
+        if (w->where == VOLUMES)
+            volume_binding_look(&w->volumes);
+        else if (w->where == STUCK && (w->wake & (WAKE_CLAIM | WAKE_VOLUME)))
+            waiting_activate(w);
+    }
+    array_fini(&all);
+}
+
+static void claim_changed(struct scheduler *s, struct obj *was, struct obj *now)
+{
+    const struct obj *o = now ? now : was;
+    if (!was || !now || !val_equal(obj_spec(was), obj_spec(now)) || !val_equal(obj_status(was), obj_status(now)) ||
+        !val_equal(val_get(obj_meta(was), N(annotations)), val_get(obj_meta(now), N(annotations))))
+        claim_news(s, o->ns, o->name);
+}
+
+static void volume_changed(struct scheduler *s, struct obj *was, struct obj *now)
+{
+    const struct obj *const both[] = {was, now};
+    for (size_t i = 0; i < countof(both); i++) {
+        const struct val *ref = both[i] ? volume_claim(both[i]) : NULL;
+        if (ref)
+            claim_news(s, val_text_at(ref, N(namespace)), val_text_at(ref, N(name)));
+    }
+    if (now && (!was || !volume_is_free(was) || !val_equal(obj_spec(was), obj_spec(now)) ||
+                !val_equal(obj_labels(was), obj_labels(now))))
+        scheduler_wake(s, WAKE_VOLUME);
 }
 
 void scheduler_changed(struct scheduler *s, struct obj *was, struct obj *now)
@@ -477,8 +591,12 @@ void scheduler_changed(struct scheduler *s, struct obj *was, struct obj *now)
         pod_changed(s, was, now);
     else if (k == K(Node))
         node_changed(s, was, now);
-    else if (k == K(PersistentVolumeClaim) && (!now || !was || !val_equal(obj_spec(was), obj_spec(now))))
-        scheduler_wake(s, WAKE_CLAIM);
+    else if (k == K(PersistentVolumeClaim))
+        claim_changed(s, was, now);
+    else if (k == K(PersistentVolume))
+        volume_changed(s, was, now);
+    else if (k == K(StorageClass))
+        scheduler_wake(s, WAKE_CLAIM | WAKE_VOLUME);
 }
 
 struct scheduler *scheduler_new(struct transport *t, const struct view *view)

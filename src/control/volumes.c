@@ -236,6 +236,63 @@ struct str claim_key(struct arena *a, struct str ns, struct str name)
     return arena_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(ns), STR_ARG(name));
 }
 
+/* ---- writing ---- */
+
+static void tree_note(struct arena *a, struct val *tree, const char *key, struct str value)
+{
+    val_set_str(a, val_need_map(a, tree, N(metadata), N(annotations)), str_of(key), val_str(a, value));
+}
+
+struct val obj_tree_noted(struct arena *a, const struct obj *o, const char *key, struct str value)
+{
+    struct val whole = obj_tree(a, o), tree = val_copy(a, &whole);
+    tree_note(a, &tree, key, value);
+    return tree;
+}
+
+/* The claim's full reference. */
+static struct val claim_reference(struct arena *a, const struct obj *claim)
+{
+    struct val ref = val_map();
+    val_set_text(a, &ref, N(kind), claim->kind->kind);
+    val_set_text(a, &ref, N(namespace), claim->ns);
+    val_set_text(a, &ref, N(name), claim->name);
+    val_set_text(a, &ref, N(uid), claim->uid);
+    val_set_text(a, &ref, N(apiVersion), claim->kind->api_version);
+    val_set_text(a, &ref, N(resourceVersion), arena_fmt(a, "%lld", (long long)claim->rev));
+    return ref;
+}
+
+struct val volume_claimed_by(struct arena *a, const struct obj *volume, const struct obj *claim)
+{
+    struct val whole = obj_tree(a, volume), tree = val_copy(a, &whole);
+    if (!volume_names(volume, claim))
+        tree_note(a, &tree, ANN_BOUND_BY_CONTROLLER, S("yes"));
+    val_set(a, val_need_map(a, &tree, N(spec)), N(claimRef), claim_reference(a, claim));
+    return tree;
+}
+
+struct action *plan_volume_claimed(struct plan *out, const struct obj *volume, const struct obj *claim)
+{
+    if (volume_names(volume, claim) && val_text_at(volume_claim(volume), N(uid)).n > 0)
+        return NULL;
+    return plan_update(out, volume, S(""), volume_claimed_by(&out->arena, volume, claim));
+}
+
+/* Who provisioned for it inside Kubernetes once has a successor, who looks for his name. */
+bool plan_migrated(struct plan *out, const struct obj *o, struct str provisioner)
+{
+    struct str driver = provisioner_migrated(provisioner), said = obj_note(o, ANN_MIGRATED_TO);
+    if (provisioner.n == 0 || str_eq(driver, said))
+        return false;
+    struct val tree = plan_edit(out, o);
+    if (driver.n > 0)
+        tree_note(&out->arena, &tree, ANN_MIGRATED_TO, driver);
+    else
+        val_del_str(val_need_map(&out->arena, &tree, N(metadata), N(annotations)), S(ANN_MIGRATED_TO));
+    return plan_update(out, o, S(""), tree) != NULL;
+}
+
 /* ---- indexes ---- */
 
 static void volume_claim_keys(const struct obj *o, void (*add)(void *arg, struct str key), void *arg)

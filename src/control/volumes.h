@@ -59,9 +59,11 @@ bool claim_is_for_pod(const struct obj *claim, const struct obj *pod); /* owned 
 /* "NS/NAME" in the arena. */
 struct str claim_key(struct arena *a, struct str ns, struct str name);
 
-/* The claim's full reference, as it stands in claimRef. */
-struct val claim_reference(struct arena *a, const struct obj *claim);
-/* The volume becomes the claim's, at the revision that was looked at. NULL: it is so already. */
+/* A copy of the object's tree with the annotation. */
+struct val obj_tree_noted(struct arena *a, const struct obj *o, const char *key, struct str value);
+/* A copy of the volume's tree in which it is the claim's. */
+struct val volume_claimed_by(struct arena *a, const struct obj *volume, const struct obj *claim);
+/* Plans that, at the revision that was looked at. NULL: it is so already. */
 struct action *plan_volume_claimed(struct plan *out, const struct obj *volume, const struct obj *claim);
 /* Says which driver took over from its provisioner; false: that is said, or none did. */
 bool plan_migrated(struct plan *out, const struct obj *o, struct str provisioner);

@@ -328,7 +328,10 @@ static void say_reasons(struct unscheduled *u, struct str message, struct findin
 /* A claim that it waits for: nobody here makes volumes. */
 static bool say_claim(struct question *q, const struct obj *pod, struct finding *f)
 {
-    const char *text = claim_missing(q->v, pod, q->a);
+    struct sched nothing;
+    sched_init(&nothing);
+    const char *text = claim_missing(&nothing, q->v, pod, q->a);
+    sched_fini(&nothing);
     if (!text)
         return false;
     why_found(q, f, "ClaimMissing", "waits: %s, and Wherry neither binds claims nor makes volumes yet", text);
