@@ -11,6 +11,8 @@
  * its pods be bound and evicted, so that they go in order. */
 static const struct admit_row rows[] = {
     {"NamespaceLifecycle", VERB_CREATE | VERB_DELETE, NULL, admit_namespace, admit_namespace},
+    {"LimitRanger", VERB_CREATE | VERB_UPDATE, K(Pod), admit_limit_defaults, admit_limit_bounds},
+    {"LimitRanger", VERB_CREATE | VERB_UPDATE, K(PersistentVolumeClaim), NULL, admit_limit_bounds},
     {"NodeRestriction", VERB_CREATE | VERB_UPDATE | VERB_DELETE, NULL, NULL, admit_node},
     {"ServiceAccount", VERB_CREATE, K(Pod), admit_service_account, NULL},
     {"ServiceAccount", VERB_UPDATE, K(Pod), NULL, admit_ephemeral},
@@ -35,6 +37,7 @@ static const struct admit_row rows[] = {
     {"MutatingAdmissionWebhook", EVERY_VERB | ADMIT_APART, NULL, admit_webhooks_mutate, NULL},
     {"ValidatingAdmissionPolicy", EVERY_VERB | ADMIT_APART, NULL, NULL, admit_policies_validate},
     {"ValidatingAdmissionWebhook", EVERY_VERB | ADMIT_APART, NULL, NULL, admit_webhooks_validate},
+    {"ResourceQuota", VERB_CREATE | VERB_UPDATE, NULL, NULL, admit_quota},
 };
 
 void admit_begin(struct admission *x, struct request *r, unsigned verb, struct val *obj, const struct val *old)

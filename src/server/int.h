@@ -21,6 +21,7 @@ struct boot_facts;
 struct admit_row;
 struct webhooks;
 struct policies;
+struct quotas;
 struct aggregates;
 struct trust;
 struct remotes;
@@ -51,6 +52,7 @@ struct server {
     struct room *room;                  /* room.h */
     struct webhooks *webhooks;          /* webhook.h */
     struct policies *policies;          /* policies.h */
+    struct quotas *quotas;              /* quota.h */
     struct aggregates *aggregates;      /* aggregate.h */
     struct trust *trust;                /* trust.h */
     struct remotes *remotes;            /* remotes.h */

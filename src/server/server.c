@@ -16,6 +16,7 @@
 #include "server/metrics.h"
 #include "server/pki.h"
 #include "server/policies.h"
+#include "server/quota.h"
 #include "server/rbac_int.h"
 #include "server/remotes.h"
 #include "server/room.h"
@@ -63,6 +64,7 @@ static void events_committed(struct store_subscriber *sub, const struct store_ev
         rbac_changed(s->rbac, was, now);
         webhooks_changed(s->webhooks, was, now);
         policies_changed(s->policies, was, now);
+        quotas_changed(s->quotas, store_event_key(e), was, now);
         aggregates_changed(s->aggregates, was, now);
         trust_changed(s->trust, now ? now : was);
         if (k == K(Service))
@@ -77,6 +79,7 @@ static void events_committed(struct store_subscriber *sub, const struct store_ev
             readers_retired(&s->readers, was->bytes);
     }
     state_publish(s);
+    quotas_settle(s->quotas);
     if (api_gone && s->ready && !s->stopping)
         timer_set(&s->api_again, API_AGAIN);
     watches_committed(s, events, n);
@@ -295,6 +298,7 @@ static bool open_store(struct server *s, struct err *err)
     }
     state_publish(s);
     objects_each(s, K(Service), STR_NONE, count_service, s);
+    quotas_open(s->quotas);
     return true;
 }
 
@@ -410,6 +414,7 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
     s->remotes = remotes_new(s);
     s->room = room_new(s->options.objects_most, s->options.stored_bytes_most);
     kinds_init(s);
+    s->quotas = quotas_new(s);
     list_init(&s->watches);
     slow_init(&s->slow, l, LIMIT_WATCHES_BYTES);
     readers_init(&s->readers, l, LIMIT_RETIRED_BYTES);
@@ -504,6 +509,7 @@ void server_stop(struct server *s)
     timer_stop(&s->announce);
     timer_stop(&s->api_again);
     expiry_stop(s->expiry);
+    quotas_stop(s->quotas);
     remotes_free(TAKE(s->remotes));
     aggregates_free(TAKE(s->aggregates));
     trust_free(TAKE(s->trust));
@@ -530,6 +536,7 @@ void server_stop(struct server *s)
     room_free(s->room);
     webhooks_free(s->webhooks);
     policies_free(s->policies);
+    quotas_free(s->quotas);
     metrics_free(s->metrics);
     map_fini(&s->turns);
     map_fini(&s->watchers);

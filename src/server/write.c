@@ -8,6 +8,7 @@
 #include "server/conversion.h"
 #include "server/fail.h"
 #include "server/limits.h"
+#include "server/quota.h"
 
 struct write *write_new(struct request *r, const struct write_step *steps)
 {
@@ -28,6 +29,7 @@ static void write_forget(struct write *w)
     if (w->pending)
         obj_unref(TAKE(w->pending));
     alloc_released(w->r);
+    quotas_released(w);
     w->tracked = w->applied = false;
 }
 
@@ -398,6 +400,8 @@ enum write_next write_admit(struct write *w)
 
 enum write_next write_answer(struct write *w)
 {
+    if (quotas_await(w))
+        return WRITE_LATER;
     if (w->answer) {
         w->answer(w, w->pending);
     } else {

@@ -56,6 +56,7 @@ struct write {
     struct admission admission;
     bool counted;              /* on its way to the store, of a definition (crds_put) */
     struct reserved *reserved; /* addresses and ports taken for it: alloc.c */
+    struct charges *charges;   /* what it was given of quotas: quota.c */
 
     /* who owns its fields: write_managed.c */
     const struct val *sent_managed; /* what the client says of them; NULL: nothing */

@@ -6,11 +6,15 @@
 
 /* What a crash of the machine may take back: events of the last second (KEP-383), renewals of node leases (KEP-589:
  * the next one comes in seconds, and a lease that is old counts as unknown since the server began), renewals of other
- * leases by who holds them. Never who holds a lease: two would believe to. */
+ * leases by who holds them, what a quota tells is used (it is counted anew at the start). Never who holds a lease:
+ * two would believe to. */
 static enum store_class class_of(const struct obj *was, const struct obj *now)
 {
     const struct kind *k = now ? now->kind : was->kind;
     if (str_eq(k->plural, S("events")))
+        return STORE_LAZY;
+    if (was && now && k == K(ResourceQuota) && val_equal(obj_spec(was), obj_spec(now)) &&
+        val_equal(obj_meta(was), obj_meta(now)))
         return STORE_LAZY;
     if (!was || !now || k != K(Lease) ||
         !str_eq(val_text_at(obj_spec(was), N(holderIdentity)), val_text_at(obj_spec(now), N(holderIdentity))))

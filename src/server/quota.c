@@ -1,0 +1,393 @@
+#include "api/formats.h"
+#include "api/quantity.h"
+#include "api/usage.h"
+#include "server/quota_int.h"
+
+/* --- amounts --- */
+
+struct str amount_text(const struct amount *x)
+{
+    return x->n ? (struct str){x->text, x->n} : S("0");
+}
+
+static void amount_set(struct amount *x, struct str text)
+{
+    ASSERT(text.n < AMOUNT_MAX);
+    memcpy(x->text, text.p, text.n);
+    x->n = text.n;
+}
+
+void amount_add(struct arena *a, struct amount *x, struct str more)
+{
+    amount_set(x, quantity_add(a, amount_text(x), more));
+}
+
+void amount_take(struct arena *a, struct amount *x, struct str less)
+{
+    amount_set(x, quantity_sub(a, amount_text(x), less));
+}
+
+/* --- quotas --- */
+
+struct quota *quota_ref(struct quota *q)
+{
+    q->refs++;
+    return q;
+}
+
+void quota_unref(struct quota *q)
+{
+    if (--q->refs)
+        return;
+    ASSERT(list_empty(&q->charges));
+    obj_unref(q->obj);
+    arena_fini(&q->arena);
+    mem_free(q);
+}
+
+struct quota_space *space_of(const struct quotas *all, struct str ns)
+{
+    return map_len(&all->spaces) ? map_get(&all->spaces, ns) : NULL;
+}
+
+static int line_cmp(const void *a, const void *b)
+{
+    return str_cmp(((const struct quota_line *)a)->name, ((const struct quota_line *)b)->name);
+}
+
+static bool same_names(const struct val *a, const struct val *b)
+{
+    val_each_member (m, a)
+        if (!val_get_str(b, m->name->s))
+            return false;
+    return val_len(a) == val_len(b);
+}
+
+/* The lines as spec.hard has them now. Charges of writes under way stay charged. */
+static void quota_lines(struct quota *q)
+{
+    const struct val *hard = val_get(obj_spec(q->obj), N(hard));
+    AUTO(arena_fini) struct arena a = ARENA;
+    arena_fini(&q->arena);
+    q->arena = ARENA;
+    q->lines = arena_alloc(&q->arena, (val_len(hard) + 1) * sizeof *q->lines);
+    q->n = 0;
+    val_each_member (m, hard)
+        q->lines[q->n++] = (struct quota_line){.name = str_dup(&q->arena, m->name->s),
+                                               .hard = str_dup(&q->arena, val_text(&m->v))};
+    qsort(q->lines, q->n, sizeof *q->lines, line_cmp);
+    for (size_t i = 0; i < q->n; i++)
+        list_each (c, &q->charges, struct charge, of_quota) {
+            const struct val *v = val_get_str(&c->amounts, q->lines[i].name);
+            if (v)
+                amount_add(&a, &q->lines[i].asked, val_text(v));
+        }
+    q->uncounted = true;
+}
+
+/* --- what objects use --- */
+
+static struct str class_resource(void *arg, struct arena *a, struct str class)
+{
+    struct quotas *all = arg;
+    AUTO(obj_unref) struct obj *o = object_get(all->server, K(DeviceClass), S(""), class);
+    return o ? str_dup(a, val_text_at(obj_spec(o), N(extendedResourceName))) : S("");
+}
+
+struct val usage_now(struct quotas *all, struct arena *a, struct str resource, const struct val *tree, bool over)
+{
+    return usage_of(a, resource, tree,
+                    &(struct usage_facts){.over = over, .class_resource = class_resource, .arg = all});
+}
+
+static void quota_move_by(struct quota *q, const struct quota_move *s)
+{
+    const struct val *spec = obj_spec(q->obj);
+    bool was = s->was && usage_in_scope(spec, s->resource, s->was);
+    bool now = s->now && usage_in_scope(spec, s->resource, s->now);
+    bool moved = false;
+    if (q->uncounted || (was && now && val_equal(&s->was_uses, &s->now_uses)))
+        return;
+    for (size_t i = 0; i < q->n; i++) {
+        struct quota_line *line = &q->lines[i];
+        const struct val *less = was ? val_get_str(&s->was_uses, line->name) : NULL;
+        const struct val *more = now ? val_get_str(&s->now_uses, line->name) : NULL;
+        if (more)
+            amount_add(s->a, &line->used, val_text(more));
+        if (less)
+            amount_take(s->a, &line->used, val_text(less));
+        moved |= less || more;
+    }
+    if (moved)
+        quota_mark(q, RELEASE_AFTER);
+}
+
+void space_move(struct quotas *all, const struct quota_space *space, struct quota_move *s, bool was_over,
+                bool now_over)
+{
+    s->was_uses = s->was ? usage_now(all, s->a, s->resource, s->was, was_over) : val_map();
+    s->now_uses = s->now ? usage_now(all, s->a, s->resource, s->now, now_over) : val_map();
+    array_each (q, &space->quotas)
+        quota_move_by(*q, s);
+}
+
+/* --- counting --- */
+
+bool quota_is_special(struct str name)
+{
+    bool special = false;
+    for (size_t k = 0; usage_special[k]; k++)
+        special |= usage_counts(str_of(usage_special[k]), name);
+    return special;
+}
+
+static void line_count(struct quota *q, struct quota_line *line, const struct store_snapshot *snap, struct arena *a)
+{
+    struct str resource = usage_counted(line->name);
+    struct str prefix = STR_JOIN(a, resource, S("/"), q->obj->ns, S("/"));
+    if (resource.n && usage_in_scope(obj_spec(q->obj), resource, NULL))
+        amount_set(&line->used, arena_fmt(a, "%zu", store_count(snap, prefix, STR_NONE)));
+}
+
+static void quota_count_all(struct quota *q, struct str resource, const struct store_snapshot *snap)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct store_iter it;
+    struct str prefix = STR_JOIN(&a, resource, S("/"), q->obj->ns, S("/"));
+    for (struct store_entry *e = store_first(&it, snap, prefix, STR_NONE); e; e = store_next(&it)) {
+        AUTO(arena_fini) struct arena scratch = ARENA;
+        struct obj *o = object_of(e);
+        q->all->walked++;
+        struct str name = str_sub(store_entry_key(e), resource.n + 1, SIZE_MAX);
+        bool over = str_eqz(resource, "pods") && leaving_note(q->all, name, o);
+        struct quota_move s = {.resource = resource, .now = &o->tree, .a = &scratch};
+        s.now_uses = usage_now(q->all, &scratch, resource, s.now, over);
+        quota_move_by(q, &s);
+    }
+}
+
+/* Numbers of objects are had from the index; what else counts is walked through, once. */
+static void quota_count(struct quota *q, const struct store_snapshot *snap)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    q->uncounted = false;
+    for (size_t i = 0; i < q->n; i++)
+        q->lines[i].used.n = 0;
+    for (size_t k = 0; usage_special[k]; k++) {
+        bool wanted = false;
+        for (size_t i = 0; i < q->n; i++)
+            wanted |= usage_counts(str_of(usage_special[k]), q->lines[i].name);
+        if (wanted)
+            quota_count_all(q, str_of(usage_special[k]), snap);
+    }
+    for (size_t i = 0; i < q->n; i++)
+        if (!quota_is_special(q->lines[i].name))
+            line_count(q, &q->lines[i], snap, &a);
+    quota_mark(q, 0);
+}
+
+size_t quotas_walked(const struct quotas *all)
+{
+    return all->walked;
+}
+
+void quotas_settle(struct quotas *all)
+{
+    list_each (q, &all->changed, struct quota, changed) {
+        if (!q->uncounted)
+            continue;
+        struct store_snapshot snap = objects_snapshot(all->server);
+        quota_count(q, &snap);
+        store_snapshot_fini(&snap);
+    }
+}
+
+/* --- quotas that come, change and go --- */
+
+static void quota_add(struct quotas *all, struct obj *o)
+{
+    struct quota_space *space = map_get(&all->spaces, o->ns);
+    struct quota *q = NEW(struct quota);
+    q->refs = 1;
+    q->all = all;
+    q->obj = obj_ref(o);
+    list_init(&q->charges);
+    list_init(&q->changed);
+    if (!space) {
+        space = NEW(struct quota_space);
+        (void)map_put(&all->spaces, o->ns, space);
+    }
+    size_t at = 0;
+    while (at < space->quotas.n && str_cmp(space->quotas.p[at]->obj->name, o->name) < 0)
+        at++;
+    array_push(&space->quotas, q);
+    memmove(space->quotas.p + at + 1, space->quotas.p + at, (space->quotas.n - 1 - at) * sizeof *space->quotas.p);
+    space->quotas.p[at] = q;
+    quota_lines(q);
+    quota_mark(q, 0);
+}
+
+static struct quota *quota_find(const struct quotas *all, const struct obj *o)
+{
+    const struct quota_space *space = map_get(&all->spaces, o->ns);
+    for (size_t i = 0; space && i < space->quotas.n; i++)
+        if (str_eq(space->quotas.p[i]->obj->name, o->name))
+            return space->quotas.p[i];
+    return NULL;
+}
+
+static void quota_end(struct quota *q)
+{
+    list_del(&q->changed);
+    q->due = 0;
+    q->all = NULL;
+    quota_unref(q);
+}
+
+/* Nobody asks of its pods any more. */
+static void space_end(struct quotas *all, struct str ns)
+{
+    struct quota_space *space = map_del(&all->spaces, ns);
+    leaving_forget(all, ns);
+    array_fini(&space->quotas);
+    mem_free(space);
+}
+
+static void quota_gone(struct quotas *all, const struct obj *was)
+{
+    struct quota_space *space = map_get(&all->spaces, was->ns);
+    for (size_t i = 0; space && i < space->quotas.n; i++) {
+        struct quota *q = space->quotas.p[i];
+        if (!str_eq(q->obj->name, was->name))
+            continue;
+        array_del(&space->quotas, i);
+        quota_end(q);
+        if (!space->quotas.n)
+            space_end(all, was->ns);
+        soon_set(&all->soon); /* who waits for it is answered */
+        return;
+    }
+}
+
+static void quota_changed(struct quota *q, struct obj *now)
+{
+    const struct val *had = obj_spec(q->obj), *has = obj_spec(now);
+    bool same = val_equal(had, has),
+         counted = same_names(val_get(had, N(hard)), val_get(has, N(hard))) &&
+                   val_equal(val_get(had, N(scopes)), val_get(has, N(scopes))) &&
+                   val_equal(val_get(had, N(scopeSelector)), val_get(has, N(scopeSelector)));
+    struct obj *old = q->obj;
+    q->obj = obj_ref(now);
+    if (!counted)
+        quota_lines(q);
+    for (size_t i = 0; counted && !same && i < q->n; i++)
+        q->lines[i].hard = str_dup(&q->arena, val_text(val_get_str(val_get(has, N(hard)), q->lines[i].name)));
+    obj_unref(old);
+    if (same)
+        quota_mark_foreign(q);
+    else
+        quota_mark(q, 0);
+}
+
+/* What devices of a class are may count elsewhere now. */
+static void classes_changed(struct quotas *all, const struct obj *was, const struct obj *now)
+{
+    const struct name *name = N(extendedResourceName);
+    if (str_eq(was ? val_text_at(obj_spec(was), name) : S(""), now ? val_text_at(obj_spec(now), name) : S("")))
+        return;
+    map_each (it, &all->spaces)
+        array_each (q, &((struct quota_space *)it->value)->quotas)
+            for (size_t i = 0; i < (*q)->n; i++)
+                if (str_starts((*q)->lines[i].name, S("requests.")) && str_find_char((*q)->lines[i].name, '/') >= 0) {
+                    (*q)->uncounted = true;
+                    quota_mark(*q, 0);
+                }
+}
+
+void quotas_changed(struct quotas *all, struct str key, const struct obj *was, const struct obj *now)
+{
+    const struct obj *o = now ? now : was;
+    const struct quota_space *space = space_of(all, o->ns);
+    struct str resource, name;
+    if (space && str_split(key, '/', &resource, &name)) {
+        AUTO(arena_fini) struct arena a = ARENA;
+        struct quota_move s = {
+            .resource = resource, .was = was ? &was->tree : NULL, .now = now ? &now->tree : NULL, .a = &a};
+        bool was_over = o->kind == K(Pod) && leaving_over(all, name);
+        bool over = o->kind == K(Pod) && leaving_note(all, name, (struct obj *)now);
+        space_move(all, space, &s, was_over, over);
+    }
+    if (o->kind == K(DeviceClass))
+        classes_changed(all, was, now);
+    if (o->kind != K(ResourceQuota))
+        return;
+    struct quota *q = now ? quota_find(all, now) : NULL;
+    if (q)
+        quota_changed(q, (struct obj *)now);
+    else if (now)
+        quota_add(all, (struct obj *)now);
+    else
+        quota_gone(all, was);
+}
+
+/* What nobody counted may be counted now, and the other way round. */
+static void kinds_came(struct kind_listener *l, const struct kind_set *was, const struct kind_set *now)
+{
+    struct quotas *all = container_of(l, struct quotas, kinds);
+    (void)was, (void)now;
+    map_each (it, &all->spaces)
+        array_each (q, &((struct quota_space *)it->value)->quotas)
+            quota_mark(*q, RELEASE_AFTER);
+}
+
+/* --- all of them --- */
+
+struct quotas *quotas_new(struct server *s)
+{
+    struct quotas *all = NEW(struct quotas);
+    all->server = s;
+    list_init(&all->waiting);
+    status_init(all);
+    leaving_init(all);
+    all->kinds.fn = kinds_came;
+    kind_listen(&s->kinds, &all->kinds);
+    return all;
+}
+
+static bool quota_found(struct obj *o, void *arg)
+{
+    quota_add(arg, o);
+    return true;
+}
+
+void quotas_open(struct quotas *all)
+{
+    objects_each(all->server, K(ResourceQuota), STR_NONE, quota_found, all);
+    quotas_settle(all);
+}
+
+void quotas_stop(struct quotas *all)
+{
+    all->stopped = true;
+    status_fini(all);
+    timer_stop(&all->leave);
+    charges_answer(all);
+}
+
+void quotas_free(struct quotas *all)
+{
+    if (!all)
+        return;
+    quotas_stop(all);
+    kind_unlisten(&all->server->kinds, &all->kinds);
+    map_each (it, &all->spaces) {
+        struct quota_space *space = it->value;
+        array_each (q, &space->quotas)
+            quota_end(*q);
+        array_fini(&space->quotas);
+        mem_free(space);
+    }
+    leaving_fini(all);
+    map_fini(&all->spaces);
+    mem_free(all);
+}
