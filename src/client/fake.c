@@ -20,7 +20,7 @@ struct fake {
     ARRAY(struct logged) log;
     int64_t rev, floor, delay;
     struct list calls, watches;
-    int failing;
+    int failing, losing;
     enum err_kind fail_kind;
     void (*on_write)(void *arg, struct obj *was, struct obj *now);
     void *arg;
@@ -183,6 +183,13 @@ static struct obj *pod_bind(struct fake *f, struct obj *pod, const struct call_o
                 STR_ARG(pod->name), STR_ARG(pod->name), STR_ARG(val_text_at(&pod->tree, N(spec), N(nodeName))));
         return NULL;
     }
+    if (obj_deleting(pod)) {
+        err_set(err, E_CONFLICT,
+                "Operation cannot be fulfilled on pods/binding \"" STR_FMT "\": pod " STR_FMT
+                " is being deleted, cannot be assigned to a host",
+                STR_ARG(pod->name), STR_ARG(pod->name));
+        return NULL;
+    }
     struct val tree = val_copy(a, &pod->tree);
     val_set_text(a, val_need_map(a, &tree, N(spec)), N(nodeName), val_text_at(o->body, N(target), N(name)));
     struct val c = val_map();
@@ -338,6 +345,10 @@ static void call_due(struct timer *t)
     struct call *c = fc->call;
     if (!fc->answered) {
         c->ok = call_execute(fc->fake, fc);
+        if (c->ok && fc->fake->losing > 0) {
+            fc->fake->losing--;
+            c->ok = err_set(&c->err, E_UNAVAILABLE, "the answer is lost");
+        }
         c->http = c->ok ? 200 : err_http(c->err.kind);
         fc->answered = true;
         timer_set(&fc->timer, some_delay(fc->fake));
@@ -545,6 +556,11 @@ void fake_fail(struct transport *t, int n, enum err_kind kind)
 {
     fake_of(t)->failing = n;
     fake_of(t)->fail_kind = kind;
+}
+
+void fake_lose(struct transport *t, int n)
+{
+    fake_of(t)->losing = n;
 }
 
 void fake_on_write(struct transport *t, void (*fn)(void *arg, struct obj *was, struct obj *now), void *arg)

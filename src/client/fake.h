@@ -17,6 +17,8 @@ int64_t fake_rev(const struct transport *t);
 void fake_compact(struct transport *t); /* older revisions are gone: watches from them end with E_EXPIRED */
 void fake_cut(struct transport *t);     /* every watch ends as if the line broke */
 void fake_fail(struct transport *t, int n, enum err_kind kind); /* the next n calls fail so, unheard */
+void fake_lose(struct transport *t,
+               int n); /* the next n calls are carried out, and their answers lost: E_UNAVAILABLE */
 /* Called after every write, whoever made it. was or now may be NULL. */
 void fake_on_write(struct transport *t, void (*fn)(void *arg, struct obj *was, struct obj *now), void *arg);
 size_t fake_writes(const struct transport *t);

@@ -97,16 +97,19 @@ void children_create(const struct view *v, const struct obj *owner, const struct
     struct str prefix = arena_fmt(a, STR_FMT "-", STR_ARG(owner->name));
     struct str seed = arena_fmt(a, STR_FMT "/%lld", STR_ARG(owner->uid), (long long)owner->rev);
     int64_t salt = 0;
-    for (size_t made = 0, batch = 1, left = 1; made < n; salt++) {
+    for (size_t made = 0, batch = 1, left = 1; made < n;) {
         struct val pod = pod_of_template(out, owner, template);
         val_set_text(a, val_need_map(a, &pod, N(metadata)), N(generateName), prefix);
         if (each)
             each (arg, out, made, &pod)
                 ;
-        struct str begin = val_text_at(&pod, N(metadata), N(generateName)), name = child_name(a, begin, seed, salt);
-        while (view_get(v, K(Pod), owner->ns, name))
-            name = child_name(a, begin, seed, ++salt);
+        struct str begin = val_text_at(&pod, N(metadata), N(generateName)),
+                   name = val_text_at(&pod, N(metadata), N(name));
+        bool named = name.n > 0;
+        for (bool taken = !named; taken; taken = view_get(v, K(Pod), owner->ns, name) != NULL)
+            name = child_name(a, begin, seed, salt++);
         struct action *act = plan_create(out, K(Pod), owner->ns, name, pod);
+        act->exists_ok = named;
         act->done = plan_event_of(out, owner, "Normal", "SuccessfulCreate", "Created pod: " STR_FMT, STR_ARG(name));
         act->failed = plan_event_of(out, owner, "Warning", "FailedCreate", "Error creating: ");
         made++;

@@ -309,6 +309,7 @@ void job_pods_stop(struct job_state *s)
 struct pods_making {
     struct job_state *s;
     const int64_t *indexes; /* NULL: the Job has none */
+    int64_t number;         /* of the next name, where the Job has no indexes */
 };
 
 static void env_add(struct arena *a, struct val *containers)
@@ -364,9 +365,38 @@ static struct str prefix_with_index(struct arena *a, struct str name, struct str
     return arena_fmt(a, STR_FMT "-" STR_FMT "-", STR_ARG(str_sub(name, 0, room)), STR_ARG(index));
 }
 
+static void index_put(struct pods_making *m, struct plan *out, int64_t number, struct val *pod)
+{
+    struct arena *a = &out->arena;
+    struct val *meta = val_need_map(a, pod, N(metadata));
+    struct str index = arena_fmt(a, "%lld", (long long)number);
+    val_set_text(a, meta, N(generateName), prefix_with_index(a, m->s->job->name, index));
+    val_set_str(a, val_need_map(a, meta, N(labels)), INDEX, val_str(a, index));
+    struct val *annotations = val_need_map(a, meta, N(annotations));
+    val_set_str(a, annotations, INDEX, val_str(a, index));
+    if (m->s->per_index)
+        failures_annotate(m->s, annotations, number);
+    struct val *spec = val_need_map(a, pod, N(spec));
+    val_set_text(a, spec, N(hostname), arena_fmt(a, STR_FMT "-" STR_FMT, STR_ARG(m->s->job->name), STR_ARG(index)));
+    env_add(a, val_get_mut(spec, N(initContainers)));
+    env_add(a, val_get_mut(spec, N(containers)));
+}
+
+/* The first name in the row of the Job's names (of the index's) that no pod has that we see. So a pod whose making
+ * was not answered, and that is not seen yet, is not made a second time under another name. */
+static void name_put(struct pods_making *m, struct plan *out, int64_t *number, struct val *meta)
+{
+    struct str prefix = val_text_at(meta, N(generateName)), name;
+    do
+        name = child_name(&out->arena, prefix, m->s->job->uid, (*number)++);
+    while (view_get(m->s->v, K(Pod), m->s->job->ns, name));
+    val_set(&out->arena, meta, N(name), val_str(&out->arena, name));
+}
+
 static void pod_finish(void *arg, struct plan *out, size_t i, struct val *pod)
 {
     struct pods_making *m = arg;
+    int64_t none = 0, *number = m->indexes ? &none : &m->number;
     struct arena *a = &out->arena;
     struct val *meta = val_need_map(a, pod, N(metadata)), *finalizers = val_get_mut(meta, N(finalizers));
     bool has = false;
@@ -376,19 +406,9 @@ static void pod_finish(void *arg, struct plan *out, size_t i, struct val *pod)
         has |= str_eq(val_text(it), JOB_FINALIZER);
     if (!has)
         val_add(a, finalizers, val_str(a, JOB_FINALIZER));
-    if (!m->indexes)
-        return;
-    struct str index = arena_fmt(a, "%lld", (long long)m->indexes[i]);
-    val_set_text(a, meta, N(generateName), prefix_with_index(a, m->s->job->name, index));
-    val_set_str(a, val_need_map(a, meta, N(labels)), INDEX, val_str(a, index));
-    struct val *annotations = val_need_map(a, meta, N(annotations));
-    val_set_str(a, annotations, INDEX, val_str(a, index));
-    if (m->s->per_index)
-        failures_annotate(m->s, annotations, m->indexes[i]);
-    struct val *spec = val_need_map(a, pod, N(spec));
-    val_set_text(a, spec, N(hostname), arena_fmt(a, STR_FMT "-" STR_FMT, STR_ARG(m->s->job->name), STR_ARG(index)));
-    env_add(a, val_get_mut(spec, N(initContainers)));
-    env_add(a, val_get_mut(spec, N(containers)));
+    if (m->indexes)
+        index_put(m, out, m->indexes[i], pod);
+    name_put(m, out, number, meta);
 }
 
 /* The first indexes that nobody works on, has done or has given up. */
@@ -451,7 +471,7 @@ static void pods_make(struct job_state *s, size_t n)
         if (s->per_index)
             n = indexes_that_may(s, list, n);
     }
-    struct pods_making m = {s, list};
+    struct pods_making m = {s, list, MAX(s->succeeded + s->failed + s->active - (int64_t)s->n, 0)};
     children_create(s->v, s->job, val_get(s->spec, N(template)), n, pod_finish, &m, s->out);
     if (!s->troubled)
         s->active += (int64_t)n;

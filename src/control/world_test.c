@@ -12,7 +12,7 @@ struct deed {
     struct timer timer;
     struct list node;
     char *ns, *name, *uid;
-    bool end;
+    enum { DEED_START, DEED_END, DEED_GONE } what;
 };
 struct kubelet {
     struct world *w;
@@ -57,22 +57,48 @@ static void pod_ready(struct world *w, struct obj *pod)
     fake_put(w->api, K(Pod), &v);
 }
 
+/* By its own code, or because it was told to. */
+static void pod_end(struct world *w, struct obj *pod, int code, bool going)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct val v = val_copy(&a, &pod->tree), list = val_list(), c = val_map();
+    struct val *status = val_need_map(&a, &v, N(status)), *meta = val_need_map(&a, &v, N(metadata));
+    if (!pod_is_over(pod)) {
+        val_set_text(&a, status, N(phase), code == 0 ? S("Succeeded") : S("Failed"));
+        val_set_text(&a, &c, N(name), S("c"));
+        struct val *ended = val_need_map(&a, &c, N(state), N(terminated));
+        val_set_num(&a, ended, N(exitCode), code);
+        val_set(&a, ended, N(finishedAt), val_str(&a, time_text(&a, clock_real())));
+        val_add(&a, &list, c);
+        val_set(&a, status, N(containerStatuses), list);
+        val_del(status, N(conditions));
+    }
+    if (going)
+        val_set_num(&a, meta, N(deletionGracePeriodSeconds), 0);
+    fake_put(w->api, K(Pod), &v);
+}
+
 static void deed_due(struct timer *t)
 {
     struct deed *d = container_of(t, struct deed, timer);
+    struct world *w = d->k->w;
     struct obj *pod = pod_of(d);
-    if (pod && d->end)
-        fake_remove(d->k->w->api, K(Pod), pod->ns, pod->name);
-    else if (pod && !obj_deleting(pod))
-        pod_ready(d->k->w, pod);
+    if (pod && d->what == DEED_GONE && val_len(val_get(obj_meta(pod), N(finalizers))) > 0)
+        pod_end(w, pod, 137, true);
+    else if (pod && d->what == DEED_GONE)
+        fake_remove(w->api, K(Pod), pod->ns, pod->name);
+    else if (pod && d->what == DEED_END && !obj_deleting(pod) && !pod_is_over(pod))
+        pod_end(w, pod, w->fate(w, pod), false);
+    else if (pod && d->what == DEED_START && !obj_deleting(pod))
+        pod_ready(w, pod);
     deed_free(d);
 }
 
-static void deed_add(struct kubelet *k, struct obj *pod, bool end, int64_t most)
+static void deed_add(struct kubelet *k, struct obj *pod, int what, int64_t most)
 {
     struct deed *d = NEW(struct deed);
     *d = (struct deed){
-        .k = k, .ns = str_dupz(pod->ns), .name = str_dupz(pod->name), .uid = str_dupz(pod->uid), .end = end};
+        .k = k, .ns = str_dupz(pod->ns), .name = str_dupz(pod->name), .uid = str_dupz(pod->uid), .what = what};
     list_add_tail(&k->deeds, &d->node);
     timer_init(&d->timer, k->w->loop, deed_due);
     timer_set(&d->timer, (int64_t)random_below((uint64_t)most + 1));
@@ -84,15 +110,18 @@ static void pod_seen(struct cache_handler *h, struct obj *was, struct obj *now)
     if (!now || pod_node(now).n == 0)
         return;
     if (!was || pod_node(was).n == 0)
-        deed_add(k, now, false, k->w->start_ns);
+        deed_add(k, now, DEED_START, k->w->start_ns);
+    if (k->w->fate && pod_is_ready(now) && (!was || !pod_is_ready(was)) && k->w->fate(k->w, now) >= 0)
+        deed_add(k, now, DEED_END, k->w->run_ns);
     if (obj_deleting(now) && (!was || !obj_deleting(was)))
-        deed_add(k, now, true, k->w->stop_ns);
+        deed_add(k, now, DEED_GONE, k->w->stop_ns);
 }
 
 static void world_written(void *arg, struct obj *was, struct obj *now)
 {
     struct world *w = arg;
-    (void)was, (void)now;
+    if (w->written)
+        w->written(w, was, now);
     if (w->check)
         w->check(w);
 }
@@ -133,7 +162,7 @@ static struct manager *world_manager(struct world *w)
 
 void world_init(struct world *w, uint64_t seed, int64_t delay_ns)
 {
-    *w = (struct world){.start_ns = 50 * NS_PER_MS, .stop_ns = 50 * NS_PER_MS};
+    *w = (struct world){.start_ns = 50 * NS_PER_MS, .stop_ns = 50 * NS_PER_MS, .run_ns = 50 * NS_PER_MS};
     w->loop = loop_new_simulated(seed);
     w->api = fake_new(w->loop, delay_ns);
     fake_on_write(w->api, world_written, w);

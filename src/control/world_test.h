@@ -12,7 +12,12 @@ struct world {
     struct manager *manager;
     struct kubelet *kubelet;
     void (*check)(struct world *w); /* after every write; NULL: none */
-    int64_t start_ns, stop_ns;      /* most time that a pod takes to become ready, to be gone */
+    /* The same, with what was written; was or now may be NULL. */
+    void (*written)(struct world *w, const struct obj *was, const struct obj *now);
+    /* With which exit code a pod that runs will end; -1: not by itself. NULL: none does. */
+    int (*fate)(struct world *w, const struct obj *pod);
+    int64_t start_ns, stop_ns; /* most time that a pod takes to become ready, to be gone */
+    int64_t run_ns;            /* and to end by itself */
     size_t ips;
     size_t renewals; /* writes of leases so far */
 };
