@@ -200,7 +200,7 @@ TEST(a_job_of_one_pod_takes_few_writes)
     world_run(&w, is_over, 60 * NS_PER_S);
     CHECK(job_condition_is(job_get(&w), "Complete"));
     all_counted(&w);
-    CHECK_INT(truth.job_writes, 4); /* active, ready, succeeded but not counted, complete */
+    CHECK_INT(truth.job_writes, 5); /* made, active, ready, succeeded but not counted, complete */
     world_run_for(&w, NS_PER_S);
     CHECK_INT(world_events(&w, "SuccessfulCreate"), 1);
     CHECK_INT(world_events(&w, "Completed"), 1);
