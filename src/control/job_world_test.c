@@ -25,7 +25,7 @@ static int64_t job_num(struct world *w, const struct name *name)
     return val_num_at(obj_status(job_get(w)), 0, name);
 }
 
-static size_t listed(struct world *w, const struct name *list)
+static size_t job_listed(struct world *w, const struct name *list)
 {
     return val_len(val_at(obj_status(job_get(w)), N(uncountedTerminatedPods), list));
 }
@@ -100,8 +100,8 @@ static void counts_check(struct world *w)
 {
     struct obj *job = job_get(w);
     int64_t completions = val_num_at(obj_spec(job), INT64_MAX, N(completions));
-    int64_t good = job_num(w, N(succeeded)) + (int64_t)listed(w, N(succeeded));
-    int64_t bad = job_num(w, N(failed)) + (int64_t)listed(w, N(failed));
+    int64_t good = job_num(w, N(succeeded)) + (int64_t)job_listed(w, N(succeeded));
+    int64_t bad = job_num(w, N(failed)) + (int64_t)job_listed(w, N(failed));
     if (good > MIN(truth.succeeded, completions))
         test_failed(__FILE__, __LINE__, "%lld successes are counted: %lld pods have succeeded, %lld shall",
                     (long long)good, (long long)truth.succeeded, (long long)completions);
@@ -177,7 +177,7 @@ static bool is_over(struct world *w)
 static void all_counted(struct world *w)
 {
     struct obj *job = job_get(w), *pod;
-    CHECK_INT(listed(w, N(succeeded)) + listed(w, N(failed)), 0);
+    CHECK_INT(job_listed(w, N(succeeded)) + job_listed(w, N(failed)), 0);
     CHECK_INT(job_num(w, N(succeeded)), truth.succeeded);
     if (!val_get(obj_spec(job), N(backoffLimitPerIndex)))
         CHECK_INT(job_num(w, N(failed)), truth.failed);
