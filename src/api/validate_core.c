@@ -428,12 +428,9 @@ static void update_pvc(struct field_errors *e, const struct val *v, const struct
                       STR_ARG(val_changes(a, &before, &now)));
     else if (bound && quantity_cmp(size, size_was) < 0) {
         struct str capacity = val_text(val_get_str(V(V(old, status), capacity), S("storage")));
-        if (quantity_cmp(size, capacity) < 0)
+        if (quantity_cmp(size, capacity) <= 0) /* back to what it has not grown to yet, it may */
             bad_forbidden(e, AT(AT(AT(at, "resources"), "requests"), "storage"),
                           "field can not be less than status.capacity");
-        else
-            bad_forbidden(e, AT(AT(AT(at, "resources"), "requests"), "storage"),
-                          "field can not be less than previous value");
     }
     IMMUTABLE(e, NULL, spec, was, volumeMode);
 }

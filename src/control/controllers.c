@@ -27,6 +27,7 @@
     X(apiservices)                                                                                                   \
     X(claims)                                                                                                        \
     X(volumes)                                                                                                       \
+    X(ephemeral)                                                                                                     \
     X(volumematch)                                                                                                   \
     X(attach)                                                                                                        \
     X(attached)                                                                                                      \

@@ -3,6 +3,7 @@
  * unused. Upstream: pkg/controller/volume/pvcprotection, pvprotection, vacprotection. */
 #include "control/manager.h"
 #include "control/pods.h"
+#include "control/volumes.h"
 
 static void finalizer_release(struct plan *out, const struct obj *o, struct str finalizer)
 {
@@ -22,9 +23,12 @@ static void finalizer_release(struct plan *out, const struct obj *o, struct str 
     plan_update(out, o, S(""), tree);
 }
 
-static struct str claim_of(const struct val *volume)
+/* A pod that has a node, even one that is over: as long as it is there, its volumes may be mounted. An ephemeral
+ * claim goes with its pod, which is not waited for once nobody does any more. */
+static bool pod_holds(const struct obj *pod, const struct obj *claim)
 {
-    return val_text_at(volume, N(persistentVolumeClaim), N(claimName));
+    bool shut = obj_deleting(pod) && val_num_at(obj_meta(pod), 1, N(deletionGracePeriodSeconds)) == 0;
+    return pod_node(pod).n > 0 && !(shut && claim_is_for_pod(claim, pod));
 }
 
 static void pvcprotection_plan(const struct view *v, struct key key, struct plan *out)
@@ -33,24 +37,27 @@ static void pvcprotection_plan(const struct view *v, struct key key, struct plan
     if (!claim || !obj_deleting(claim))
         return;
     struct obj *pod;
-    for (struct objset_iter it = view_with(v, K(Pod), &index_namespace, key.ns); (pod = objset_next(&it));)
-        if (!pod_is_over(pod))
-            val_each_item (volume, val_get(obj_spec(pod), N(volumes)))
-                if (str_eq(claim_of(volume), key.name)) {
-                    plan_why(out, "pod " STR_FMT " uses the claim", STR_ARG(pod->name));
-                    return;
-                }
+    for (struct objset_iter it =
+             view_with(v, K(Pod), &index_pod_claims, claim_key(&out->arena, claim->ns, claim->name));
+         (pod = objset_next(&it));)
+        if (pod_holds(pod, claim)) {
+            plan_why(out, "pod " STR_FMT " uses the claim", STR_ARG(pod->name));
+            return;
+        }
     finalizer_release(out, claim, S("kubernetes.io/pvc-protection"));
 }
 
 static void keys_of_claims(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
                            void *arg)
 {
-    (void)v;
+    AUTO(arena_fini) struct arena a = ARENA;
     const struct obj *pod = now ? now : was;
-    val_each_item (volume, val_get(obj_spec(pod), N(volumes)))
-        if (claim_of(volume).n)
-            add(arg, pod->ns, claim_of(volume));
+    (void)v;
+    val_each_item (volume, val_get(obj_spec(pod), N(volumes))) {
+        struct str claim = pod_claim(&a, pod, volume);
+        if (claim.n > 0)
+            add(arg, pod->ns, claim);
+    }
 }
 
 static const struct controller_watch claim_watches[] = {

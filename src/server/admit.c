@@ -22,6 +22,7 @@ static const struct admit_row rows[] = {
     {"DefaultTolerationSeconds", VERB_CREATE | VERB_UPDATE, K(Pod), admit_tolerations, NULL},
     {"DefaultStorageClass", VERB_CREATE, K(PersistentVolumeClaim), admit_storage_class, NULL},
     {"StorageObjectInUseProtection", VERB_CREATE, NULL, admit_storage_protection, NULL},
+    {"PersistentVolumeClaimResize", VERB_UPDATE, K(PersistentVolumeClaim), NULL, admit_claim_resize},
     {"RuntimeClass", VERB_CREATE, K(Pod), admit_runtime_class, admit_overhead},
     {"PodSecurity", VERB_CREATE | VERB_UPDATE, K(Namespace), NULL, admit_pod_security_labels},
     {"DefaultIngressClass", VERB_CREATE, K(Ingress), admit_ingress_class, NULL},
