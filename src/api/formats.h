@@ -22,7 +22,7 @@ format_fn format_port_name, format_port_number_text, format_percent, format_http
 format_fn format_ip, format_ip_old; /* old: as values that stand already are judged (leading zeros are let through) */
 format_fn format_cidr;
 format_fn format_fqdn, format_domain_prefixed_path;
-format_fn format_cron; /* five fields, names of months and days, @daily ... */
+format_fn format_cron; /* api/cron.h */
 
 bool format_ok(format_fn *f, struct str s);
 bool is_ip(struct str s);
