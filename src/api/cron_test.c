@@ -8,7 +8,7 @@
 #define BERLIN    "CET-1CEST,M3.5.0,M10.5.0/3"
 #define NEVER     "never"
 
-static int64_t at(const char *text)
+static int64_t time_at(const char *text)
 {
     int64_t ns = 0;
     if (str_eqz(str_of(text), NEVER))
@@ -17,7 +17,7 @@ static int64_t at(const char *text)
     return ns / NS_PER_S;
 }
 
-static struct str text_at(struct arena *a, int64_t t)
+static struct str text_of_time(struct arena *a, int64_t t)
 {
     return t == CRON_NEVER ? S(NEVER) : time_text(a, t * NS_PER_S);
 }
@@ -50,10 +50,10 @@ static void nexts_check(const struct next_case *rows, size_t n)
         AUTO(arena_fini) struct arena a = ARENA;
         AUTO(zone_free) struct zone *z = zone_at(rows[i].rule);
         struct cron c = cron_of(rows[i].schedule);
-        int64_t have = cron_next(&c, z, at(rows[i].after));
-        if (have != at(rows[i].next))
+        int64_t have = cron_next(&c, z, time_at(rows[i].after));
+        if (have != time_at(rows[i].next))
             test_failed(__FILE__, __LINE__, "%s after %s: " STR_FMT ", want %s", rows[i].schedule, rows[i].after,
-                        STR_ARG(text_at(&a, have)), rows[i].next);
+                        STR_ARG(text_of_time(&a, have)), rows[i].next);
     }
 }
 
@@ -156,12 +156,12 @@ TEST(cron_what_was_missed)
     };
     for (size_t i = 0; i < countof(rows); i++) {
         struct cron c = cron_of(rows[i].schedule);
-        struct cron_due d = cron_due(&c, NULL, at(rows[i].from), at(rows[i].now));
-        if (d.latest != at(rows[i].latest) || d.next != at(rows[i].next) || d.count != rows[i].count) {
+        struct cron_due d = cron_due(&c, NULL, time_at(rows[i].from), time_at(rows[i].now));
+        if (d.latest != time_at(rows[i].latest) || d.next != time_at(rows[i].next) || d.count != rows[i].count) {
             AUTO(arena_fini) struct arena a = ARENA;
             test_failed(__FILE__, __LINE__, "%s from %s to %s: " STR_FMT ", " STR_FMT ", %lld", rows[i].schedule,
-                        rows[i].from, rows[i].now, STR_ARG(text_at(&a, d.latest)), STR_ARG(text_at(&a, d.next)),
-                        (long long)d.count);
+                        rows[i].from, rows[i].now, STR_ARG(text_of_time(&a, d.latest)),
+                        STR_ARG(text_of_time(&a, d.next)), (long long)d.count);
         }
     }
 }

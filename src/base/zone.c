@@ -13,14 +13,14 @@ struct change {
     int month, week, day;
     int64_t at; /* seconds after local midnight */
 };
-struct rule {
+struct zone_rule {
     bool set, summer; /* summer: it has two offsets */
     int64_t standard, other;
     struct change start, end; /* of `other` */
 };
 struct zone {
-    struct rule rule; /* after the last of times */
-    int64_t first;    /* the offset before the first of times */
+    struct zone_rule rule; /* after the last of times */
+    int64_t first;         /* the offset before the first of times */
     size_t n;
     struct shift {
         int64_t from, offset;
@@ -98,11 +98,11 @@ static bool change_cut(struct str *s, struct change *c)
     return !mark_cut(s, '/') || (span_cut(s, 167, &c->at) && c->at <= MAX_RULE_AT);
 }
 
-static bool rule_read(struct str s, struct rule *r)
+static bool rule_read(struct str s, struct zone_rule *r)
 {
     struct str american = S("M3.2.0,M11.1.0"); /* where a summer time has no dates */
     int64_t west;
-    *r = (struct rule){.set = true};
+    *r = (struct zone_rule){.set = true};
     if (!name_cut(&s) || !span_cut(&s, 24, &west))
         return false;
     r->standard = -west;
@@ -157,7 +157,7 @@ static int64_t change_in(const struct change *c, int64_t year)
     return first - jan1 + (int64_t)day * DAY + c->at;
 }
 
-static int64_t rule_offset(const struct rule *r, int64_t t)
+static int64_t rule_offset(const struct zone_rule *r, int64_t t)
 {
     if (!r->summer)
         return r->standard;
@@ -170,7 +170,7 @@ static int64_t rule_offset(const struct rule *r, int64_t t)
 
 struct zone *zone_of_rule(struct str rule, struct err *err)
 {
-    struct rule r;
+    struct zone_rule r;
     if (!rule_read(rule, &r)) {
         err_set(err, E_INVALID, "\"" STR_FMT "\" is no rule of a time zone (POSIX TZ)", STR_ARG(rule));
         return NULL;
@@ -248,7 +248,7 @@ static struct zone *block_zone(const struct block *b)
     return TAKE(z);
 }
 
-static bool footer_read(struct str rest, struct rule *r)
+static bool footer_read(struct str rest, struct zone_rule *r)
 {
     struct str text;
     if (!mark_cut(&rest, '\n') || !str_split(rest, '\n', &text, &rest))
@@ -259,7 +259,7 @@ static bool footer_read(struct str rest, struct rule *r)
 struct zone *zone_read(struct str file, struct err *err)
 {
     struct block b;
-    struct rule rule = {0};
+    struct zone_rule rule = {0};
     char version, same;
     if (file.n > ZONE_FILE_MAX) {
         err_set(err, E_INVALID, "a file of a time zone has at most %u bytes, this one has %zu", ZONE_FILE_MAX,

@@ -2,14 +2,14 @@
 #include "base/test.h"
 #include "base/zone.h"
 
-static int64_t at(const char *text)
+static int64_t time_at(const char *text)
 {
     int64_t ns = 0;
     CHECK(time_parse(str_of(text), &ns));
     return ns / NS_PER_S;
 }
 
-static struct zone *ruled(const char *rule)
+static struct zone *zone_ruled(const char *rule)
 {
     struct err err = ERR;
     struct zone *z = zone_of_rule(str_of(rule), &err);
@@ -44,12 +44,12 @@ TEST(zone_rules_say_when_clocks_change)
         {"XST0XDT,59,100", "2024-02-29T02:00:00Z", 3600},
     };
     for (size_t i = 0; i < countof(rows); i++) {
-        AUTO(zone_free) struct zone *z = ruled(rows[i].rule);
-        if (zone_offset(z, at(rows[i].time)) != rows[i].offset)
+        AUTO(zone_free) struct zone *z = zone_ruled(rows[i].rule);
+        if (zone_offset(z, time_at(rows[i].time)) != rows[i].offset)
             test_failed(__FILE__, __LINE__, "%s at %s: %lld", rows[i].rule, rows[i].time,
-                        (long long)zone_offset(z, at(rows[i].time)));
+                        (long long)zone_offset(z, time_at(rows[i].time)));
     }
-    CHECK_INT(zone_offset(NULL, at("2024-07-01T00:00:00Z")), 0);
+    CHECK_INT(zone_offset(NULL, time_at("2024-07-01T00:00:00Z")), 0);
 }
 
 TEST(zone_rules_that_are_none_are_refused)
@@ -76,14 +76,14 @@ TEST(zone_rules_that_are_none_are_refused)
 
 TEST(zone_clocks_that_skip_or_repeat_an_hour)
 {
-    AUTO(zone_free) struct zone *z = ruled("EST5EDT,M3.2.0,M11.1.0");
+    AUTO(zone_free) struct zone *z = zone_ruled("EST5EDT,M3.2.0,M11.1.0");
     struct tm skipped = {.tm_year = 124, .tm_mon = 2, .tm_mday = 10, .tm_hour = 2, .tm_min = 30};
-    CHECK_INT(zone_time(z, skipped), at("2024-03-10T01:30:00-05:00"));
+    CHECK_INT(zone_time(z, skipped), time_at("2024-03-10T01:30:00-05:00"));
     struct tm twice = {.tm_year = 124, .tm_mon = 10, .tm_mday = 3, .tm_hour = 1, .tm_min = 30};
-    CHECK_INT(zone_time(z, twice), at("2024-11-03T01:30:00-04:00"));
+    CHECK_INT(zone_time(z, twice), time_at("2024-11-03T01:30:00-04:00"));
     struct tm beyond = {.tm_year = 124, .tm_mon = 11, .tm_mday = 32};
-    CHECK_INT(zone_time(z, beyond), at("2025-01-01T00:00:00-05:00"));
-    struct tm civil = zone_civil(z, at("2024-11-03T06:10:00Z"));
+    CHECK_INT(zone_time(z, beyond), time_at("2025-01-01T00:00:00-05:00"));
+    struct tm civil = zone_civil(z, time_at("2024-11-03T06:10:00Z"));
     CHECK_INT(civil.tm_hour, 1);
     CHECK_INT(civil.tm_mday, 3);
     CHECK_INT(civil.tm_wday, 0);
@@ -115,18 +115,18 @@ TEST(zone_files_are_read_with_their_footers)
 {
     struct err err = ERR;
     AUTO(strbuf_fini) struct strbuf file = STRBUF(1000);
-    file_make(&file, '2', at("2000-01-01T00:00:00Z"), "");
+    file_make(&file, '2', time_at("2000-01-01T00:00:00Z"), "");
     AUTO(zone_free) struct zone *plain = zone_read(strbuf_str(&file), &err);
     CHECK_OK(plain, err);
-    CHECK_INT(zone_offset(plain, at("1999-12-31T23:59:59Z")), 0);
-    CHECK_INT(zone_offset(plain, at("2000-01-01T00:00:00Z")), 3600);
-    CHECK_INT(zone_offset(plain, at("2100-01-01T00:00:00Z")), 3600);
+    CHECK_INT(zone_offset(plain, time_at("1999-12-31T23:59:59Z")), 0);
+    CHECK_INT(zone_offset(plain, time_at("2000-01-01T00:00:00Z")), 3600);
+    CHECK_INT(zone_offset(plain, time_at("2100-01-01T00:00:00Z")), 3600);
     strbuf_reset(&file);
-    file_make(&file, '4', at("2000-01-01T00:00:00Z"), "EST5EDT");
+    file_make(&file, '4', time_at("2000-01-01T00:00:00Z"), "EST5EDT");
     AUTO(zone_free) struct zone *ruled = zone_read(strbuf_str(&file), &err);
     CHECK_OK(ruled, err);
-    CHECK_INT(zone_offset(ruled, at("1999-12-31T23:59:59Z")), 0);
-    CHECK_INT(zone_offset(ruled, at("2100-07-01T00:00:00Z")), -14400);
+    CHECK_INT(zone_offset(ruled, time_at("1999-12-31T23:59:59Z")), 0);
+    CHECK_INT(zone_offset(ruled, time_at("2100-07-01T00:00:00Z")), -14400);
     for (size_t n = 0; n < file.n; n++) { /* cut anywhere, it is no file of a zone */
         struct zone *z = zone_read(str_sub(strbuf_str(&file), 0, n), &err);
         if (z)
@@ -135,7 +135,7 @@ TEST(zone_files_are_read_with_their_footers)
     file.p[4] = '1'; /* who says version 1 has nothing but the first block */
     AUTO(zone_free) struct zone *old = zone_read(strbuf_str(&file), &err);
     CHECK_OK(old, err);
-    CHECK_INT(zone_offset(old, at("2100-07-01T00:00:00Z")), 0);
+    CHECK_INT(zone_offset(old, time_at("2100-07-01T00:00:00Z")), 0);
 }
 
 TEST(zone_names_stay_below_their_folder)

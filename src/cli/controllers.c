@@ -3,7 +3,9 @@
 #include "base/map.h"
 #include "cli/process.h"
 #include "control/manager.h"
+#include "sys/clock_watch.h"
 #include "sys/loop_thread.h"
+#include "sys/zoneinfo.h"
 
 struct controllers {
     struct server *server;
@@ -11,6 +13,8 @@ struct controllers {
     struct loop *loop; /* its loop */
     struct manager *manager;
     struct map transports; /* account -> struct transport */
+    struct zoneinfo *zones;
+    struct clock_watch clock;
 };
 
 static struct transport *transport_of(void *arg, const char *account)
@@ -24,10 +28,24 @@ static struct transport *transport_of(void *arg, const char *account)
     return t;
 }
 
+static void clock_was_set(struct clock_watch *w)
+{
+    manager_clock_set(container_of(w, struct controllers, clock)->manager);
+}
+
 static void controllers_begin(void *arg)
 {
     struct controllers *c = arg;
+    struct err err = ERR;
+    if (!clock_watch_start(&c->clock, c->loop, clock_was_set, &err))
+        log_warn("control.clock", "a clock that is set is noticed late error=%s", err.text);
     manager_start(c->manager);
+}
+
+static const struct zone *zone_named(void *arg, struct str name, struct err *err)
+{
+    struct controllers *c = arg;
+    return zoneinfo_get(c->zones, name, err);
 }
 
 /* Made here, where kinds are published; from its start on all of it is the other thread's. */
@@ -38,6 +56,8 @@ static struct manager *manager_of(struct controllers *c)
                                 .arg = c,
                                 .kinds = server_kinds(c->server),
                                 .schedule = true,
+                                .zone = zone_named,
+                                .zone_arg = c,
                                 .root_ca = server_ca_pem(c->server)};
     return manager_new(&o);
 }
@@ -49,6 +69,7 @@ struct controllers *controllers_start(struct server *s, struct err *err)
         return NULL;
     struct controllers *c = NEW(struct controllers);
     *c = (struct controllers){.server = s, .thread = thread, .loop = loop_thread_loop(thread)};
+    c->zones = zoneinfo_new(NULL);
     c->manager = manager_of(c);
     if (loop_thread_start(thread, controllers_begin, c, err))
         return c;
@@ -56,6 +77,7 @@ struct controllers *controllers_start(struct server *s, struct err *err)
     map_each (it, &c->transports)
         transport_free(it->value);
     map_fini(&c->transports);
+    zoneinfo_free(c->zones);
     loop_thread_free(thread);
     mem_free(c);
     return NULL;

@@ -21,6 +21,7 @@
 #include "cli/verbs.h"
 #include "control/manager.h"
 #include "control/pods.h"
+#include "sys/zoneinfo.h"
 
 #define MAX_KINDS KIND_IDS
 struct why_asking {
@@ -37,6 +38,7 @@ struct why_asking {
     struct objset *own[MAX_KINDS];
     struct words unread; /* "secrets": lists and logs that were refused */
     struct val items;    /* -o json */
+    struct zoneinfo *zones;
     bool json;
 };
 
@@ -153,10 +155,15 @@ static bool has_read(const struct why_asking *x, const struct kind *k)
     return x->sets[k->id] != NULL;
 }
 
+static const struct zone *zone_named(void *arg, struct str name, struct err *err)
+{
+    return zoneinfo_get(arg, name, err);
+}
+
 /* ns "": of all namespaces. every: of all kinds. */
 static bool read_view(struct why_asking *x, struct str ns, bool every, struct err *err)
 {
-    x->view = (struct view){.sets = x->sets, .now = clock_real()};
+    x->view = (struct view){.sets = x->sets, .now = clock_real(), .zone = zone_named, .zone_arg = x->zones};
     for (size_t i = 0; why_reads[i]; i++)
         if (!read_kind(x, why_reads[i], ns, err))
             return false;
@@ -506,6 +513,7 @@ int why_main(int argc, char **argv)
     }
     if (!client_open(&c, &x.to, &err))
         return client_failed(&c, &err);
+    AUTO(zoneinfo_free) struct zoneinfo *zones = x.zones = zoneinfo_new(NULL);
     int status = why_run(&x, words);
     fflush(stdout);
     for (size_t i = 0; i < countof(x.own); i++)

@@ -247,6 +247,19 @@ void workqueue_add_after(struct workqueue *q, struct str key, int64_t delay_ns)
     due_next(q);
 }
 
+void workqueue_hurry(struct workqueue *q)
+{
+    int64_t now = clock_mono();
+    map_each (it, &q->items) {
+        struct item *i = it->value;
+        if (i->due.at == 0 || i->kept || i->at <= now)
+            continue;
+        i->at = now;
+        heap_moved(&q->due, &i->due);
+    }
+    due_next(q);
+}
+
 void workqueue_done(struct workqueue *q, struct str key, bool ok)
 {
     struct item *i = map_get(&q->items, key);

@@ -31,6 +31,8 @@ AUTO_POINTER(workqueue_free, struct workqueue);
 void workqueue_start(struct workqueue *q); /* keys may be added before */
 void workqueue_add(struct workqueue *q, struct str key);
 void workqueue_add_after(struct workqueue *q, struct str key, int64_t delay_ns); /* the earliest wish counts */
+/* What waits for its time is worked on now: the clock that it was told by was set. */
+void workqueue_hurry(struct workqueue *q);
 /* The work on the key is over. ok resets its back-off; otherwise it comes again after it. */
 void workqueue_done(struct workqueue *q, struct str key, bool ok);
 /* The loop's turn has lasted as long as one may: work that has more to do adds its key again, for the rest. */

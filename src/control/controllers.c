@@ -8,6 +8,7 @@
     X(deployment)                                                                                                    \
     X(replicaset)                                                                                                    \
     X(replication)                                                                                                   \
+    X(cronjob)                                                                                                       \
     X(endpointslice)                                                                                                 \
     X(endpoints)                                                                                                     \
     X(mirror)                                                                                                        \

@@ -25,7 +25,8 @@
 #include "client/workqueue.h"
 #include "control/scheduler.h"
 
-#define NAP (5 * NS_PER_S) /* longer than a loop may be late, shorter than anybody's grace */
+#define NAP  (5 * NS_PER_S)   /* longer than a loop may be late, shorter than anybody's grace */
+#define STEP (50 * NS_PER_MS) /* more than two looks at two clocks differ by */
 
 /* Something a finished plan wrote and that is to be seen before its key is planned again. */
 struct await {
@@ -132,6 +133,9 @@ const struct view *manager_view(struct manager *m)
 {
     m->view.now = clock_real();
     int64_t ahead = m->view.now - clock_mono(); /* the one goes on in a suspended machine, the other does not */
+    if (m->ahead && (ahead - m->ahead > STEP || m->ahead - ahead > STEP))
+        for (size_t i = 0; i < m->nrunning; i++)
+            workqueue_hurry(m->running[i].queue); /* who wanted to look at a time looks when that is now */
     if (m->ahead && ahead - m->ahead > NAP)
         manager_woke(m);
     if (m->ahead && m->ahead - ahead > NAP) { /* the clock was set back: what we saw at that time is to come again */
@@ -140,6 +144,11 @@ const struct view *manager_view(struct manager *m)
     }
     m->ahead = ahead;
     return &m->view;
+}
+
+void manager_clock_set(struct manager *m)
+{
+    (void)manager_view(m); /* it looks at the clocks */
 }
 
 static void running_overslept(void *arg)
@@ -359,8 +368,9 @@ static void source_changed(struct cache_handler *h, struct obj *was, struct obj 
     struct manager_source *s = container_of(h, struct manager_source, handler);
     const struct view *v = manager_view(s->manager);
     for (size_t i = 0; i < s->n; i++) {
-        if (s->who[i]->row->sign == (now ? now : was)->kind)
-            s->what[i](v, was, now, now ? heard_note : heard_forget, s->who[i]);
+        const struct controller *row = s->who[i]->row;
+        if (row->sign == s->kind)
+            (row->signs ? row->signs : s->what[i])(v, was, now, now ? heard_note : heard_forget, s->who[i]);
         s->what[i](v, was, now, key_add, s->who[i]);
     }
     if (s->manager->scheduler)
@@ -531,7 +541,8 @@ struct manager *manager_new(const struct manager_options *o)
         m->o.controllers = controllers;
     list_init(&m->waiting);
     list_init(&m->turns);
-    m->view = (struct view){.sets = m->sets, .since = clock_real(), .root_ca = o->root_ca};
+    m->view = (struct view){
+        .sets = m->sets, .since = clock_real(), .root_ca = o->root_ca, .zone = o->zone, .zone_arg = o->zone_arg};
     while (m->o.controllers[m->nrunning])
         m->nrunning++;
     m->running = mem_alloc((m->nrunning + 1) * sizeof *m->running);

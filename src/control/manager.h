@@ -18,6 +18,8 @@ struct controller {
     const struct controller_watch *watches;
     const struct kind
         *sign; /* a change of this kind is a sign of life, noted for its keys (view.heard); NULL: none */
+    /* For which keys it is one; NULL: for those that its watch names. A deletion is to name its key, too. */
+    void (*signs)(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add, void *arg);
     /* Told of every kind that can be watched, events left out, besides; NULL: not wanted. */
     void (*any)(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add, void *arg);
     void (*plan)(const struct view *v, struct key key, struct plan *out);
@@ -32,8 +34,11 @@ struct manager_options {
     void *arg;
     const struct controller *const *controllers; /* NULL-terminated; NULL: all */
     struct kind_publisher
-        *kinds;         /* what is served, by the thread of the transport's loop or another; NULL: built in */
-    bool schedule;      /* run the scheduler too */
+        *kinds;    /* what is served, by the thread of the transport's loop or another; NULL: built in */
+    bool schedule; /* run the scheduler too */
+    /* Time zones by name (view.zone); NULL: only UTC. */
+    const struct zone *(*zone)(void *arg, struct str name, struct err *err);
+    void *zone_arg;
     struct str root_ca; /* PEM, for the ConfigMaps kube-root-ca.crt; borrowed */
 };
 struct manager *manager_new(const struct manager_options *o);
@@ -42,8 +47,11 @@ void manager_stop(struct manager *m); /* nothing new is begun; calls under way a
 void manager_free(struct manager *m); /* stops; NULL is fine */
 AUTO_POINTER(manager_free, struct manager);
 const struct view *manager_view(struct manager *m); /* of this moment: for the scheduler */
-bool manager_idle(const struct manager *m);         /* every key is done and nothing waits: for tests */
-bool kind_is_watched(const struct kind *k);         /* by rows with `any` */
+/* The machine's clock was set, or it was suspended: what waits for a time of the day looks again. The manager notices
+ * that by itself when something happens; this is for who knows at once. */
+void manager_clock_set(struct manager *m);
+bool manager_idle(const struct manager *m); /* every key is done and nothing waits: for tests */
+bool kind_is_watched(const struct kind *k); /* by rows with `any` */
 /* The indexes that plans may use on a kind's set. */
 const struct objindex *const *kind_indexes(const struct kind *k);
 

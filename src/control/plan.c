@@ -22,6 +22,14 @@ struct objset_iter view_with(const struct view *v, const struct kind *k, const s
     return s ? objset_with(s, index, key) : (struct objset_iter){0};
 }
 
+bool view_zone(const struct view *v, struct str name, const struct zone **zone, struct err *err)
+{
+    *zone = v->zone ? v->zone(v->zone_arg, name, err) : NULL;
+    if (*zone || (!v->zone && (name.n == 0 || str_eqz(name, "UTC"))))
+        return true;
+    return v->zone ? false : err_set(err, E_NOT_FOUND, "unknown time zone " STR_FMT, STR_ARG(name));
+}
+
 void plan_fini(struct plan *p)
 {
     array_each (a, &p->actions) {

@@ -16,6 +16,7 @@ struct key {
     struct str ns, name;
 };
 
+struct zone;
 /* What is, as far as we know. Complete: a plan is not run before every set it may read is in. */
 struct view {
     const struct objset **sets;   /* by kind->id; NULL: nobody watches it */
@@ -31,6 +32,9 @@ struct view {
     struct str why;     /* what the last one said of it; "": nothing. So that an event tells it once */
     struct str root_ca; /* the cluster's certificate authority, PEM */
     struct str trouble; /* what the application of this key's last plan ran into; "": nothing */
+    /* The time zone of that name, "" for the machine's own; borrowed until the next question. NULL: only UTC. */
+    const struct zone *(*zone)(void *arg, struct str name, struct err *err);
+    void *zone_arg;
 };
 static inline const struct kind_set *view_kinds(const struct view *v)
 {
@@ -40,6 +44,8 @@ struct obj *view_get(const struct view *v, const struct kind *k, struct str ns, 
 struct objset_iter view_all(const struct view *v, const struct kind *k);
 struct objset_iter view_with(const struct view *v, const struct kind *k, const struct objindex *index,
                              struct str key);
+/* *zone NULL: UTC (base/zone.h). False: there is none of that name, or its file is damaged. */
+MUST_USE bool view_zone(const struct view *v, struct str name, const struct zone **zone, struct err *err);
 
 enum action_verb {
     ACTION_CREATE,

@@ -2,6 +2,7 @@
 #include "api/codec.h"
 #include "api/rules.h"
 #include "base/test.h"
+#include "base/zone.h"
 
 void fixture_init(struct fixture *f)
 {
@@ -13,7 +14,7 @@ void fixture_init(struct fixture *f)
         objset_init(f->sets[i], kinds[i], kind_indexes(kinds[i]));
         f->view_sets[i] = f->sets[i];
     }
-    f->view = (struct view){.sets = f->view_sets, .now = start, .since = start};
+    f->view = (struct view){.sets = f->view_sets, .now = start, .since = start, .zone = zone_of_test};
 }
 
 void fixture_fini(struct fixture *f)
@@ -22,6 +23,22 @@ void fixture_fini(struct fixture *f)
         objset_fini(f->sets[i]);
         mem_free(f->sets[i]);
     }
+}
+
+/* "Test/New_York" and UTC are there. */
+const struct zone *zone_of_test(void *arg UNUSED, struct str name, struct err *err)
+{
+    static struct zone *new_york, *utc;
+    if (!utc) {
+        utc = zone_of_rule(S("UTC0"), err);
+        new_york = zone_of_rule(S("EST5EDT,M3.2.0,M11.1.0"), err);
+    }
+    if (str_eqz(name, "Test/New_York"))
+        return new_york;
+    if (name.n == 0 || str_eqz(name, "UTC"))
+        return utc;
+    err_set(err, E_NOT_FOUND, "unknown time zone " STR_FMT, STR_ARG(name));
+    return NULL;
 }
 
 static void fixture_put(struct fixture *f, struct arena *a, const struct val *any)
@@ -106,6 +123,8 @@ void plan_answer(struct str input, struct strbuf *out)
             CHECK(time_parse(text, &f.view.since));
         } else if (str_eqz(word, "woke")) {
             CHECK(time_parse(text, &f.view.woke));
+        } else if (str_eqz(word, "heard")) {
+            CHECK(time_parse(text, &f.view.heard));
         } else if (str_eqz(word, "trouble")) {
             f.view.trouble = text;
         } else if (str_eqz(word, "stuck")) {
@@ -128,7 +147,7 @@ TEST(plans_are_as_in_their_transcripts)
     static const char *const files[] = {"replicaset",     "replication", "crds",     "deployment", "endpointslice",
                                         "endpoints",      "node",        "eviction", "podgc",      "namespace",
                                         "serviceaccount", "disruption",  "mirror",   "garbage",    "apiservices",
-                                        "claims",         "attach",      "job"};
+                                        "claims",         "attach",      "job",      "cronjob"};
     for (size_t i = 0; i < countof(files); i++) {
         char path[100];
         snprintf(path, sizeof path, "tests/control/%s.txt", files[i]);

@@ -20,6 +20,8 @@ struct fixture {
     int64_t rev;
 };
 void fixture_init(struct fixture *f);
+/* view.zone of tests. */
+const struct zone *zone_of_test(void *arg, struct str name, struct err *err);
 void fixture_fini(struct fixture *f);
 AUTO_VALUE(fixture_fini, struct fixture);
 void fixture_add(struct fixture *f, struct str yaml_documents);

@@ -26,7 +26,7 @@ static const struct why_row rows[] = {
     {K(Node), why_node, plain_head},
     {K(PersistentVolumeClaim), why_claim, plain_head},
     {K(Job), why_stored, plain_head},
-    {K(CronJob), why_stored, plain_head},
+    {K(CronJob), why_cronjob, plain_head},
     {K(DaemonSet), why_stored, plain_head},
     {K(StatefulSet), why_stored, plain_head},
     {K(ReplicationController), why_replicaset, replicaset_head},
@@ -47,6 +47,7 @@ static const struct why_row rows[] = {
 const struct kind *const why_reads[] = {K(Deployment),
                                         K(ReplicaSet),
                                         K(ReplicationController),
+                                        K(Job),
                                         K(Pod),
                                         K(Service),
                                         K(EndpointSlice),
@@ -68,6 +69,13 @@ static const struct why_row *row_of(const struct kind *k)
         if (rows[i].kind == k)
             return &rows[i];
     return NULL;
+}
+
+void why_of(struct question *q, const struct obj *o, struct finding *f)
+{
+    const struct why_row *row = row_of(o->kind);
+    if (row)
+        row->say(q, o, f);
 }
 
 bool why_knows(const struct kind *k)

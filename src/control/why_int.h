@@ -12,6 +12,8 @@ struct question {
 };
 typedef void why_fn(struct question *q, const struct obj *o, struct finding *f);
 
+/* What is said of an object by the row of its kind; nothing where there is none. */
+void why_of(struct question *q, const struct obj *o, struct finding *f);
 /* The same question, about another object. */
 struct question why_about(const struct question *q, const struct obj *o);
 /* The first cause counts: true where this is it. reason: a clause. */
@@ -62,6 +64,7 @@ struct str why_plan(struct question *q, const struct controller *row, const stru
 
 /* Rows, by file. */
 why_fn why_deployment, why_replicaset;                             /* why_workload.c */
+why_fn why_cronjob;                                                /* why_cronjob.c */
 why_fn why_pod;                                                    /* why_pod.c */
 why_fn why_service;                                                /* why_service.c */
 why_fn why_namespace, why_budget, why_node, why_stored, why_claim; /* why_other.c */

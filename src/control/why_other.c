@@ -213,7 +213,6 @@ static const struct {
 } stored[] = {
     {K(Job), "it is stored, and Wherry makes no pods of it yet",
      "Make its pod yourself: a Pod with restartPolicy Never"},
-    {K(CronJob), "it is stored, and Wherry makes no Jobs of it yet", "Let cron on the host start what it would"},
     {K(DaemonSet), "it is stored, and Wherry makes no pods of it yet",
      "On one node a Deployment with 1 replica does the same"},
     {K(StatefulSet), "it is stored, and Wherry makes no pods of it yet",

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What keeps pods or starts them by itself, by kubectl: ReplicationControllers, CronJobs, DaemonSets; the node role and the
 server are killed in between."""
+import datetime
 from lib import *
 
 
@@ -72,5 +73,106 @@ def a_replication_controller_keeps_its_pods(c):
     eventually('they go with it', lambda: not pods(c, 'old'))
 
 
+def cronjob(name, schedule, command='true', spec=''):
+    return f'''
+apiVersion: batch/v1
+kind: CronJob
+metadata: {{name: {name}}}
+spec:
+  schedule: "{schedule}"
+{spec}
+  jobTemplate:
+    metadata: {{labels: {{from: {name}}}, annotations: {{note: kept}}}}
+    spec:
+      template:
+        spec:
+          restartPolicy: Never
+          terminationGracePeriodSeconds: 0
+          containers:
+          - name: c
+            image: {IMAGE}
+            command: [sh, -c, {json.dumps(command)}]
+'''
+
+
+def jobs(c, name):
+    return {j['metadata']['name']: j for j in c.get('jobs', '-l', 'from=' + name)['items']}
+
+
+def when(text):
+    return datetime.datetime.fromisoformat(text.replace('Z', '+00:00')).timestamp()
+
+
+def due_by_hand(c, name, minutes_ago):
+    """What was started last, as status says, is set so that a yearly schedule is due now."""
+    last = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(time.time() - minutes_ago * 60))
+    c.kubectl('patch', 'cronjob', name, '--subresource=status', '--type=merge', '-p', json.dumps({'status': {'lastScheduleTime': last}}))
+
+
+YEAR = 366 * 24 * 60
+
+
+def a_cron_job_starts_when_it_is_due(c):
+    c.apply(cronjob('soon', '@every 2s', 'sleep 1000'))
+    created = when(c.get('cronjob', 'soon')['metadata']['creationTimestamp'])
+    name, job = eventually('a Job', lambda: jobs(c, 'soon'), every=0.02).popitem()
+    seen = time.time()
+    due = when(job['metadata']['annotations']['batch.kubernetes.io/cronjob-scheduled-timestamp'])
+    assert due == created + 2 and name == 'soon-%d' % (due // 60), (created, due, name)
+    assert due <= when(job['metadata']['creationTimestamp']) <= due + 1 and seen - due < 0.5 * slowness(), (due, seen)
+    assert job['metadata']['annotations']['note'] == 'kept'
+    owner = job['metadata']['ownerReferences'][0]
+    assert (owner['kind'], owner['name'], owner['controller']) == ('CronJob', 'soon', True), owner
+    status = eventually('its status', lambda: c.get('cronjob', 'soon')['status'].get('active') and c.get('cronjob', 'soon')['status'])
+    assert when(status['lastScheduleTime']) == due and status['active'][0]['name'] == name, status
+    made = eventually('its event', lambda: events(c, 'soon').get('SuccessfulCreate'))
+    assert made['message'] == 'Created job ' + name and made['source']['component'] == 'cronjob-controller', made
+    c.kubectl('delete', 'cronjob', 'soon', '--wait=false')
+    eventually('its Jobs go with it', lambda: not jobs(c, 'soon'))
+
+
+def cron_jobs_through_a_kill(c):
+    """Forbid, Replace and Allow, each with one that runs, while the server is killed; and one in a zone of its own."""
+    policies = ['Forbid', 'Replace', 'Allow']
+    names = [p.lower() for p in policies]
+    this_year = int(when(time.strftime('%Y-01-01T00:00:00Z', time.gmtime())))
+    c.apply(''.join('---' + cronjob(p.lower(), '0 0 1 1 *', 'sleep 1000', f'  concurrencyPolicy: {p}\n  timeZone: UTC') for p in policies))
+    c.apply(cronjob('zone', '0 0 1 1 *', 'sleep 1000', '  timeZone: Asia/Kolkata'))
+    for name in names + ['zone']:
+        due_by_hand(c, name, YEAR)
+    first = 'forbid-%d' % (this_year // 60)
+    eventually('each has a Job', lambda: all(len(jobs(c, n)) == 1 for n in names + ['zone']))
+    noted = list(jobs(c, 'zone').values())[0]['metadata']['annotations']['batch.kubernetes.io/cronjob-scheduled-timestamp']
+    assert noted.endswith('-01-01T00:00:00+05:30'), noted
+    eventually('status names it', lambda: c.get('cronjob', 'forbid')['status']['active'][0]['name'] == first)
+    kill(c, 'server')
+    for name in names:      # another minute of the same January 1, which has passed, too
+        eventually('the server is back', lambda: c.kubectl('patch', 'cronjob', name, '-p', '{"spec":{"schedule":"1 0 1 1 *"}}'), timeout=40)
+    second = lambda n: '%s-%d' % (n, this_year // 60 + 1)
+    assert all(len(jobs(c, n)) == 1 for n in names), 'a new schedule makes up for nothing'
+    kill(c, 'server')       # who comes new knows nothing of the old schedule
+    eventually('Allow runs both', lambda: set(jobs(c, 'allow')) == {'allow-%d' % (this_year // 60), second('allow')}, timeout=40)
+    eventually('Replace runs the new one', lambda: set(jobs(c, 'replace')) == {second('replace')})
+    assert set(jobs(c, 'forbid')) == {first}
+    assert eventually('it says so', lambda: events(c, 'forbid').get('JobAlreadyActive'))['type'] == 'Normal'
+    said = run([WHERRY, 'why', 'cronjob/forbid'], env=c.env, check=False)
+    assert first in said, said
+    c.kubectl('delete', 'job', first)
+    eventually('Forbid goes on', lambda: set(jobs(c, 'forbid')) == {second('forbid')})
+    c.kubectl('patch', 'cronjob', 'allow', '-p', '{"spec":{"suspend":true}}')
+    c.kubectl('create', 'job', '--from=cronjob/allow', 'by-hand')
+    by_hand = c.get('job', 'by-hand')['metadata']
+    assert by_hand['annotations']['cronjob.kubernetes.io/instantiate'] == 'manual', by_hand
+    due_by_hand(c, 'allow', 2 * YEAR)
+    shown = c.kubectl('get', 'cronjob', 'allow', 'zone')
+    assert 'True ' in shown and 'Asia/Kolkata' in shown, shown
+    for zone in ('Mars/Olympus', 'Local', 'Europe', '../UTC'):
+        said = run([c.bin + '/kubectl', 'patch', 'cronjob', 'zone', '-p', json.dumps({'spec': {'timeZone': zone}})], env=c.env, check=False)
+        assert c.get('cronjob', 'zone')['spec']['timeZone'] == 'Asia/Kolkata', said
+    assert 'by-hand' in c.get('jobs', '-l', 'from=allow')['items'][0]['metadata']['name'] or len(jobs(c, 'allow')) == 3
+    c.kubectl('delete', 'cronjobs', '--all', '--wait=false')
+    eventually('all are gone', lambda: not c.get('jobs')['items'])
+
+
 if __name__ == '__main__':
-    main([a_replication_controller_keeps_its_pods])
+    main([a_replication_controller_keeps_its_pods, a_cron_job_starts_when_it_is_due, cron_jobs_through_a_kill])
