@@ -1,3 +1,4 @@
+#include "api/formats.h"
 #include "api/quantity.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -53,6 +54,34 @@ static struct val resources_val(struct node_object *n, struct arena *a, bool all
     put_text(a, &m, "hugepages-1Gi", quantity_of_bytes(a, f->huge_1g_bytes));
     put_text(a, &m, "hugepages-2Mi", quantity_of_bytes(a, f->huge_2m_bytes));
     return m;
+}
+
+/* Resources of others: whoever brings them writes their capacity, and all of it can be given away. In a patch of the
+ * status: allocatable as it is to be; null for what has no capacity any more. */
+static void foreign_resources(struct arena *a, const struct obj *node, struct val *allocatable)
+{
+    if (!node)
+        return;
+    const struct val *capacity = val_get(obj_status(node), N(capacity));
+    const struct val *now = val_get(obj_status(node), N(allocatable));
+    val_each_member (it, capacity)
+        if (is_extended_resource(it->name->s))
+            val_set_str(a, allocatable, it->name->s, val_copy(a, &it->v));
+    val_each_member (it, now)
+        if (is_extended_resource(it->name->s) && !val_get_str(capacity, it->name->s))
+            val_set_str(a, allocatable, it->name->s, VAL_NONE);
+}
+
+static bool foreign_differ(const struct obj *node)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct val want = val_map();
+    const struct val *now = val_get(obj_status(node), N(allocatable));
+    foreign_resources(&a, node, &want);
+    val_each_member (it, &want)
+        if (!str_eq(val_text(&it->v), val_text(val_get_str(now, it->name->s))) || val_is(&it->v, VAL_NULL))
+            return true;
+    return false;
 }
 
 /* `old`: what the Node says now, or NULL. */
@@ -134,7 +163,8 @@ static struct val status_val(struct writing *w)
     struct node_object *n = w->n;
     struct arena *a = &w->arena;
     struct agent *g = n->agent;
-    const struct obj *known = cache_peek(g->nodes, S(""), str_of(g->cfg.name));
+    const struct obj *known = cache_peek(g->nodes, S(""), str_of(g->cfg.name)),
+                     *told = cache_peek(n->own, S(""), str_of(g->cfg.name)); /* by others, too */
     struct val s = val_map(), addresses = val_list(), ip = val_map(), host = val_map();
     val_set_text(a, &ip, N(type), S("InternalIP"));
     val_set_text(a, &ip, N(address), str_of(g->cfg.host_ip));
@@ -144,7 +174,7 @@ static struct val status_val(struct writing *w)
     val_add(a, &addresses, host);
     val_set(a, &s, N(addresses), addresses);
     val_set(a, &s, N(capacity), resources_val(n, a, false));
-    val_set(a, &s, N(allocatable), resources_val(n, a, true));
+    foreign_resources(a, told, val_set(a, &s, N(allocatable), resources_val(n, a, true)));
     val_set(a, &s, N(conditions), conditions_val(a, known ? val_get(obj_status(known), N(conditions)) : NULL));
     val_set(a, &s, N(nodeInfo), node_info(n, a));
     val_set(a, &s, N(images), images_val(w));
@@ -255,8 +285,12 @@ static void own_changed(struct cache_handler *h, struct obj *was, struct obj *no
 {
     struct node_object *n = container_of(h, struct node_object, on_own);
     (void)was;
-    if (!now || !n->told_ready || call_active(&n->node_call) || !is_belied(now))
+    if (!now || !n->told_ready || call_active(&n->node_call))
         return; /* the answer of the call under way is newer, and comes here again */
+    if (foreign_differ(now))
+        timer_set(&n->status_timer, MEND);
+    if (!is_belied(now))
+        return;
     log_info("node.belied", "node=%s its conditions are not what it said: saying them again", n->agent->cfg.name);
     timer_set(&n->status_timer, MEND);
 }
