@@ -84,6 +84,14 @@ struct str service_head(struct question *q, const struct obj *o);
 struct str plain_head(struct question *q, const struct obj *o);
 
 void why_unscheduled(struct question *q, const struct obj *pod, struct finding *f); /* why_sched.c */
+/* why_preempt.c: for whom it makes room; for whom others make room for it (false: nobody does), or why they do not.
+ */
+struct sched;
+struct decision;
+bool why_preempted(struct question *q, const struct obj *pod, struct finding *f);
+bool why_preempting(struct question *q, const struct obj *pod, const struct sched *s, const struct decision *d,
+                    struct finding *f);
+void why_not_preempting(struct question *q, const struct obj *pod, const struct decision *d, struct finding *f);
 /* A container's status against its spec; about: "container web", "init container migrate". why_container.c */
 struct contained {
     const struct obj *pod;

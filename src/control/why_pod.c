@@ -34,7 +34,7 @@ static bool say_leaving(struct question *q, const struct obj *pod, struct findin
         why_way(q, f, "See whether the node runs: kubectl get node " STR_FMT, STR_ARG(pod_node(pod)));
         return true;
     }
-    return why_coming(q, f, "PodLeaving", "is being stopped");
+    return why_preempted(q, pod, f) || why_coming(q, f, "PodLeaving", "is being stopped");
 }
 
 /* ---- over ---- */

@@ -304,8 +304,9 @@ static void say_short_of(struct unscheduled *u, struct str message, struct strbu
     }
 }
 
-static void say_reasons(struct unscheduled *u, struct str message, struct finding *f)
+static void say_reasons(struct unscheduled *u, const struct decision *d, struct finding *f)
 {
+    struct str message = d->message;
     AUTO(strbuf_fini) struct strbuf all = STRBUF(STRBUF_TEXT);
     const char *cause = NULL;
     ptrdiff_t end = str_find(message, S("preemption:")); /* what follows is about preemption alone */
@@ -321,6 +322,7 @@ static void say_reasons(struct unscheduled *u, struct str message, struct findin
             why_way(u->q, f, STR_FMT, STR_ARG(how));
     }
     say_short_of(u, head, &all, f, &cause);
+    why_not_preempting(u->q, u->pod, d, f);
     why_found(u->q, f, cause ? cause : "Unschedulable", "fits on no node: " STR_FMT,
               STR_ARG(all.n ? str_dup(u->q->a, strbuf_str(&all)) : message));
 }
@@ -358,12 +360,17 @@ void why_unscheduled(struct question *q, const struct obj *pod, struct finding *
     for (struct objset_iter it = view_all(q->v, K(Node)); (o = objset_next(&it));)
         sched_node_set(&u.sched, o);
     for (struct objset_iter it = view_all(q->v, K(Pod)); (o = objset_next(&it));)
-        sched_pod_set(&u.sched, o->ns, o->name, o, pod_node(o));
+        if (pod_node(o).n > 0)
+            sched_pod_set(&u.sched, o->ns, o->name, o, pod_node(o));
+        else if (val_text_at(obj_status(o), N(nominatedNodeName)).n > 0)
+            sched_nominate(&u.sched, o, val_text_at(obj_status(o), N(nominatedNodeName)));
     struct decision d;
     sched_place(&u.sched, q->v, pod, q->a, &d);
     if (d.node)
         why_coming(q, f, "PodComing", "is about to go to node %s", d.node->name);
+    else if (why_preempting(q, pod, &u.sched, &d, f))
+        why_chain(q, f, "scheduler: " STR_FMT, STR_ARG(d.message));
     else
-        say_reasons(&u, d.message, f);
+        say_reasons(&u, &d, f);
     sched_fini(&u.sched);
 }

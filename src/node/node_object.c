@@ -288,7 +288,7 @@ static void own_changed(struct cache_handler *h, struct obj *was, struct obj *no
     if (!now || !n->told_ready || call_active(&n->node_call))
         return; /* the answer of the call under way is newer, and comes here again */
     if (foreign_differ(now))
-        timer_set(&n->status_timer, MEND);
+        timer_set(&n->status_timer, 0);
     if (!is_belied(now))
         return;
     log_info("node.belied", "node=%s its conditions are not what it said: saying them again", n->agent->cfg.name);

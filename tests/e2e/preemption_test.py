@@ -59,7 +59,7 @@ def events(c, name, reason, ns='default'):
 def less_important_goes(c):
     """Its condition, its event, what kubectl and wherry say of both while it ends, and where the other one comes to."""
     node = room(c, 'a', 3)
-    c.apply(pod('low', 'low', 'a', 3, grace=4, command=DEAF))
+    c.apply(pod('low', 'low', 'a', 3, grace=3, command=DEAF))
     runs(c, 'low')
     c.apply(pod('taker', 'high', 'a', 2) + pod('never', 'never', 'a', 2))
     def ends():
@@ -68,7 +68,7 @@ def less_important_goes(c):
     low, taker = one(c, 'low'), one(c, 'taker')
     told = condition(low, 'DisruptionTarget')
     assert (told['status'], told['reason'], told['message']) == ('True', 'PreemptionByScheduler', 'default-scheduler: preempting to accommodate a higher priority pod'), told
-    assert low['metadata']['deletionGracePeriodSeconds'] == 4, low['metadata']
+    assert low['metadata']['deletionGracePeriodSeconds'] == 3, low['metadata']
     assert taker['status']['nominatedNodeName'] == node and 'nodeName' not in taker['spec'], taker
     assert condition(taker, 'PodScheduled')['message'] == '0/1 nodes are available: 1 Insufficient example.com/a.', taker['status']
     wide = c.kubectl('get', 'pod', 'taker', '-o', 'wide').splitlines()[1].split()
@@ -89,7 +89,7 @@ def less_important_goes(c):
     e = eventually('it is told', lambda: events(c, 'never', 'FailedScheduling'))
     assert e[0]['note'].endswith('preemption: not eligible due to preemptionPolicy=Never.'), e
     said = c.wherry('why', 'pod/never', check=False)
-    assert 'preemptionPolicy' in said, said
+    assert 'preemptionPolicy Never' in said, said
     # nor does one that is as important
     c.apply(pod('equal', 'high', 'a', 2))
     e = eventually('it is told', lambda: events(c, 'equal', 'FailedScheduling'))
@@ -143,7 +143,7 @@ spec:
     def ready():
         return {r['metadata']['name']: r['status'].get('readyReplicas', 0) for r in c.get('rs')['items']}
     eventually('all have their room', lambda: ready() == {'low': 5, 'mid': 1, 'high': 1})
-    c.apply(pod('critical', 'system-cluster-critical', 'c', 4, ns='kube-system', grace=0))
+    c.kubectl('apply', '-f', '-', input=pod('critical', 'system-cluster-critical', 'c', 4, ns='kube-system', grace=0))
     runs(c, 'critical', ns='kube-system')
     eventually('four of the least important ones wait', lambda: ready() == {'low': 1, 'mid': 1, 'high': 1})
     c.kubectl('delete', 'pod', '-n', 'kube-system', 'critical')
@@ -175,9 +175,9 @@ def classes(c):
     assert names['system-cluster-critical'] == 2000000000 and names['system-node-critical'] == 2000001000, names
     for name, value in CLASSES.items():
         c.kubectl('create', 'priorityclass', name, '--value=%d' % value)
-    c.kubectl('create', 'priorityclass', 'never', '--value=5000', '--preemption-policy=Never', '--description=waits')
+    c.kubectl('create', 'priorityclass', 'never', '--value=500', '--preemption-policy=Never', '--description=waits')
     text = c.kubectl('describe', 'priorityclass', 'never')
-    assert 'Value:             5000' in text and 'PreemptionPolicy:  Never' in text and 'Description:       waits' in text, text
+    assert 'Value:             500' in text and 'PreemptionPolicy:  Never' in text and 'Description:       waits' in text, text
 
 
 if __name__ == '__main__':
