@@ -13,7 +13,7 @@
  * - restart changes an annotation of the pod template, which is a change of it like any other. pause and resume set
  *   spec.paused.
  *
- * Only Deployments: nothing acts on StatefulSets and DaemonSets yet.
+ * Only Deployments: of StatefulSets and DaemonSets kubectl shows the same.
  */
 #include "base/clock.h"
 #include "cli/fields.h"

@@ -7,6 +7,7 @@
 #define ROWS(X)                                                                                                      \
     X(deployment)                                                                                                    \
     X(replicaset)                                                                                                    \
+    X(statefulset)                                                                                                   \
     X(replication)                                                                                                   \
     X(cronjob)                                                                                                       \
     X(endpointslice)                                                                                                 \

@@ -63,7 +63,13 @@ struct str why_event_text(const struct obj *event); /* "" for NULL */
 struct str why_plan(struct question *q, const struct controller *row, const struct obj *o, struct str trouble);
 
 /* Rows, by file. */
-why_fn why_deployment, why_replicaset;                             /* why_workload.c */
+why_fn why_deployment, why_replicaset; /* why_workload.c */
+/* Of a set: the pod that is worst off; what the API says when it refuses one. */
+void why_worst_pod(struct question *q, const struct obj *set, struct finding *f);
+void why_pods_refused(struct question *q, const struct obj *set, struct str message, struct finding *f);
+why_fn why_statefulset; /* why_stateful.c */
+bool why_stateful_refused(struct question *q, struct str message, struct finding *f);
+struct str stateful_head(struct question *q, const struct obj *o);
 why_fn why_cronjob;                                                /* why_cronjob.c */
 why_fn why_pod;                                                    /* why_pod.c */
 why_fn why_service;                                                /* why_service.c */

@@ -215,8 +215,6 @@ static const struct {
      "Make its pod yourself: a Pod with restartPolicy Never"},
     {K(DaemonSet), "it is stored, and Wherry makes no pods of it yet",
      "On one node a Deployment with 1 replica does the same"},
-    {K(StatefulSet), "it is stored, and Wherry makes no pods of it yet",
-     "Use a Deployment with 1 replica, strategy Recreate and a hostPath volume"},
     {K(HorizontalPodAutoscaler), "it is stored, and Wherry scales nothing by it yet", "kubectl scale by hand"},
     {K(PersistentVolume), "it is stored, and Wherry binds no claim to it yet", "Use a hostPath volume in the pod"},
     {K(Ingress), "it is stored, and Wherry serves no Ingress yet", "Use a Service of type NodePort"},

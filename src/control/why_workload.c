@@ -66,7 +66,7 @@ static struct str part_after(struct str message, const char *before, const char 
     return end < 0 ? rest : str_sub(rest, 0, (size_t)end);
 }
 
-static void refusal_explain(struct question *q, const struct obj *rs, struct str message, struct finding *f)
+void why_pods_refused(struct question *q, const struct obj *rs, struct str message, struct finding *f)
 {
     const struct val *spec = val_at(obj_spec(rs), N(template), N(spec));
     if (why_refused(q, message, S("its pods"), f))
@@ -98,7 +98,7 @@ static void set_chain(struct question *q, const struct obj *rs, struct finding *
 }
 
 /* The pod that is worst off, active ones first; what became of the others says the same mostly. */
-static void worst_pod(struct question *q, const struct obj *rs, struct finding *f)
+void why_worst_pod(struct question *q, const struct obj *rs, struct finding *f)
 {
     struct finding worst = {0};
     const struct obj *which = NULL;
@@ -151,8 +151,8 @@ static void set_say(struct question *q, const struct obj *rs, struct finding *f)
     struct str reason = why_plan(q, row, rs, refusal);
     set_chain(q, rs, f);
     if (refusal.n > 0 && reason.n > 0)
-        refusal_explain(q, rs, refusal, f);
-    worst_pod(q, rs, f);
+        why_pods_refused(q, rs, refusal, f);
+    why_worst_pod(q, rs, f);
     if (f->state != WHY_BLOCKED && refusal.n == 0 && reason.n > 0) {
         f->state = WHY_FINE; /* that another pod is on its way does not matter beside it */
         failed_pods(q, rs, reason, f);

@@ -89,7 +89,7 @@ static void deed_due(struct timer *t)
         fake_remove(w->api, K(Pod), pod->ns, pod->name);
     else if (pod && d->what == DEED_END && !obj_deleting(pod) && !pod_is_over(pod))
         pod_end(w, pod, w->fate(w, pod), false);
-    else if (pod && d->what == DEED_START && !obj_deleting(pod))
+    else if (pod && d->what == DEED_START && !obj_deleting(pod) && (!w->starts || w->starts(pod)))
         pod_ready(w, pod);
     deed_free(d);
 }

@@ -16,8 +16,9 @@ struct world {
     void (*written)(struct world *w, const struct obj *was, const struct obj *now);
     /* With which exit code a pod that runs will end; -1: not by itself. NULL: none does. */
     int (*fate)(struct world *w, const struct obj *pod);
-    int64_t start_ns, stop_ns; /* most time that a pod takes to become ready, to be gone */
-    int64_t run_ns;            /* and to end by itself */
+    bool (*starts)(const struct obj *pod); /* whether it ever becomes ready; NULL: all do */
+    int64_t start_ns, stop_ns;             /* most time that a pod takes to become ready, to be gone */
+    int64_t run_ns;                        /* and to end by itself */
     size_t ips;
     size_t renewals; /* writes of leases so far */
 };
