@@ -484,8 +484,8 @@ struct obj *fake_put(struct transport *t, const struct kind *k, const struct val
     struct fake *f = fake_of(t);
     AUTO(arena_fini) struct arena a = ARENA;
     struct val v = val_copy(&a, tree);
-    struct val *meta = val_need_map(&a, &v, N(metadata));
     kind_default(&a, k, &v);
+    struct val *meta = val_need_map(&a, &v, N(metadata));
     if (k->namespaced && !val_get(meta, N(namespace)))
         val_set_text(&a, meta, N(namespace), S("default"));
     if (!val_get(meta, N(uid)))
