@@ -25,7 +25,7 @@ static const struct why_row rows[] = {
     {K(PodDisruptionBudget), why_budget, plain_head},
     {K(Node), why_node, plain_head},
     {K(PersistentVolumeClaim), why_claim, plain_head},
-    {K(Job), why_stored, plain_head},
+    {K(Job), why_job, job_head},
     {K(CronJob), why_cronjob, plain_head},
     {K(DaemonSet), why_stored, plain_head},
     {K(StatefulSet), why_statefulset, stateful_head},
@@ -259,8 +259,15 @@ bool why_alone(const struct question *q)
     return q->owner->kind == K(Pod);
 }
 
+bool why_is_fixed(const struct question *q)
+{
+    return why_alone(q) || q->owner->kind == K(Job);
+}
+
 struct str why_edit(struct question *q)
 {
+    if (q->owner->kind == K(Job))
+        return S("kubectl replace --force -f FILE (the pod template of a Job cannot be edited)");
     return why_alone(q) ? S("kubectl replace --force -f FILE (a pod's spec cannot be edited)")
                         : arena_fmt(q->a, "kubectl edit " STR_FMT, STR_ARG(why_target(q, q->owner)));
 }
@@ -277,6 +284,9 @@ static struct str word_of(struct question *q, struct str name, const struct word
             return words[i].text;
     if (!q->owner) /* of a write, there is no object */
         return S("");
+    if (str_eqz(name, "setimage"))
+        return q->owner->kind == K(Job) ? why_edit(q)
+                                        : why_fill(q, "kubectl set image {target} {container}=IMAGE", words, n);
     const struct word known[] = {{"target", why_target(q, q->owner)},
                                  {"edit", why_edit(q)},
                                  {"spec", why_spec_path(q)},

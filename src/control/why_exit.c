@@ -178,10 +178,10 @@ static const struct saying starts[] = {
      "Mend its command: {edit}"},
     {"exec format error", "OtherMachine",
      "cannot start its {about}: image {image} is made for another kind of machine",
-     "Use an image for this one (amd64): kubectl set image {target} {container}=IMAGE"},
+     "Use an image for this one (amd64): {setimage}"},
     {"Exec format error", "OtherMachine",
      "cannot start its {about}: image {image} is made for another kind of machine",
-     "Use an image for this one (amd64): kubectl set image {target} {container}=IMAGE"},
+     "Use an image for this one (amd64): {setimage}"},
     {"chdir", "WorkDir", "cannot start its {about} in its workingDir {workdir}: {message}",
      "Mend workingDir: {edit}"},
     {"", "StartFailed", "cannot start its {about}: {message}", "Mend its command, user or mounts: {edit}"},
@@ -223,7 +223,7 @@ static void say_oom(struct question *q, const struct contained *c, struct findin
               "limit of " STR_FMT,
               STR_ARG(c->about), STR_ARG(limit));
     struct str how = why_edit(q);
-    if (!why_alone(q))
+    if (!why_is_fixed(q))
         how = arena_fmt(q->a, "kubectl set resources " STR_FMT " -c " STR_FMT " --limits=memory=MORE",
                         STR_ARG(why_target(q, q->owner)), STR_ARG(c->name));
     why_way(q, f, "Raise the limit: " STR_FMT ", or let it use less", STR_ARG(how));

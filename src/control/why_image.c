@@ -102,16 +102,16 @@ static void say_credentials(struct question *q, const struct contained *c, struc
 
 static const struct saying answers[] = {
     {"(404 manifest unknown", "ImageNotFound", "cannot pull {image}: the registry {registry} answered 404 {answer}",
-     "Push it there, or set another image: kubectl set image {target} {container}=IMAGE"},
+     "Push it there, or set another image: {setimage}"},
     {"(404 name unknown", "RepositoryNotFound", "cannot pull {image}: the registry {registry} answered 404 {answer}",
-     "Mend the image's name: kubectl set image {target} {container}=IMAGE"},
+     "Mend the image's name: {setimage}"},
     {": not found", "ImageNotFound", "cannot pull {image}: the registry {registry} does not have it (404)",
-     "Push it, or set another image: kubectl set image {target} {container}=IMAGE"},
+     "Push it, or set another image: {setimage}"},
     {"connection refused", "RegistryDown",
      "cannot pull {image}: nothing listens at the registry {registry} (connection refused)",
-     "Start that registry, or set another image: kubectl set image {target} {container}=IMAGE"},
+     "Start that registry, or set another image: {setimage}"},
     {"no such host", "RegistryUnknown", "cannot pull {image}: there is no host {registry} in the node's DNS",
-     "Mend the image's name: kubectl set image {target} {container}=IMAGE, or the node's /etc/resolv.conf"},
+     "Mend the image's name: {setimage}, or the node's /etc/resolv.conf"},
     {"i/o timeout", "RegistrySilent", "cannot pull {image}: the registry {registry} does not answer in time",
      "See whether the node reaches it: curl -v https://{registry}/v2/"},
     {"certificate", "RegistryUntrusted",
@@ -124,13 +124,12 @@ static const struct saying answers[] = {
      "Make room there: wherry image ls, wherry image rm IMAGE, df -h"},
     {"429", "RegistryLimits", "cannot pull {image}: the registry {registry} limits pulls ({answer})",
      "Wait, or pull with an account of your own (imagePullSecrets)"},
-    {"", "ImagePull", "cannot pull {image}: {answer}",
-     "Set another image: kubectl set image {target} {container}=IMAGE"},
+    {"", "ImagePull", "cannot pull {image}: {answer}", "Set another image: {setimage}"},
 };
 
 static const struct saying refusals[] = {
     {"InvalidImageName", "ImageName", "cannot read the image name {quoted} of its {about}: {answer}",
-     "Mend it: kubectl set image {target} {container}=IMAGE"},
+     "Mend it: {setimage}"},
     {"ErrImageNeverPull", "ImageNeverPulled",
      "may not pull {image}, as imagePullPolicy is Never, and node {node} does not have it",
      "Load it there: wherry image load FILE, or set {spec}containers imagePullPolicy to IfNotPresent: {edit}"},

@@ -29,11 +29,12 @@ struct str why_word(struct question *q, const struct obj *o);   /* "deploy/web",
 struct str why_ns_flag(struct question *q, struct str ns);      /* " -n shop", or "" for default */
 struct str why_target(struct question *q, const struct obj *o); /* "deploy/web -n shop" */
 bool why_alone(const struct question *q);                       /* a pod that nobody owns */
-/* "kubectl edit deploy/web", or for a pod of its own, which cannot be changed: how it is made anew. */
+bool why_is_fixed(const struct question *q);                    /* the pod's spec cannot be changed where it stands */
+/* "kubectl edit deploy/web", or for what cannot be changed (a pod of its own, a Job): how it is made anew. */
 struct str why_edit(struct question *q);
 /* What somebody else's text says, and what is said of it here. Rows end with one whose `says` is "". In reason and
- * way {WORD} stands for a text; {target}, {edit}, {spec} and {ns} are known everywhere: "deploy/web -n shop",
- * "kubectl edit deploy/web", "spec.template.spec.", " -n shop". */
+ * way {WORD} stands for a text; {target}, {edit}, {spec}, {ns} and, where {container} is, {setimage} are known:
+ * "deploy/web -n shop", "kubectl edit deploy/web", "spec.template.spec.", " -n shop". */
 struct saying {
     const char *says, *cause, *reason, *way;
 };
@@ -71,6 +72,7 @@ why_fn why_statefulset; /* why_stateful.c */
 bool why_stateful_refused(struct question *q, struct str message, struct finding *f);
 struct str stateful_head(struct question *q, const struct obj *o);
 why_fn why_cronjob;                                                /* why_cronjob.c */
+why_fn why_job;                                                    /* why_jobs.c */
 why_fn why_pod;                                                    /* why_pod.c */
 why_fn why_service;                                                /* why_service.c */
 why_fn why_namespace, why_budget, why_node, why_stored, why_claim; /* why_other.c */
@@ -83,6 +85,7 @@ bool why_refused(struct question *q, struct str message, struct str what, struct
 bool why_deletion(struct question *q, const struct obj *o, struct finding *f);
 struct str why_unlock(struct question *q, const struct obj *o); /* the command that takes its finalizers away */
 
+struct str job_head(struct question *q, const struct obj *o);
 struct str deployment_head(struct question *q, const struct obj *o);
 struct str replicaset_head(struct question *q, const struct obj *o);
 struct str pod_head(struct question *q, const struct obj *o);

@@ -211,8 +211,6 @@ static const struct {
     const struct kind *kind;
     const char *says, *way;
 } stored[] = {
-    {K(Job), "it is stored, and Wherry makes no pods of it yet",
-     "Make its pod yourself: a Pod with restartPolicy Never"},
     {K(DaemonSet), "it is stored, and Wherry makes no pods of it yet",
      "On one node a Deployment with 1 replica does the same"},
     {K(HorizontalPodAutoscaler), "it is stored, and Wherry scales nothing by it yet", "kubectl scale by hand"},

@@ -221,7 +221,7 @@ static struct str way_resource(struct unscheduled *u)
     const struct val *c = val_item(val_get(obj_spec(u->pod), N(containers)), 0);
     bool large = node_roomiest(u, id)->allocatable[id] >= ask[id];
     struct str how = why_edit(u->q);
-    if (!why_alone(u->q))
+    if (!why_is_fixed(u->q))
         how = arena_fmt(u->q->a, "kubectl set resources " STR_FMT " -c " STR_FMT " --requests=%s=LESS",
                         STR_ARG(why_target(u->q, u->q->owner)), STR_ARG(val_text_at(c, N(name))), u->resource);
     return arena_fmt(u->q->a, "Ask for less: " STR_FMT "%s", STR_ARG(how),

@@ -97,7 +97,6 @@ static void set_chain(struct question *q, const struct obj *rs, struct finding *
         why_chain(q, f, STR_FMT, STR_ARG(text));
 }
 
-/* The pod that is worst off, active ones first; what became of the others says the same mostly. */
 void why_worst_pod(struct question *q, const struct obj *rs, struct finding *f)
 {
     struct finding worst = {0};

@@ -191,9 +191,9 @@ spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
 apiVersion: batch/v1
 kind: Job
 metadata: {name: job}
-spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: "%s"}]}}}
-''' % IMAGE,
-     'Job job: it is stored, and Wherry makes no pods of it yet. Make its pod yourself: a Pod with restartPolicy Never.'),
+spec: {backoffLimit: 0, template: {spec: {restartPolicy: Never, containers: [{name: c, image: "%s", %s}]}}}
+''' % (IMAGE, sh('echo no such table; exit 3')),
+     'Job job has failed: 1 of its pods failed, and backoffLimit allows 0; pod job-* has failed: its container c exited with code 3; its last line was "no such table". Mend what it complains of; more of it: kubectl logs job-* -c c.'),
     ('quota/quota', '''
 apiVersion: v1
 kind: ResourceQuota
