@@ -372,9 +372,26 @@ static void nominees_less_important(struct sched_waiting *w, struct sched_node *
     }
 }
 
+/* One whose volumes are just being bound has not begun: it only has to wait again. The others are left in the list;
+ * the answer is how many. */
+static size_t victims_called_back(struct scheduler *s, struct sched_pod **victims, size_t n)
+{
+    AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
+    size_t left = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct sched_waiting *other = map_get(&s->waiting, objset_key_of(&key, victims[i]->obj));
+        if (other && other->where == VOLUMES)
+            volumes_failed(other, "");
+        else
+            victims[left++] = victims[i];
+    }
+    return left;
+}
+
 static void waiting_preempt(struct sched_waiting *w, const struct decision *d)
 {
     struct scheduler *s = w->s;
+    size_t n = victims_called_back(s, d->victims, d->nvictims);
     struct victims_options o = {.transport = s->t,
                                 .view = s->view,
                                 .events = s->events,
@@ -385,8 +402,9 @@ static void waiting_preempt(struct sched_waiting *w, const struct decision *d)
                                 .arg = w};
     sched_nominate(&s->state, w->pod, o.node);
     nominees_less_important(w, d->nominee);
-    w->victims = victims_new(&o, d->victims, d->nvictims);
-    w->going = w->woken = false;
+    w->victims = n > 0 ? victims_new(&o, d->victims, n) : NULL;
+    w->going = false;
+    w->woken = n < d->nvictims; /* there is more room already */
 }
 
 static void look_at(struct sched_waiting *w)
@@ -402,12 +420,15 @@ static void look_at(struct sched_waiting *w)
     waiting_leave(w);
     w->where = STUCK;
     w->wake = d.wake;
+    w->woken = false;
     back_off(w);
     if (d.nominee)
         waiting_preempt(w, &d);
     else if (!d.waits)
         waiting_nominate(w, S(""));
     waiting_tell(w, "Unschedulable", d.message);
+    if (w->woken && !w->victims)
+        waiting_activate(w);
 }
 
 static void backing_over(struct sched_waiting *w)
@@ -468,7 +489,7 @@ static void pod_waits(struct scheduler *s, struct obj *was, struct obj *now)
         obj_ref(now);
         obj_unref(w->pod);
         w->pod = now;
-        if (nominated && w->where != BINDING && !w->victims)
+        if (nominated && w->where != BINDING && w->where != VOLUMES && !w->victims)
             waiting_nominate(w, nominee);
         bool changed = was &&
                        (!val_equal(obj_spec(was), obj_spec(now)) || !val_equal(obj_labels(was), obj_labels(now)));
