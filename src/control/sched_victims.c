@@ -101,6 +101,20 @@ static void victim_told(struct call *c)
         victim_settled(x, c->err.kind == E_NOT_FOUND ? NULL : &c->err);
 }
 
+static struct val order_with(struct arena *a, const struct obj *pod, const char *type)
+{
+    struct val list = val_list(), last = val_map();
+    val_each_item (it, val_get(obj_status(pod), N(conditions))) {
+        struct val one = val_map();
+        val_set(a, &one, N(type), val_copy(a, val_get(it, N(type))));
+        if (!str_eqz(val_text_at(it, N(type)), type))
+            val_add(a, &list, one);
+    }
+    val_set(a, &last, N(type), val_str(a, str_of(type)));
+    val_add(a, &list, last);
+    return list;
+}
+
 static void victim_go(struct victim *x)
 {
     struct victims *v = x->all;
@@ -126,7 +140,9 @@ static void victim_go(struct victim *x)
     }
     struct val patch = val_map(), list = val_list();
     val_add(&a, &list, made);
-    val_set(&a, val_set(&a, &patch, N(status), val_map()), N(conditions), list);
+    struct val *status = val_set(&a, &patch, N(status), val_map());
+    val_set(&a, status, N(conditions), list);
+    val_set_str(&a, status, S("$setElementOrder/conditions"), order_with(&a, pod, c.type)); /* it stands last */
     x->call.done = victim_told;
     struct call_options o = CALL_OPTIONS(.verb = CALL_PATCH, .kind = K(Pod), .ns = pod->ns, .name = pod->name,
                                          .sub = S("status"), .patch = PATCH_STRATEGIC, .body = &patch,

@@ -23,6 +23,7 @@ def plain(text, ns):
     text = re.sub(r'\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b', '<uid>', text)
     text = re.sub(r'\b\d+\.\d+\.\d+\.\d+(?=[:/ "\t]|$)(:\d+(?=->))?', '<ip>', text)
     text = re.sub(r'( to )\S+"$', r'\1<node>"', text) if text.startswith('"Successfully assigned') else text
+    text = re.sub(r'( on node )\S+"$', r'\1<node>"', text) if text.startswith('"Preempted by') else text
     text = re.sub(r'kube-api-access-[a-z0-9]+', 'kube-api-access-<id>', text)
     text = re.sub(r'(used|capacity): \d+', r'\1: <n>', text)
     return text.replace(ns, '<ns>')
@@ -53,6 +54,8 @@ def flat(value, ns, path='', key=''):
         return {path: '<time>'}
     if key in ('containerID', 'imageID'):
         return {path: '<id>' if value else '""'}
+    if key == 'nominatedNodeName':
+        return {path: '"<node>"'}
     if key in ('podIP', 'hostIP', 'ip'):
         return {path: '<ip>'}
     return {path: plain(json.dumps(value, ensure_ascii=False), ns)}
