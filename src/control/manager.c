@@ -23,10 +23,12 @@
 #include "client/cache.h"
 #include "client/events.h"
 #include "client/workqueue.h"
+#include "control/quota.h"
 #include "control/scheduler.h"
 
-#define NAP  (5 * NS_PER_S)   /* longer than a loop may be late, shorter than anybody's grace */
-#define STEP (50 * NS_PER_MS) /* more than two looks at two clocks differ by */
+#define NAP           (5 * NS_PER_S)    /* longer than a loop may be late, shorter than anybody's grace */
+#define STEP          (50 * NS_PER_MS)  /* more than two looks at two clocks differ by */
+#define REFUSED_AGAIN (100 * NS_PER_MS) /* what a quota's status lags behind is less */
 
 /* Something a finished plan wrote and that is to be seen before its key is planned again. */
 struct await {
@@ -179,6 +181,21 @@ static void stuck_keep(struct running *r, struct str key, struct str text, int64
     mem_free(map_put(&r->why, key, fresh));
 }
 
+/* The quota that has refused it may have let go of something before this was over, and then nothing else would tell.
+ */
+static void refused_look(struct running *r, struct str key, struct str trouble)
+{
+    struct quota_refusal q;
+    const struct manager *m = r->manager;
+    if (!m->sets[K(ResourceQuota)->id] || !quota_refusal_read(trouble, &q) || q.missing.n)
+        return;
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct val given = val_map();
+    const struct obj *quota = view_get(&m->view, K(ResourceQuota), key_of(key).ns, q.quota);
+    if (!quota || refusal_ended(&a, trouble, quota, quota, &given))
+        workqueue_add_after(r->queue, key, REFUSED_AGAIN);
+}
+
 static void turn_end(struct manager_turn *t)
 {
     struct running *r = t->running;
@@ -194,6 +211,7 @@ static void turn_end(struct manager_turn *t)
     array_fini(&t->awaits);
     mem_free(t);
     workqueue_done(r->queue, str_of(key), ok);
+    refused_look(r, str_of(key), str_of(map_get(&r->trouble, str_of(key))));
     if (again > 0)
         workqueue_add_after(r->queue, str_of(key), again - clock_real());
 }
@@ -363,6 +381,19 @@ static void heard_forget(void *arg, struct str ns, struct str name)
     mem_free(map_del(&r->heard, objset_key(&text, ns, name)));
 }
 
+/* Keys whose last writes were refused by a quota or a LimitRange that has changed, as many as there is room for now:
+ * their back-off may be minutes long. */
+static void refused_wake(struct manager *m, const struct obj *was, const struct obj *now)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct val given = val_map();
+    for (size_t i = 0; i < m->nrunning; i++)
+        map_each (it, &m->running[i].trouble)
+            if (str_eq(key_of(it->key).ns, (now ? now : was)->ns) &&
+                refusal_ended(&a, str_of(it->value), was, now, &given))
+                workqueue_add(m->running[i].queue, it->key);
+}
+
 static void source_changed(struct cache_handler *h, struct obj *was, struct obj *now)
 {
     struct manager_source *s = container_of(h, struct manager_source, handler);
@@ -373,6 +404,8 @@ static void source_changed(struct cache_handler *h, struct obj *was, struct obj 
             (row->signs ? row->signs : s->what[i])(v, was, now, now ? heard_note : heard_forget, s->who[i]);
         s->what[i](v, was, now, key_add, s->who[i]);
     }
+    if (s->kind == K(ResourceQuota) || s->kind == K(LimitRange))
+        refused_wake(s->manager, was, now);
     if (s->manager->scheduler)
         scheduler_changed(s->manager->scheduler, was, now);
 }

@@ -78,8 +78,11 @@ why_fn why_service;                                                /* why_servic
 why_fn why_namespace, why_budget, why_node, why_stored, why_claim; /* why_other.c */
 why_fn why_definition;                                             /* why_definition.c */
 why_fn why_policy;
-why_fn why_apiservice; /* why_apiservice.c */
-why_fn why_webhooks;   /* why_refusal.c */
+why_fn why_apiservice;        /* why_apiservice.c */
+why_fn why_quota, why_limits; /* why_quota.c */
+/* The same as why_refused, of quotas and LimitRanges. */
+bool why_bounded(struct question *q, struct str message, struct str what, struct finding *f);
+why_fn why_webhooks; /* why_refusal.c */
 /* An answer of the API that refuses `what` ("its pods"); false: it is none that is known here. */
 bool why_refused(struct question *q, struct str message, struct str what, struct finding *f);
 bool why_deletion(struct question *q, const struct obj *o, struct finding *f);

@@ -217,9 +217,6 @@ static const struct {
     {K(PersistentVolume), "it is stored, and Wherry binds no claim to it yet", "Use a hostPath volume in the pod"},
     {K(Ingress), "it is stored, and Wherry serves no Ingress yet", "Use a Service of type NodePort"},
     {K(NetworkPolicy), "it is stored, and Wherry does not enforce it yet: all traffic passes", ""},
-    {K(ResourceQuota), "it is stored, and Wherry does not enforce it yet: nothing is refused for it", ""},
-    {K(LimitRange), "it is stored, and Wherry does not enforce it yet: it sets and refuses nothing",
-     "Set requests and limits in each pod"},
     {K(CertificateSigningRequest), "it is stored, and nothing in Wherry approves or signs it", ""},
 };
 

@@ -143,7 +143,7 @@ bool why_refused(struct question *q, struct str message, struct str what, struct
     else if (str_has(message, S("admission webhook \"")) || str_has(message, S("failed calling webhook \"")))
         hook_explain(q, message, what, f);
     else
-        return why_stateful_refused(q, message, f);
+        return why_bounded(q, message, what, f) || why_stateful_refused(q, message, f);
     return true;
 }
 

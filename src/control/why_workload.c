@@ -45,8 +45,6 @@ static const struct saying refusals[] = {
     {"no PriorityClass with name", "PriorityClassMissing",
      "its PriorityClass {class} is not there, so the API refuses its pods",
      "Create it: kubectl create priorityclass {class} --value=1000, or leave {spec}priorityClassName out: {edit}"},
-    {"exceeded quota", "QuotaExceeded", "the API refuses its pods: {message}",
-     "Raise the quota, or ask for less: {edit}"},
     {"ValidatingAdmissionPolicy '", "PolicyDenied",
      "ValidatingAdmissionPolicy {policy} refuses its pods (by binding {binding}): {said}",
      "Mend what it names in the pod template: {edit}, or the policy: kubectl edit validatingadmissionpolicy "

@@ -198,9 +198,9 @@ spec: {backoffLimit: 0, template: {spec: {restartPolicy: Never, containers: [{na
 apiVersion: v1
 kind: ResourceQuota
 metadata: {name: quota}
-spec: {hard: {pods: "1"}}
+spec: {hard: {count/widgets.example.com: "1"}}
 ''',
-     'ResourceQuota quota: it is stored, and Wherry does not enforce it yet: nothing is refused for it.'),
+     'ResourceQuota quota: its count/widgets.example.com bounds nothing: no resource widgets.example.com of namespaces is served. Mend the name in spec.hard: kubectl edit quota/quota.'),
     ('ingress/ingress', '''
 apiVersion: networking.k8s.io/v1
 kind: Ingress
