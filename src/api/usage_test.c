@@ -1,7 +1,6 @@
 #include "api/codec.h"
 #include "api/usage.h"
 #include "base/test.h"
-#include "wire/json.h"
 
 static struct val tree_of(struct arena *a, const char *json)
 {

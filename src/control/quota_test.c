@@ -1,7 +1,6 @@
 #include "api/codec.h"
 #include "base/test.h"
 #include "control/quota.h"
-#include "wire/json.h"
 
 static struct obj *quota_of(const char *name, const char *hard, const char *used)
 {
