@@ -323,18 +323,38 @@ static bool template_mutable(const struct val *old)
            (!HAS(status, startTime) || str_eq(TEXT(suspended, status), S("True")));
 }
 
+/* What may change in a pod's spec while the Job is suspended: where the pods go, and what they ask for. */
+static struct val without_mutable(struct arena *a, const struct val *pod_spec)
+{
+    static const struct name *const free[] = {N(nodeSelector), N(tolerations), N(schedulingGates)};
+    static const struct name *const lists[] = {N(initContainers), N(containers)};
+    struct val rest = val_copy(a, pod_spec);
+    for (size_t i = 0; i < countof(free); i++)
+        val_del(&rest, free[i]);
+    struct val *affinity = val_get_mut(&rest, N(affinity));
+    if (affinity)
+        val_del(affinity, N(nodeAffinity));
+    if (affinity && affinity->n == 0)
+        val_del(&rest, N(affinity));
+    for (size_t i = 0; i < countof(lists); i++) {
+        struct val *list = val_get_mut(&rest, lists[i]);
+        for (size_t k = 0; k < val_len(list); k++)
+            val_del(&list->list[k], N(resources));
+    }
+    return rest;
+}
+
 static void check_template_change(ERRS, const struct val *spec, const struct val *was, bool mutable)
 {
-    static const struct name *const free[] = {N(nodeSelector), N(tolerations), N(schedulingGates), N(affinity)};
-    struct val now = val_copy(e->arena, V(V(spec, template), spec)),
-               before = val_copy(e->arena, V(V(was, template), spec));
-    for (size_t i = 0; mutable && i < countof(free); i++) {
-        val_del(&now, free[i]);
-        val_del(&before, free[i]);
+    const struct val *template = V(spec, template), *before = V(was, template);
+    if (!mutable) {
+        if (!val_unchanged(template, before))
+            bad_struct(e, AT(at, "template"), T(core_v1_PodTemplateSpec), template, "field is immutable");
+        return;
     }
-    if (!val_unchanged(&now, &before))
-        bad_struct(e, AT(AT(at, "template"), "spec"), T(core_v1_PodSpec), V(V(spec, template), spec),
-                   "field is immutable");
+    struct val now = without_mutable(e->arena, V(template, spec)), old = without_mutable(e->arena, V(before, spec));
+    if (!val_unchanged(&now, &old))
+        bad_struct(e, AT(AT(at, "template"), "spec"), T(core_v1_PodSpec), V(template, spec), "field is immutable");
 }
 
 static void update_job(struct field_errors *e, const struct val *v, const struct val *old)
