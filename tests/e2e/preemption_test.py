@@ -61,6 +61,7 @@ def less_important_goes(c):
     node = room(c, 'a', 3)
     c.apply(pod('low', 'low', 'a', 3, grace=3, command=DEAF))
     runs(c, 'low')
+    c.kubectl('patch', 'pod', 'low', '-p', '{"metadata": {"finalizers": ["example.com/looks"]}}')
     c.apply(pod('taker', 'high', 'a', 2) + pod('never', 'never', 'a', 2))
     def ends():
         return one(c, 'low')['metadata'].get('deletionTimestamp')
@@ -79,7 +80,11 @@ def less_important_goes(c):
     assert 'taker' in said, said
     runs(c, 'taker')
     taker = one(c, 'taker')
-    assert 'nominatedNodeName' not in taker['status'] and not one(c, 'low'), taker['status']
+    assert 'nominatedNodeName' not in taker['status'], taker['status']
+    low = one(c, 'low')                                 # which has ended, and is looked at still
+    assert low['status']['phase'] == 'Failed' and condition(low, 'DisruptionTarget') == told, low['status']
+    c.kubectl('patch', 'pod', 'low', '--type=merge', '-p', '{"metadata": {"finalizers": null}}')
+    eventually('it is gone', lambda: not one(c, 'low'))
     e = events(c, 'low', 'Preempted')
     assert len(e) == 1 and e[0]['note'] == 'Preempted by pod %s on node %s' % (taker['metadata']['uid'], node), e
     assert e[0]['action'] == 'Preempting' and e[0]['related']['name'] == 'taker' and e[0]['type'] == 'Normal', e
