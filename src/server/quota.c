@@ -41,7 +41,7 @@ void quota_unref(struct quota *q)
         return;
     ASSERT(list_empty(&q->charges));
     obj_unref(q->obj);
-    arena_fini(&q->arena);
+    mem_free(q->lines);
     mem_free(q);
 }
 
@@ -55,12 +55,18 @@ static int line_cmp(const void *a, const void *b)
     return str_cmp(((const struct quota_line *)a)->name, ((const struct quota_line *)b)->name);
 }
 
-static bool same_names(const struct val *a, const struct val *b)
+struct quota_line *line_find(const struct quota *q, struct str name)
 {
-    val_each_member (m, a)
-        if (!val_get_str(b, m->name->s))
+    const struct quota_line wanted = {.name = name};
+    return q->n ? bsearch(&wanted, q->lines, q->n, sizeof *q->lines, line_cmp) : NULL;
+}
+
+static bool bounds_the_same(const struct quota *q, const struct val *hard)
+{
+    val_each_member (m, hard)
+        if (!line_find(q, m->name->s))
             return false;
-    return val_len(a) == val_len(b);
+    return val_len(hard) == q->n;
 }
 
 /* The lines as spec.hard has them now. Charges of writes under way stay charged. */
@@ -68,21 +74,20 @@ static void quota_lines(struct quota *q)
 {
     const struct val *hard = val_get(obj_spec(q->obj), N(hard));
     AUTO(arena_fini) struct arena a = ARENA;
-    arena_fini(&q->arena);
-    q->arena = ARENA;
-    q->lines = arena_alloc(&q->arena, (val_len(hard) + 1) * sizeof *q->lines);
+    mem_free(q->lines);
+    q->lines = mem_alloc((val_len(hard) + 1) * sizeof *q->lines);
     q->n = 0;
     val_each_member (m, hard)
-        q->lines[q->n++] = (struct quota_line){.name = str_dup(&q->arena, m->name->s),
-                                               .hard = str_dup(&q->arena, val_text(&m->v))};
+        q->lines[q->n++] = (struct quota_line){.name = m->name->s, .hard = val_text(&m->v)};
     qsort(q->lines, q->n, sizeof *q->lines, line_cmp);
-    for (size_t i = 0; i < q->n; i++)
-        list_each (c, &q->charges, struct charge, of_quota) {
-            const struct val *v = val_get_str(&c->amounts, q->lines[i].name);
-            if (v)
-                amount_add(&a, &q->lines[i].asked, val_text(v));
+    list_each (c, &q->charges, struct charge, of_quota)
+        val_each_member (m, &c->amounts) {
+            struct quota_line *line = line_find(q, m->name->s);
+            if (line)
+                amount_add(&a, &line->asked, val_text(&m->v));
         }
     q->uncounted = true;
+    quota_mark_kinds(q);
 }
 
 /* --- what objects use --- */
@@ -108,15 +113,17 @@ static void quota_move_by(struct quota *q, const struct quota_move *s)
     bool moved = false;
     if (q->uncounted || (was && now && val_equal(&s->was_uses, &s->now_uses)))
         return;
-    for (size_t i = 0; i < q->n; i++) {
-        struct quota_line *line = &q->lines[i];
-        const struct val *less = was ? val_get_str(&s->was_uses, line->name) : NULL;
-        const struct val *more = now ? val_get_str(&s->now_uses, line->name) : NULL;
-        if (more)
-            amount_add(s->a, &line->used, val_text(more));
-        if (less)
-            amount_take(s->a, &line->used, val_text(less));
-        moved |= less || more;
+    val_each_member (m, now ? &s->now_uses : NULL) {
+        struct quota_line *line = line_find(q, m->name->s);
+        if (line)
+            amount_add(s->a, &line->used, val_text(&m->v));
+        moved |= line != NULL;
+    }
+    val_each_member (m, was ? &s->was_uses : NULL) {
+        struct quota_line *line = line_find(q, m->name->s);
+        if (line)
+            amount_take(s->a, &line->used, val_text(&m->v));
+        moved |= line != NULL;
     }
     if (moved)
         quota_mark(q, RELEASE_AFTER);
@@ -133,7 +140,7 @@ void space_move(struct quotas *all, const struct quota_space *space, struct quot
 
 /* --- counting --- */
 
-bool quota_is_special(struct str name)
+static bool quota_is_special(struct str name)
 {
     bool special = false;
     for (size_t k = 0; usage_special[k]; k++)
@@ -271,17 +278,19 @@ static void quota_gone(struct quotas *all, const struct obj *was)
 
 static void quota_changed(struct quota *q, struct obj *now)
 {
-    const struct val *had = obj_spec(q->obj), *has = obj_spec(now);
-    bool same = val_equal(had, has),
-         counted = same_names(val_get(had, N(hard)), val_get(has, N(hard))) &&
-                   val_equal(val_get(had, N(scopes)), val_get(has, N(scopes))) &&
+    const struct val *had = obj_spec(q->obj), *has = obj_spec(now), *hard = val_get(has, N(hard));
+    bool same = val_equal(had, has);
+    bool counted = bounds_the_same(q, hard) && val_equal(val_get(had, N(scopes)), val_get(has, N(scopes))) &&
                    val_equal(val_get(had, N(scopeSelector)), val_get(has, N(scopeSelector)));
     struct obj *old = q->obj;
     q->obj = obj_ref(now);
     if (!counted)
         quota_lines(q);
-    for (size_t i = 0; counted && !same && i < q->n; i++)
-        q->lines[i].hard = str_dup(&q->arena, val_text(val_get_str(val_get(has, N(hard)), q->lines[i].name)));
+    val_each_member (m, counted ? hard : NULL) {
+        struct quota_line *line = line_find(q, m->name->s);
+        line->name = m->name->s;
+        line->hard = val_text(&m->v);
+    }
     obj_unref(old);
     if (same)
         quota_mark_foreign(q);
@@ -337,7 +346,7 @@ static void kinds_came(struct kind_listener *l, const struct kind_set *was, cons
     (void)was, (void)now;
     map_each (it, &all->spaces)
         array_each (q, &((struct quota_space *)it->value)->quotas)
-            quota_mark(*q, RELEASE_AFTER);
+            quota_mark_kinds(*q);
 }
 
 /* --- all of them --- */

@@ -12,7 +12,7 @@ static struct val quota_delta(struct arena *a, const struct quota *q, const stru
     val_each_member (m, now_uses) {
         const struct val *had = before ? val_get_str(was_uses, m->name->s) : NULL;
         struct str more = had ? quantity_sub(a, val_text(&m->v), val_text(had)) : val_text(&m->v);
-        if (quantity_cmp(more, S("0")) > 0)
+        if (line_find(q, m->name->s) && quantity_cmp(more, S("0")) > 0)
             val_set_str(a, &out, m->name->s, val_str(a, more));
     }
     return out;
@@ -20,24 +20,39 @@ static struct val quota_delta(struct arena *a, const struct quota *q, const stru
 
 static bool quota_concerns(const struct quota *q, const struct quota_asked *asked)
 {
-    bool any = false;
-    for (size_t i = 0; i < q->n; i++)
-        any |= usage_counts(asked->resource, q->lines[i].name);
-    return any && usage_in_scope(obj_spec(q->obj), asked->resource, asked->now);
+    return q->n && usage_in_scope(obj_spec(q->obj), asked->resource, asked->now);
+}
+
+static int member_cmp(const void *a, const void *b)
+{
+    return str_cmp((*(const struct member *const *)a)->name->s, (*(const struct member *const *)b)->name->s);
+}
+
+/* By name, as they are told. */
+static const struct member **members_sorted(struct arena *a, const struct val *map, size_t *n)
+{
+    const struct member **out = arena_alloc(a, (val_len(map) + 1) * sizeof *out);
+    *n = 0;
+    val_each_member (m, map)
+        out[(*n)++] = m;
+    qsort(out, *n, sizeof *out, member_cmp);
+    return out;
 }
 
 /* "" or what exceeds it, in upstream's words. */
 static struct str quota_exceeded(struct arena *a, const struct quota *q, const struct val *delta)
 {
     struct str requested = S(""), used = S(""), limited = S("");
-    for (size_t i = 0; i < q->n; i++) {
-        const struct quota_line *line = &q->lines[i];
-        const struct val *more = val_get_str(delta, line->name);
+    size_t n;
+    const struct member **asked = members_sorted(a, delta, &n);
+    for (size_t i = 0; i < n; i++) {
+        const struct quota_line *line = line_find(q, asked[i]->name->s);
+        struct str more = val_text(&asked[i]->v);
         struct str have = quantity_add(a, amount_text(&line->used), amount_text(&line->asked));
-        if (!more || quantity_cmp(quantity_add(a, have, val_text(more)), line->hard) <= 0)
+        if (quantity_cmp(quantity_add(a, have, more), line->hard) <= 0)
             continue;
         struct str comma = requested.n ? S(",") : S("");
-        requested = STR_JOIN(a, requested, comma, line->name, S("="), val_text(more));
+        requested = STR_JOIN(a, requested, comma, line->name, S("="), more);
         used = STR_JOIN(a, used, comma, line->name, S("="), have);
         limited = STR_JOIN(a, limited, comma, line->name, S("="), line->hard);
     }
@@ -59,10 +74,10 @@ static void quota_charge(struct quota *q, struct write *w, struct val amounts)
     *c = (struct charge){.quota = quota_ref(q), .amounts = amounts, .number = ++q->charged};
     list_add_tail(&q->charges, &c->of_quota);
     array_push(&w->charges->list, c);
-    for (size_t i = 0; i < q->n; i++) {
-        const struct val *v = val_get_str(&amounts, q->lines[i].name);
-        if (v)
-            amount_add(a, &q->lines[i].asked, val_text(v));
+    val_each_member (m, &amounts) {
+        struct quota_line *line = line_find(q, m->name->s);
+        if (line)
+            amount_add(a, &line->asked, val_text(&m->v));
     }
     quota_mark(q, 0);
 }
@@ -109,10 +124,10 @@ static void charge_end(struct charge *c)
     if (list_empty(&c->of_quota))
         return;
     list_del(&c->of_quota);
-    for (size_t i = 0; i < q->n; i++) {
-        const struct val *v = val_get_str(&c->amounts, q->lines[i].name);
-        if (v)
-            amount_take(&a, &q->lines[i].asked, val_text(v));
+    val_each_member (m, &c->amounts) {
+        struct quota_line *line = line_find(q, m->name->s);
+        if (line)
+            amount_take(&a, &line->asked, val_text(&m->v));
     }
     quota_mark(q, RELEASE_AFTER);
 }

@@ -16,13 +16,13 @@ struct amount {
 struct quota_line {
     struct str name, hard;     /* of spec.hard */
     struct amount used, asked; /* committed; charged by writes under way */
+    bool counted;              /* by somebody: it stands in status.used */
 };
 struct quota {
     int refs;
     struct quotas *all; /* NULL: it is gone */
     struct obj *obj;
-    struct arena arena;       /* the lines */
-    struct quota_line *lines; /* by name */
+    struct quota_line *lines; /* by name; texts are borrowed from obj */
     size_t n;
     bool uncounted;                /* used is to be found out */
     struct list charges;           /* struct charge.of_quota */
@@ -77,11 +77,11 @@ struct quota_move {
 struct str amount_text(const struct amount *x);
 void amount_add(struct arena *a, struct amount *x, struct str more);
 void amount_take(struct arena *a, struct amount *x, struct str less);
+struct quota_line *line_find(const struct quota *q, struct str name); /* NULL: it does not bound that */
 
 struct quota *quota_ref(struct quota *q);
 void quota_unref(struct quota *q);
 struct quota_space *space_of(const struct quotas *all, struct str ns); /* NULL: without quotas */
-bool quota_is_special(struct str name);                                /* more than the number of objects counts */
 /* over: of a pod that is past its time. */
 struct val usage_now(struct quotas *all, struct arena *a, struct str resource, const struct val *tree, bool over);
 void space_move(struct quotas *all, const struct quota_space *space, struct quota_move *m, bool was_over,
@@ -101,5 +101,6 @@ void charges_answer(struct quotas *all); /* those of which all can be read */
 /* --- quota_status.c --- */
 void quota_mark(struct quota *q, int64_t delay); /* the status is looked at after the delay, at the latest */
 void quota_mark_foreign(struct quota *q);        /* it was written, by whomever */
+void quota_mark_kinds(struct quota *q);          /* other kinds are served */
 void status_init(struct quotas *all);
 void status_fini(struct quotas *all);

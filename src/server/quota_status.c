@@ -28,7 +28,15 @@ static bool is_served(struct quotas *all, struct str resource)
 static bool is_counted(struct quotas *all, struct str name)
 {
     struct str resource = usage_counted(name);
-    return quota_is_special(name) || (resource.n && is_served(all, resource));
+    for (size_t k = 0; usage_special[k]; k++)
+        if (usage_counts(str_of(usage_special[k]), name))
+            return true;
+    return resource.n && is_served(all, resource);
+}
+
+static struct str line_used(struct arena *a, const struct quota_line *line)
+{
+    return quantity_add(a, amount_text(&line->used), amount_text(&line->asked));
 }
 
 static struct val quota_status(struct arena *a, const struct quota *q)
@@ -36,10 +44,10 @@ static struct val quota_status(struct arena *a, const struct quota *q)
     struct val status = val_map(), hard = val_map(), used = val_map();
     for (size_t i = 0; i < q->n; i++) {
         const struct quota_line *line = &q->lines[i];
-        val_set_str(a, &hard, line->name, val_str(a, line->hard));
-        if (is_counted(q->all, line->name))
-            val_set_str(a, &used, line->name,
-                        val_str(a, quantity_add(a, amount_text(&line->used), amount_text(&line->asked))));
+        const struct name *name = name_of(a, str_dup(a, line->name));
+        val_append(a, &hard, name, val_str(a, line->hard));
+        if (line->counted)
+            val_append(a, &used, name, val_str(a, line_used(a, line)));
     }
     if (q->n)
         val_set(a, &status, N(hard), hard);
@@ -48,22 +56,24 @@ static struct val quota_status(struct arena *a, const struct quota *q)
     return status;
 }
 
-static bool amounts_equal(const struct val *a, const struct val *b)
-{
-    val_each_member (m, a) {
-        const struct val *other = val_get_str(b, m->name->s);
-        if (!other || quantity_cmp(val_text(&m->v), val_text(other)) != 0)
-            return false;
-    }
-    return val_len(a) == val_len(b);
-}
-
 static bool status_is_right(const struct val *have, const struct quota *q)
 {
     AUTO(arena_fini) struct arena a = ARENA;
-    struct val want = quota_status(&a, q);
-    return val_equal(val_get(have, N(hard)), val_get(&want, N(hard))) &&
-           amounts_equal(val_get(have, N(used)), val_get(&want, N(used)));
+    const struct val *hard = val_get(have, N(hard)), *used = val_get(have, N(used));
+    size_t counted = 0;
+    for (size_t i = 0; i < q->n; i++)
+        counted += q->lines[i].counted;
+    val_each_member (m, hard) {
+        const struct quota_line *line = line_find(q, m->name->s);
+        if (!line || !str_eq(line->hard, val_text(&m->v)))
+            return false;
+    }
+    val_each_member (m, used) {
+        const struct quota_line *line = line_find(q, m->name->s);
+        if (!line || !line->counted || quantity_cmp(line_used(&a, line), val_text(&m->v)) != 0)
+            return false;
+    }
+    return val_len(hard) == q->n && val_len(used) == counted;
 }
 
 /* --- when it is looked at --- */
@@ -98,6 +108,13 @@ void quota_mark_foreign(struct quota *q)
 {
     if (!status_is_right(obj_status(q->obj), q))
         quota_mark(q, FOREIGN_AFTER);
+}
+
+void quota_mark_kinds(struct quota *q)
+{
+    for (size_t i = 0; i < q->n; i++)
+        q->lines[i].counted = is_counted(q->all, q->lines[i].name);
+    quota_mark(q, RELEASE_AFTER);
 }
 
 /* --- writing it --- */

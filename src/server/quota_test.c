@@ -456,3 +456,49 @@ TEST(no_quota_is_ever_exceeded)
         world_fini(&w);
     }
 }
+
+static uint64_t syncs_of(struct world *w)
+{
+    struct store_stats stats;
+    store_stats(w->server->store, &stats);
+    return stats.syncs;
+}
+
+/* The status goes with the batch of what it tells. */
+TEST(what_is_charged_costs_no_fsync_of_its_own)
+{
+    struct world w;
+    world_init(&w, &on_disk);
+    uint64_t costs[2];
+    for (int k = 0; k < 2; k++) {
+        if (k)
+            CHECK_INT(object_make(&w, K(ResourceQuota), "q", ",'spec':{'hard':{'secrets':'100'}}"), 201);
+        uint64_t before = syncs_of(&w);
+        for (int i = 0; i < 10; i++) {
+            char name[32];
+            (void)snprintf(name, sizeof name, "s%d-%d", k, i);
+            CHECK_INT(object_make(&w, K(Secret), name, ""), 201);
+        }
+        costs[k] = syncs_of(&w) - before;
+    }
+    CHECK(costs[0] >= 10 && costs[1] <= costs[0] + 1); /* one may be of a second that has passed */
+    world_fini(&w);
+}
+
+/* A quota of very many names costs no more than what a change is about. */
+TEST(a_quota_may_have_many_lines)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(strbuf_fini) struct strbuf body = STRBUF(1 << 22);
+    struct world w;
+    world_init(&w, NULL);
+    strbuf_addz(&body, ",'spec':{'hard':{'secrets':'1'");
+    for (int i = 0; i < 20000; i++)
+        strbuf_addf(&body, ",'count/r%d.example.com':'1'", i);
+    strbuf_addz(&body, "}}");
+    CHECK_INT(object_make(&w, K(ResourceQuota), "q", str_dup(&a, strbuf_str(&body)).p), 201);
+    CHECK_INT(object_make(&w, K(Secret), "one", ""), 201);
+    CHECK_INT(object_make(&w, K(Secret), "two", ""), 403);
+    CHECK_STR(used_of(&w, &a, "q", "secrets"), S("1"));
+    world_fini(&w);
+}
