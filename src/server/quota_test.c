@@ -128,6 +128,35 @@ TEST(what_was_charged_can_be_read_with_the_answer)
     world_fini(&w);
 }
 
+/* Writers that come one turn after another, while others are with the disk: no answer is ahead of the status. */
+TEST(no_answer_is_ahead_of_the_status)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct world w;
+    struct test_ask *asks[60];
+    size_t n = 0, answered = 0;
+    world_init(&w, &on_disk);
+    CHECK_INT(object_make(&w, K(ResourceQuota), "q", ",'spec':{'hard':{'secrets':'100'}}"), 201);
+    for (int64_t end = clock_mono() + 50 * NS_PER_S; answered < countof(asks); loop_run_once(w.loop, NS_PER_MS)) {
+        char body[64];
+        int64_t used = 0;
+        (void)snprintf(body, sizeof body, "{\"metadata\":{\"name\":\"s%zu\"}}", n);
+        if (n < countof(asks))
+            asks[n++] = ask_new(&w, VERB_CREATE, K(Secret), "", "", NULL, body);
+        answered = 0;
+        for (size_t i = 0; i < n; i++)
+            answered += asks[i]->over;
+        CHECK(str_to_i64(used_of(&w, &a, "q", "secrets"), 0, 100, &used) || !answered);
+        CHECK(used >= (int64_t)answered);
+        CHECK(clock_mono() < end);
+    }
+    for (size_t i = 0; i < n; i++) {
+        CHECK_INT(asks[i]->code, 201);
+        ask_free(asks[i]);
+    }
+    world_fini(&w);
+}
+
 /* Two quotas take all of a write, or neither takes anything. */
 TEST(quotas_hold_together_or_not_at_all)
 {
