@@ -14,6 +14,7 @@ description: a Deployment with what it needs
     'values.yaml': '''
 replicas: 1
 greeting: Hello
+migration: 0
 password: geheim
 image: %(image)s
 ''',
@@ -77,6 +78,20 @@ spec:
   selector: {app: {{ .Release.Name }}}
   ports: [{name: http, port: 80, targetPort: http, nodePort: 30085}]
 ''',
+    'templates/migrate.yaml': '''
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: {{ .Release.Name }}-migrate
+  annotations: {helm.sh/hook: "pre-install,pre-upgrade", helm.sh/hook-delete-policy: before-hook-creation}
+spec:
+  backoffLimit: 1
+  template:
+    spec:
+      restartPolicy: Never
+      terminationGracePeriodSeconds: 0
+      containers: [{name: c, image: %(image)s, command: [sh, -c, "echo migrated to %(version)s; exit {{ .Values.migration }}"]}]
+''',
     'templates/tests/answers.yaml': '''
 apiVersion: v1
 kind: Pod
@@ -120,6 +135,7 @@ def install(c):
     got = releases(c)
     assert [(r['name'], r['revision'], r['status'], r['chart']) for r in got] == [('shop', '1', 'deployed', 'plain-1.0.0')], got
     assert c.helm('status', 'shop', '-n', 'apps').find('deployed') > 0
+    assert c.kubectl('logs', '-n', 'apps', 'job/shop-migrate') == 'migrated to 1.0.0\n'
     kinds = c.kubectl('get', 'sa,cm,secret,deploy,svc', '-n', 'apps', '-o', 'name')
     for name in ('serviceaccount/shop', 'configmap/shop', 'secret/shop', 'deployment.apps/shop', 'service/shop'):
         assert name in kinds, kinds
@@ -137,6 +153,7 @@ def upgrade(c):
     eventually('only the new pods answer', lambda: answer().startswith('Salut'))
     assert c.get('deploy', 'shop', '-n', 'apps')['status']['readyReplicas'] == 2
     assert history(c) == [(1, 'superseded'), (2, 'deployed')], history(c)
+    assert c.kubectl('logs', '-n', 'apps', 'job/shop-migrate') == 'migrated to 1.1.0\n'     # made anew
 
 
 def release_secrets(c):
@@ -182,6 +199,7 @@ def uninstall(c):
     assert releases(c) == []
     left = c.kubectl('get', 'deploy,rs,svc,cm,secret,sa', '-n', 'apps', '-o', 'name').split()
     assert sorted(left) == ['configmap/kube-root-ca.crt', 'serviceaccount/default'], left
+    c.kubectl('delete', 'job', 'shop-migrate', '-n', 'apps')             # what is a hook stays
     eventually('no pods', lambda: not c.get('pods', '-n', 'apps')['items'])
 
 

@@ -15,7 +15,7 @@ LONG = ('bad-command', 'bad-workdir', 'complete-onfailure-exit0', 'complete-two-
         'init-second-fails-never', 'killed-by-signal', 'oom-child', 'prestop-fails', 'prestop-longer-than-grace',
         'readiness-tcp-refused', 'runasnonroot-root', 'runasnonroot-uid0', 'stop-signal', 'unschedulable-memory-and-cpu',
         'crashloop', 'volume-configmap-missing-timeout', 'readiness-fails-then-passes', 'image-invalid-name', 'sidecar-crashes',
-        'http-probe-timeout', 'delete-ignores-term', 'sidecar-start-and-delete', 'liveness-exec-fails')
+        'http-probe-timeout', 'job-fails', 'delete-ignores-term', 'sidecar-start-and-delete', 'liveness-exec-fails')
 # Told after the others: a pod that is put on the node by hand and asks for more than it has leaves no room until it is rejected.
 FILLS = ('kubelet-rejects',)
 

@@ -10,7 +10,8 @@ A file has sections, each begun by a line "== NAME":
   == answers       what kubectl and programs inside said: "$ STEP" of the play, then its lines
   == events        TYPE REASON OBJECT{CONTAINER} "MESSAGE" in order of first appearance; "?" as above
 
-Times, ids and addresses are their kind in brackets: <time>, <id>, <ip>. Elements of lists are called by their name or type."""
+Times, ids and addresses are their kind in brackets: <time>, <id>, <ip>. Elements of lists are called by their name or type. A pod
+with a generated name is called by its number: j-<1>, j-<2> in the order of their coming."""
 import difflib, glob, http.client, json, os, re, signal, threading, time
 
 SIGNS = {'ADDED': '+', 'MODIFIED': '~', 'DELETED': '-'}
@@ -175,7 +176,7 @@ class Play:
         self._wanted_events = [b.splitlines() for n, b in parts if n == 'events'][0]
         self._wanted_answers = ([b for n, b in parts if n == 'answers'] or [''])[0]
         self._answers, self._step = [], ''
-        self._documents, self._pods, self._events, self._news = {}, {}, [], threading.Condition()
+        self._documents, self._pods, self._names, self._events, self._news = {}, {}, {}, [], threading.Condition()
 
     def _ask(self, method, path, body=None, accept='application/json', kind='application/json'):
         h = http.client.HTTPSConnection('127.0.0.1', self._c.port, context=self._tls, timeout=300)
@@ -200,9 +201,24 @@ class Play:
                     self._news.notify_all()
         threading.Thread(target=read, daemon=True).start()
 
+    def _called(self, pod):
+        name, begin = pod['metadata']['name'], pod['metadata'].get('generateName')
+        if begin and name not in self._names:
+            self._names[name] = '%s<%d>' % (begin, 1 + sum(n.startswith(begin + '<') for n in self._names.values()))
+        return self._names.get(name, name)
+
+    def _told(self):
+        """The events, with the pods called as they are here."""
+        out = []
+        for line in self._events:
+            for name, called in self._names.items():
+                line = line.replace(name, called)
+            out.append(line)
+        return out
+
     def _pod_seen(self, e):
         row = e['object']['rows'][0]
-        pod, name = row['object'], row['object']['metadata']['name']
+        pod, name = row['object'], self._called(row['object'])
         ready, status, restarts = row['cells'][1:4]
         d = Seen(SIGNS[e['type']], '%s %s %s' % (status, ready, str(restarts).split()[0]), document(pod, self._ns))
         self._pods[name] = pod
@@ -251,6 +267,10 @@ class Play:
     def kubectl(self, *args):
         """A change of something else than the pod."""
         self._kubectl(*args)
+
+    def tells(self, *args):
+        """What kubectl says."""
+        self._answer(re.sub(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ', '<time>', self._kubectl(*args)))
 
     def inside(self, pod, *line):
         """A line for the shell of the pod's first container."""
@@ -338,10 +358,10 @@ class Play:
         if self._wanted_answers.split('\n') != self._answers and (self._wanted_answers or self._answers):
             return 'answers:\n' + '\n'.join(difflib.unified_diff(
                 self._wanted_answers.split('\n'), self._answers, 'wanted', 'seen', lineterm='', n=0))
-        return event_difference(self._wanted_events, self._events)
+        return event_difference(self._wanted_events, self._told())
 
     def text(self):
         """What was seen, as the sections of a file."""
         parts = ['== pod %s\n%s' % (n, write_documents(d)) for n, d in self._documents.items()]
         parts += ['== answers', *self._answers] if self._answers else []
-        return '\n'.join(parts + ['== events', *self._events]) + '\n'
+        return '\n'.join(parts + ['== events', *self._told()]) + '\n'
