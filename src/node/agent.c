@@ -92,6 +92,7 @@ static void free_pod(struct agent_pod *ap)
     services_forget(ap);
     images_forget(ap);
     hostpaths_forget(ap);
+    csi_forget(ap);
     configs_drop(ap);
     timer_stop(&ap->wake);
     timer_stop(&ap->refresh);
@@ -280,7 +281,7 @@ static void agent_step(struct agent_pod *ap)
     pod_step(ap->facts, clock_mono(), &out);
     array_each (x, &out.list)
         agent_do(ap, x);
-    if ((p->deleted || p->fail_reason) && (hostpaths_let_go(ap) || volumes_let_go(ap))) {
+    if ((p->deleted || p->fail_reason) && (csi_let_go(ap) || hostpaths_let_go(ap) || volumes_let_go(ap))) {
         pod_saw_volumes(ap->facts, false, S("the pod is going"), clock_mono());
         agent_pod_kick(ap);
     }
@@ -583,6 +584,7 @@ void agent_config_news(struct agent *g, struct agent_pod *ap)
 void agent_claim_news(struct agent_pod *ap)
 {
     configs_need(ap); /* a claim may name its volume now */
+    csi_claim_news(ap);
     pod_retry(ap->facts);
     if (ap->volumes_waiting) {
         ap->volumes_waiting = false;

@@ -1,6 +1,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "node/agent_int.h"
+#include "node/csi.h"
 #include "node/volume_mount.h"
 #include "sys/file.h"
 #include <dirent.h>
@@ -284,6 +285,7 @@ void agent_heard(struct agent *g)
     }
     map_each (e, &g->by_uid)
         agent_admit(e->value);
+    csi_pods_heard(g->csi);
     if (--g->orphans == 0)
         leftovers_sweep(g);
 }

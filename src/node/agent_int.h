@@ -24,6 +24,7 @@ struct prober;
 struct host_look;
 struct container_start;
 struct csi;
+struct csi_pod;
 struct last_words;
 
 struct agent {
@@ -102,6 +103,7 @@ struct agent_pod {
     int64_t written_rev;
     int64_t status_retry_at; /* mono: the last write failed; 0: no */
     int64_t settling_since;  /* mono: containers are about to be up, the status of now is soon another; 0: no */
+    struct csi_pod *csi;     /* it waits for volumes of drivers, or has; NULL: never */
     struct list leave_node;  /* in the list of those that wait to have left */
     struct drain *drain;     /* being watched until quiet; NULL: no */
     bool host_ports;
@@ -243,6 +245,7 @@ void probes_stop(struct agent_container *ac);
 /* node_object.c */
 struct node_object *node_object_new(struct agent *g);
 void node_object_free(struct node_object *n);
+void node_object_news(struct node_object *n); /* what the status says of volumes has changed; NULL: not there yet */
 
 /* services.c: Services and EndpointSlices to the kernel's rules; host ports; leaving and draining */
 struct services *services_new(struct agent *g, struct err *err);

@@ -9,6 +9,7 @@ struct csi *csi_new(struct agent *g)
     c->agent = g;
     c->registry = arena_fmt(&c->arena, "%s/plugins_registry", g->cfg.kubelet);
     csi_object_init(c);
+    csi_volumes_start(c);
     if (!csi_plugins_start(c, &err))
         log_error("csi.registration", "no driver of storage can register: error=\"%s\"", err.text);
     return c;
@@ -20,5 +21,6 @@ void csi_free(struct csi *c)
         return;
     c->dead = true;
     csi_object_fini(c);
+    csi_volumes_stop(c);
     csi_plugins_stop(c);
 }

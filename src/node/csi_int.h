@@ -2,12 +2,15 @@
  *
  *   csi_plugins.c   sockets in plugins_registry: who registers there, and who has gone
  *   csi_object.c    what the API is told of them: the CSINode, and labels and an annotation of the Node
+ *   csi_volumes.c   which volumes are here and for which pods, and whose turn it is
+ *   csi_op.c        one turn: a volume is published for a pod, taken from it, unstaged or grown, step by step
  */
 #pragma once
 #include "base/array.h"
 #include "node/agent_int.h"
 #include "node/csi.h"
 #include "node/csi_proto.h"
+#include "node/csi_records.h"
 #include "wire/grpc.h"
 
 #define CSI_TIMEOUT       (120 * NS_PER_S)  /* of one call of a driver, as a kubelet's */
@@ -30,6 +33,53 @@ struct csi_driver *csi_driver_ref(struct csi_driver *d);
 void csi_driver_unref(struct csi_driver *d);
 AUTO_POINTER(csi_driver_unref, struct csi_driver);
 
+/* Whether a driver has done something: CSI_MAYBE: it was asked, or an earlier node role may have asked it. */
+enum csi_have { CSI_NONE, CSI_MAYBE, CSI_THERE };
+
+/* A volume on this node: staged once for all pods that have it (an ephemeral one: for its pod alone). One operation
+ * at a time, with growing gaps after a failure. */
+struct csi_volume {
+    struct csi *csi;
+    struct str key;           /* in csi.volumes */
+    struct csi_record record; /* of its staging */
+    struct csi_places places;
+    enum csi_have staged;
+    struct list mounts; /* struct csi_mount */
+    struct csi_op *op;  /* under way */
+    struct timer again;
+    int64_t gap;
+    struct soon soon; /* its turn, in a later one of the loop */
+    struct arena arena;
+};
+/* A volume for one pod. */
+struct csi_mount {
+    struct list node; /* of its volume */
+    struct csi_volume *volume;
+    struct csi_record record;
+    struct csi_places places;
+    enum csi_have have;
+    bool wanted; /* by a pod that is being set up, or has it */
+    bool grow;   /* its file system is to be grown */
+    bool again;  /* it is to be published once more: its driver says so (requiresRepublish) */
+    struct timer republish;
+    struct obj *pod, *owner,
+        *claim;             /* counted; owner: the PersistentVolume; NULL: of an ephemeral one, or as found */
+    struct str volume_name; /* of the pod's */
+    bool read_only;
+    bool gives_group; /* the driver gives the files to the pod's group itself */
+    struct arena arena;
+};
+/* A pod that waits for its volumes. */
+struct csi_pod {
+    struct list node; /* of csi.pods */
+    struct agent_pod *ap;
+    void (*ready)(struct agent_pod *ap, bool ok, struct str message); /* NULL: nobody waits */
+    void (*gone)(struct agent_pod *ap);
+    struct soon soon; /* looks whether they are */
+    struct timer silent;
+    char *failed; /* what failed since it began to wait; NULL: nothing */
+};
+
 struct csi {
     struct agent *agent;
     struct str registry; /* path of plugins_registry */
@@ -50,6 +100,12 @@ struct csi {
     bool news;          /* since the writing that is under way began */
     bool written;       /* the API has it all */
     struct str node_uid;
+    /* csi_volumes.c */
+    struct cache *infos; /* CSIDrivers */
+    struct cache_handler on_infos;
+    bool known, finding; /* what an earlier node role left has been found; is being looked for */
+    struct list pods;    /* struct csi_pod */
+    struct map volumes;  /* key -> struct csi_volume */
 };
 
 int64_t csi_gap_next(int64_t gap); /* 0: the first */
@@ -67,4 +123,24 @@ void csi_object_news(struct csi *c);                      /* drivers have come *
 void csi_object_leaves(struct csi *c, struct str driver); /* or gone */
 
 /* csi_volumes.c */
-void csi_driver_came(struct csi *c, struct csi_driver *d); /* who waits for it is tried again */
+void csi_volumes_start(struct csi *c);
+void csi_volumes_stop(struct csi *c);
+void csi_volumes_node(struct csi *c, const struct obj *node); /* what it lists as attached may have changed */
+void csi_driver_came(struct csi *c, struct csi_driver *d);    /* who waits for it is tried again */
+void csi_volume_turn(struct csi_volume *v); /* begins what is next, where nothing is under way. May free it */
+void csi_op_ended(struct csi_volume *v, struct csi_mount *m, bool ok);
+/* The tokens of the pod's account that the driver wants, as JSON; "": none. E_UNAVAILABLE: they are asked for. */
+MUST_USE bool csi_tokens(struct agent_pod *ap, struct arena *a, struct str driver, struct str *out, struct err *err);
+/* m: NULL of what is about none. The words are those of the events. */
+void csi_mount_failed(struct csi_mount *m, const char *reason, const char *what, const struct err *err);
+const struct obj *csi_info(const struct csi *c, struct str driver); /* its CSIDriver; NULL: none */
+
+int64_t csi_storage(const struct val *capacity); /* bytes */
+/* The claim's volume is larger than the claim says, or as large and whoever grew it waits to be told. */
+enum csi_growth { CSI_FITS, CSI_OUTGROWN, CSI_TO_TELL } csi_mount_growth(const struct csi_mount *m);
+
+/* csi_op.c */
+enum csi_op_kind { CSI_PUBLISH, CSI_REPUBLISH, CSI_UNPUBLISH, CSI_UNSTAGE, CSI_GROW };
+/* Ends with csi_op_ended. */
+void csi_op_start(struct csi_volume *v, struct csi_mount *m, enum csi_op_kind kind);
+void csi_op_stop(struct csi_op *op); /* the node role ends */

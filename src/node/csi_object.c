@@ -284,6 +284,7 @@ void csi_node_changed(struct csi *c, const struct obj *node)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct val patch;
+    csi_volumes_node(c, node);
     if (str_eq(node->uid, c->node_uid) && (!c->written || !node_patch(c, &a, node, &patch)))
         return;
     c->node_uid = str_dup(&c->arena,

@@ -370,8 +370,6 @@ bool csi_plugins_start(struct csi *c, struct err *err)
 
 static void csi_release(struct csi *c)
 {
-    map_fini(&c->plugins);
-    map_fini(&c->drivers);
     arena_fini(&c->arena);
     mem_free(c);
 }
@@ -384,6 +382,8 @@ void csi_plugins_stop(struct csi *c)
     c->dead = true;
     map_each (e, &c->plugins)
         plugin_free(e->value);
-    if (!c->listing)
+    map_fini(&c->plugins);
+    map_fini(&c->drivers);
+    if (!c->listing && !c->finding)
         csi_release(c);
 }

@@ -143,12 +143,12 @@ bool csi_record_remove(const struct csi_places *p, struct err *err)
 
 /* ---- found again */
 
-struct finding {
+struct csi_search {
     struct arena *a;
     struct csi_records *out;
 };
 
-static bool record_load(const struct finding *f, const char *path, struct csi_record *out)
+static bool record_load(const struct csi_search *f, const char *path, struct csi_record *out)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(RECORD_MOST);
     struct err err = ERR;
@@ -159,15 +159,15 @@ static bool record_load(const struct finding *f, const char *path, struct csi_re
     return false;
 }
 
-static void record_add(const struct finding *f, const struct csi_record *r)
+static void record_add(const struct csi_search *f, const struct csi_record *r)
 {
     if (f->out->list.n < RECORDS_MOST)
         array_push(&f->out->list, *r);
 }
 
 /* Each folder in `path`: calls fn with its path and name. */
-static void each_in(const struct finding *f, struct str path,
-                    void (*fn)(const struct finding *f, struct str path, struct str name))
+static void each_in(const struct csi_search *f, struct str path,
+                    void (*fn)(const struct csi_search *f, struct str path, struct str name))
 {
     DIR *dir = opendir(path.p);
     for (struct dirent *e; dir && (e = readdir(dir));)
@@ -186,7 +186,7 @@ static struct str part_of(struct str path, int from_end)
     return str_sub(path, (size_t)(str_rfind_char(path, '/') + 1), path.n);
 }
 
-static void published_found(const struct finding *f, struct str path, struct str name)
+static void published_found(const struct csi_search *f, struct str path, struct str name)
 {
     struct csi_record r;
     if (!record_load(f, arena_fmt(f->a, STR_FMT "/" RECORD_FILE, STR_ARG(path)).p, &r))
@@ -196,7 +196,7 @@ static void published_found(const struct finding *f, struct str path, struct str
     record_add(f, &r);
 }
 
-static void device_found(const struct finding *f, struct str path, struct str name)
+static void device_found(const struct csi_search *f, struct str path, struct str name)
 {
     char to[PATH_MAX];
     ssize_t n = readlink(path.p, to, sizeof to);
@@ -217,14 +217,14 @@ static void device_found(const struct finding *f, struct str path, struct str na
     record_add(f, &r);
 }
 
-static void pod_found(const struct finding *f, struct str path, struct str name)
+static void pod_found(const struct csi_search *f, struct str path, struct str name)
 {
     (void)name;
     each_in(f, arena_fmt(f->a, STR_FMT "/volumes/" CSI_NAME, STR_ARG(path)), published_found);
     each_in(f, arena_fmt(f->a, STR_FMT "/volumeDevices/" CSI_NAME, STR_ARG(path)), device_found);
 }
 
-static void staged_found(const struct finding *f, struct str path, struct str name)
+static void staged_found(const struct csi_search *f, struct str path, struct str name)
 {
     struct csi_record r;
     (void)name;
@@ -232,7 +232,7 @@ static void staged_found(const struct finding *f, struct str path, struct str na
         record_add(f, &r);
 }
 
-static void staged_device_found(const struct finding *f, struct str path, struct str name)
+static void staged_device_found(const struct csi_search *f, struct str path, struct str name)
 {
     struct csi_record r;
     if (!record_load(f, arena_fmt(f->a, STR_FMT "/data/" RECORD_FILE, STR_ARG(path)).p, &r))
@@ -242,14 +242,14 @@ static void staged_device_found(const struct finding *f, struct str path, struct
     record_add(f, &r);
 }
 
-static void driver_found(const struct finding *f, struct str path, struct str name)
+static void driver_found(const struct csi_search *f, struct str path, struct str name)
 {
     each_in(f, path, str_eqz(name, "volumeDevices") ? staged_device_found : staged_found);
 }
 
 void csi_records_find(struct arena *a, const char *kubelet, struct csi_records *out)
 {
-    const struct finding f = {a, out};
+    const struct csi_search f = {a, out};
     each_in(&f, arena_fmt(a, "%s/pods", kubelet), pod_found);
     each_in(&f, arena_fmt(a, "%s/plugins/kubernetes.io/csi", kubelet), driver_found);
 }

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "node/agent_int.h"
 #include "node/condition.h"
+#include "node/csi.h"
 #include "node/node_facts.h"
 
 #define LEASE_SECONDS   40
@@ -27,6 +28,7 @@ struct node_object {
     struct cache_handler on_own;
     struct timer status_timer, lease_timer;
     bool created, told_ready, lease_made;
+    bool news;         /* since what is being written was gathered */
     bool looking;      /* at the images, to be shown in the status */
     int64_t lease_rev; /* a lease is only written over the one that was seen; 0: not seen yet */
     struct str uid;
@@ -179,6 +181,10 @@ static struct val status_val(struct writing *w)
     val_set(a, &s, N(nodeInfo), node_info(n, a));
     val_set(a, &s, N(images), images_val(w));
     val_set_num(a, val_need_map(a, &s, N(daemonEndpoints), N(kubeletEndpoint)), N(Port), g->cfg.relay_port);
+    struct val in_use = val_list();
+    bool had = known && val_len(val_get(obj_status(known), N(volumesInUse)));
+    if (csi_in_use(g->csi, a, &in_use) && (had || val_len(&in_use)))
+        val_set(a, &s, N(volumesInUse), val_len(&in_use) ? in_use : VAL_NONE);
     return s;
 }
 
@@ -219,7 +225,8 @@ static void node_known(struct node_object *n, struct obj *o)
     if (o && !n->uid.n)
         n->uid = str_dup(&n->arena, o->uid);
     n->created = true;
-    timer_set(&n->status_timer, STATUS_EVERY);
+    timer_set(&n->status_timer, n->news ? 0 : STATUS_EVERY);
+    n->news = false;
     timer_set(&n->lease_timer, 0);
     if (n->told_ready)
         return;
@@ -385,6 +392,15 @@ static void on_lease_timer(struct timer *t)
     struct node_object *n = container_of(t, struct node_object, lease_timer);
     if (!call_active(&n->lease_call))
         write_lease(n);
+}
+
+void node_object_news(struct node_object *n)
+{
+    if (!n || !n->told_ready)
+        return; /* the first status is yet to be written */
+    n->news = n->looking || call_active(&n->node_call);
+    if (!n->news)
+        timer_set(&n->status_timer, 0);
 }
 
 struct node_object *node_object_new(struct agent *g)

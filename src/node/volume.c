@@ -232,6 +232,7 @@ static const struct volume_type volume_types[] = {
     {N(persistentVolumeClaim), VOLUME_MOUNT, 0, NULL},
     {N(ephemeral), VOLUME_MOUNT, 0, NULL},
     {N(nfs), VOLUME_MOUNT, 0, NULL},
+    {N(csi), VOLUME_MOUNT, 0, NULL},
 };
 
 /* The first member that is none of `known`; NULL where there is none. */

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "node/agent_int.h"
 #include "node/claim.h"
+#include "node/csi.h"
 #include "node/volume.h"
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -40,6 +41,27 @@ static void not_processed(struct gathering *x, struct str name, const char *why)
     strbuf_addf(&x->errors, "%s%s", x->errors.n ? "; " : "", why);
 }
 
+/* Of a driver of storage: bound from where it publishes the volume for the pod. */
+static bool driver_mount(struct gathering *x, const struct val *volume, const struct volume_source *source,
+                         struct str target, struct volume_mount *out, struct err *err)
+{
+    const struct val *security = val_get(obj_spec(x->ap->pod->obj), N(securityContext));
+    struct str path;
+    if (!csi_want(x->ap, x->a, volume, source, &path, err))
+        return false;
+    *out = (struct volume_mount){.how = MOUNT_HOST,
+                                 .path = path,
+                                 .host_type = source->block ? S("BlockDevice") : S("Directory"),
+                                 .target = target,
+                                 .read_only = source->read_only || val_true(val_at(volume, N(csi), N(readOnly))),
+                                 .block = source->block,
+                                 .fs_group = -1};
+    if (csi_gives_group(x->ap, source))
+        out->fs_group = val_num_at(security, -1, N(fsGroup));
+    out->on_root_mismatch = str_eq(val_text_at(security, N(fsGroupChangePolicy)), S("OnRootMismatch"));
+    return true;
+}
+
 static void gather_one(struct gathering *x, const struct val *volume)
 {
     struct agent_pod *ap = x->ap;
@@ -70,8 +92,12 @@ static void gather_one(struct gathering *x, const struct val *volume)
         strbuf_addf(&x->wrong, "%s" STR_FMT, x->wrong.n ? "; " : "", STR_ARG(text));
         return;
     }
-    if (!claim_mount(x->a, ap->pod->obj, &source, target, &m, &err)) {
-        not_processed(x, name, err.text);
+    if (val_get(source.spec, N(csi)) ? !driver_mount(x, volume, &source, target, &m, &err)
+                                     : !claim_mount(x->a, ap->pod->obj, &source, target, &m, &err)) {
+        if (err.kind == E_UNAVAILABLE)
+            x->unheard = true;
+        else
+            not_processed(x, name, err.text);
         return;
     }
     m.name = name;

@@ -5,6 +5,7 @@
 #include "net/conntrack.h"
 #include "net/podfiles.h"
 #include "node/agent_int.h"
+#include "node/csi.h"
 #include "node/podspec.h"
 #include "node/volume_mount.h"
 #include "sys/file.h"
@@ -87,7 +88,7 @@ bool volumes_path(struct agent_pod *ap, struct arena *a, struct str name, struct
     *path = path_of(a, ap, v, type->place);
     *read_only = type->payload || /* its content is the server's */
                  val_true(val_at(v, N(persistentVolumeClaim), N(readOnly))) ||
-                 val_true(val_at(v, N(nfs), N(readOnly)));
+                 val_true(val_at(v, N(nfs), N(readOnly))) || val_true(val_at(v, N(csi), N(readOnly)));
     return true;
 }
 
@@ -350,13 +351,27 @@ static void host_looked(struct agent_pod *ap, const struct host_path *paths, siz
     job_start(&s->job, g->cfg.loop, setup_work, setup_done);
 }
 
+static void drivers_ready(struct agent_pod *ap, bool ok, struct str message)
+{
+    if (ok) {
+        volumes_setup(ap);
+        return;
+    }
+    pod_saw_volumes(ap->facts, false, message, clock_mono());
+    agent_pod_kick(ap);
+}
+
+/* What drivers of storage mount comes first: it is bound into the pod's places like what is on the host. */
 void volumes_setup(struct agent_pod *ap)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct volume_mounts mounts = {0};
     struct str message;
     switch (claims_gather(ap, &a, &mounts, &message)) {
-    case CLAIMS_READY: hostpaths_check(ap, &mounts, host_looked); break;
+    case CLAIMS_READY:
+        if (!csi_setup(ap, drivers_ready))
+            hostpaths_check(ap, &mounts, host_looked);
+        break;
     case CLAIMS_UNHEARD: ap->volumes_waiting = true; break;
     case CLAIMS_FAILED:
         pod_saw_volumes(ap->facts, false, message, clock_mono());
@@ -431,6 +446,15 @@ static void teardown_work(struct job *j)
         t->ok = t->ok && err_set(&t->err, logs.kind, "%s", logs.text); /* the first that failed is told */
 }
 
+/* Nor has a driver anything mounted for it any more. */
+static void volumes_gone(struct agent_pod *ap)
+{
+    ap->has_claims = false;
+    claims_came_free(ap->agent);
+    pod_saw_volumes_removed(ap->facts);
+    agent_pod_kick(ap);
+}
+
 static void teardown_done(struct job *j)
 {
     fault_pass("node.saw.teardown");
@@ -444,11 +468,10 @@ static void teardown_done(struct job *j)
     }
     ap->ip = 0;
     ap->logs_removed = t->remove_logs;
-    ap->has_claims = false;
-    claims_came_free(ap->agent);
-    pod_saw_volumes_removed(ap->facts);
     agent_pod_release(ap);
     mem_free(t);
+    if (!csi_teardown(ap, volumes_gone))
+        volumes_gone(ap);
 }
 
 void volumes_teardown(struct agent_pod *ap)

@@ -130,6 +130,8 @@ static bool container_uses(const struct use *u, const struct val *c)
 static bool volume_uses(const struct use *u, const struct val *v)
 {
     struct str secret = val_text_at(v, N(secret), N(secretName));
+    if (u->secret && is_name(u, val_at(v, N(csi), N(nodePublishSecretRef))))
+        return true;
     if (u->secret ? (u->any ? secret.n > 0 : str_eq(secret, u->x->name)) : is_name(u, val_get(v, N(configMap))))
         return true;
     val_each_item (source, val_at(v, N(projected), N(sources)))
@@ -200,6 +202,48 @@ static bool claim_binds(struct server *s, struct str ns, struct str claim, struc
     return o && str_eq(val_text_at(obj_spec(o), N(volumeName)), volume);
 }
 
+struct driver_secret {
+    struct server *server;
+    const struct use *use;
+    bool found;
+};
+
+/* A Secret that the driver of a bound volume is given on the node (upstream: those of VisitPVSecretNames that a
+ * kubelet may see). */
+static bool volume_gives(const struct obj *volume, struct str ns, struct str name)
+{
+    const struct name *const refs[] = {N(nodeStageSecretRef), N(nodePublishSecretRef), N(nodeExpandSecretRef)};
+    for (size_t i = 0; i < countof(refs); i++) {
+        const struct val *ref = val_at(obj_spec(volume), N(csi), refs[i]);
+        if (ref && str_eq(val_text_at(ref, N(name)), name) && str_eq(val_text_at(ref, N(namespace)), ns))
+            return true;
+    }
+    return false;
+}
+
+static bool driver_look(struct obj *pod, void *arg)
+{
+    struct driver_secret *d = arg;
+    if (!str_eq(val_text_at(obj_spec(pod), N(nodeName)), d->use->node))
+        return true;
+    val_each_item (v, val_get(obj_spec(pod), N(volumes))) {
+        AUTO(arena_fini) struct arena a = ARENA;
+        struct str name = val_text_at(v, N(persistentVolumeClaim), N(claimName));
+        if (val_get(v, N(ephemeral)))
+            name = STR_JOIN(&a, pod->name, S("-"), val_text_at(v, N(name)));
+        AUTO(obj_unref)
+        struct obj *claim = name.n ? object_get(d->server, K(PersistentVolumeClaim), pod->ns, name) : NULL;
+        struct str bound = claim ? val_text_at(obj_spec(claim), N(volumeName)) : S("");
+        AUTO(obj_unref)
+        struct obj *volume = bound.n ? object_get(d->server, K(PersistentVolume), S(""), bound) : NULL;
+        const struct val *ref = volume ? val_get(obj_spec(volume), N(claimRef)) : NULL;
+        d->found |= ref && str_eq(val_text_at(ref, N(name)), name) &&
+                    str_eq(val_text_at(ref, N(namespace)), pod->ns) &&
+                    volume_gives(volume, d->use->x->ns, d->use->x->name);
+    }
+    return !d->found;
+}
+
 bool node_uses(struct server *s, const struct attributes *x)
 {
     bool token = x->sub.n > 0;
@@ -225,5 +269,8 @@ bool node_uses(struct server *s, const struct attributes *x)
                     .token = token,
                     .claim = claim};
     objects_each(s, K(Pod), ns, pod_look, &u);
-    return u.found;
+    struct driver_secret d = {s, &u, u.found};
+    if (!d.found && u.secret)
+        objects_each(s, K(Pod), STR_NONE, driver_look, &d);
+    return d.found;
 }

@@ -310,6 +310,28 @@ static bool token_bound(struct request *r, const struct val *ref, struct token_s
     return true;
 }
 
+/* The driver of a volume of the pod (in it, or of its claim) asks for tokens with the audience. */
+static bool driver_has_audience(struct request *r, const struct obj *pod, const struct val *volume,
+                                struct str audience)
+{
+    struct str claim_name = val_text_at(volume, N(persistentVolumeClaim), N(claimName)),
+               driver_name = val_text_at(volume, N(csi), N(driver));
+    if (val_get(volume, N(ephemeral)))
+        claim_name = STR_JOIN(&r->arena, pod->name, S("-"), val_text_at(volume, N(name)));
+    AUTO(obj_unref)
+    struct obj *claim = claim_name.n ? object_get(r->server, K(PersistentVolumeClaim), pod->ns, claim_name) : NULL;
+    struct str bound = claim ? val_text_at(obj_spec(claim), N(volumeName)) : S("");
+    AUTO(obj_unref) struct obj *owner = bound.n ? object_get(r->server, K(PersistentVolume), S(""), bound) : NULL;
+    if (owner)
+        driver_name = val_text_at(obj_spec(owner), N(csi), N(driver));
+    AUTO(obj_unref)
+    struct obj *driver = driver_name.n ? object_get(r->server, K(CSIDriver), S(""), driver_name) : NULL;
+    val_each_item (request, driver ? val_get(obj_spec(driver), N(tokenRequests)) : NULL)
+        if (str_eq(val_text_at(request, N(audience)), audience))
+            return true;
+    return false;
+}
+
 /* What a taken node could ask for is what its pods have: upstream's ServiceAccountNodeAudienceRestriction. */
 static bool pod_has_audience(const struct val *pod_spec, struct str audience, struct str issuer)
 {
@@ -329,8 +351,10 @@ static bool node_may_have(struct request *r, const struct token_spec *t)
     AUTO(obj_unref) struct obj *pod = object_get(r->server, K(Pod), r->ns, t->bound_name);
     if (val_len(t->audiences) > 1)
         return fail_forbidden(r, "node may only request 0 or 1 audiences");
-    return (pod && pod_has_audience(obj_spec(pod), audience, token_issuer(r->server))) ||
-           fail_forbidden(r, "audience \"" STR_FMT "\" not found in pod spec volume", STR_ARG(audience));
+    bool has = pod && pod_has_audience(obj_spec(pod), audience, token_issuer(r->server));
+    val_each_item (v, pod ? val_get(obj_spec(pod), N(volumes)) : NULL)
+        has = has || driver_has_audience(r, pod, v, audience);
+    return has || fail_forbidden(r, "audience \"" STR_FMT "\" not found in pod spec volume", STR_ARG(audience));
 }
 
 static void token_answer(struct request *r)

@@ -100,8 +100,17 @@ def mount(source, target, flags):
         raise OSError(ctypes.get_errno(), 'mount %s at %s' % (source, target))
 
 
+def mount_of(path):
+    """Which mount a path lies on: mounts below others are in mountinfo, too, under the same name."""
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        return next(line for line in open('/proc/self/fdinfo/%d' % fd) if line.startswith('mnt_id:'))
+    finally:
+        os.close(fd)
+
+
 def mounted(path):
-    return any(line.split()[4].replace('\\040', ' ') == path for line in open('/proc/self/mountinfo'))
+    return os.path.lexists(path) and mount_of(path) != mount_of(os.path.dirname(path))
 
 
 def unmount(path):

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Drivers of storage (CSI): they register, and pods get their volumes; with everything in between killed."""
+import http.client, threading
 from lib import *
 
 NAME = 'test.csi.wherry.dev'
@@ -17,9 +18,10 @@ spec:
   - name: driver
     image: wherry.dev/test:1
     securityContext: {privileged: true}
-    command: [/bin/busybox, chroot, /host, env, PYTHONPATH=%(grpc)s, %(python)s, %(script)s, driver, %(name)s, %(id)s, %(kubelet)s/plugins/%(name)s/csi.sock, %(base)s]
+    # one that dies is there again at once
+    command: [sh, -c, 'while true; do /bin/busybox chroot /host env PYTHONPATH=%(grpc)s %(python)s %(script)s driver %(name)s %(id)s %(kubelet)s/plugins/%(name)s/csi.sock %(base)s; done']
     volumeMounts: &mounts
-    - {name: host, mountPath: /host}
+    - {name: host, mountPath: /host, mountPropagation: HostToContainer}
     - {name: kubelet, mountPath: /host%(kubelet)s, mountPropagation: Bidirectional}
   - name: registrar
     image: wherry.dev/test:1
@@ -57,6 +59,12 @@ class Storage:
     def stop(self):
         self.c.kubectl('delete', 'pod', 'driver-' + self.name.split('.')[0], '--wait=true', '--now')
 
+    def kill(self):
+        """The driver's process, in its pod."""
+        for pid in run(['pgrep', '-f', 'csi_driver.py driver ' + self.name], check=False).split():
+            if self.base in open('/proc/%s/cmdline' % pid).read():
+                os.kill(int(pid), signal.SIGKILL)
+
     def calls(self, method=None):
         if not os.path.exists(self.base + '/calls'):
             return []
@@ -67,6 +75,267 @@ class Storage:
     def row(self):
         node = self.c.get('csinode')['items'][0]
         return next((d for d in node['spec']['drivers'] or [] if d['name'] == self.name), None)
+
+
+CLASS = '''
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: %(name)s}
+provisioner: %(driver)s
+volumeBindingMode: %(mode)s
+allowVolumeExpansion: true
+'''
+CLAIM = '''
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: %(name)s}
+spec: {accessModes: [ReadWriteOnce], storageClassName: %(cls)s, volumeMode: %(mode)s, resources: {requests: {storage: 1Gi}}}
+'''
+POD = '''
+apiVersion: v1
+kind: Pod
+metadata: {name: %(name)s}
+spec:
+  terminationGracePeriodSeconds: 0
+  volumes: [%(volume)s]
+  containers:
+  - {name: c, image: wherry.dev/test:1, command: [sleep, '1000'], %(mounts)s}
+'''
+
+
+def pod(name, volume, mounts='volumeMounts: [{name: v, mountPath: /data}]'):
+    return POD % dict(name=name, volume=volume, mounts=mounts)
+
+
+def of_claim(claim):
+    return '{name: v, persistentVolumeClaim: {claimName: %s}}' % claim
+
+
+def inline(driver=NAME, **attributes):
+    return '{name: v, csi: {driver: %s, volumeAttributes: %s}}' % (driver, json.dumps(attributes))
+
+
+class Controllers(threading.Thread):
+    """What external-provisioner, external-attacher and external-resizer do, by the API alone: volumes are folders that
+    nobody has to make. `slow` attachments wait; `refuse` fails them with its text."""
+
+    def __init__(self, c, driver=NAME):
+        super().__init__(daemon=True)
+        self.c, self.driver, self.ended, self.wait, self.refuse = c, driver, threading.Event(), False, None
+        self.tls = admin_tls(c.env['KUBECONFIG'])
+
+    def ask(self, method, path, body=None, patch='application/merge-patch+json'):
+        h = http.client.HTTPSConnection('127.0.0.1', self.c.port, context=self.tls, timeout=20)
+        try:
+            h.request(method, path, body and json.dumps(body), {'Content-Type': patch if method == 'PATCH' else 'application/json'})
+            r = h.getresponse()
+            return r.status, json.loads(r.read())
+        finally:
+            h.close()
+
+    def list(self, path):
+        status, answer = self.ask('GET', path)
+        return answer.get('items') or []
+
+    def run(self):
+        while not self.ended.is_set():
+            try:
+                self.turn()
+            except (OSError, http.client.HTTPException, ValueError):
+                pass                                      # the server is killed now and then
+            self.ended.wait(0.05)
+
+    def turn(self):
+        for claim in self.list('/api/v1/persistentvolumeclaims'):
+            notes = claim['metadata'].get('annotations', {})
+            if notes.get('volume.kubernetes.io/storage-provisioner') == self.driver:
+                self.provision(claim) if not claim['spec'].get('volumeName') else self.resize(claim)
+        for volume in self.list('/api/v1/persistentvolumes'):
+            if volume['spec'].get('csi', {}).get('driver') == self.driver and volume['status'].get('phase') == 'Released':
+                self.ask('DELETE', '/api/v1/persistentvolumes/' + volume['metadata']['name'])
+        for a in self.list('/apis/storage.k8s.io/v1/volumeattachments'):
+            if a['spec']['attacher'] == self.driver:
+                self.attach(a)
+
+    def provision(self, claim):
+        m, s = claim['metadata'], claim['spec']
+        if m.get('deletionTimestamp') or 'delayed' in s['storageClassName'] and 'volume.kubernetes.io/selected-node' not in m.get('annotations', {}):
+            return
+        name = 'pvc-' + m['uid']
+        self.ask('POST', '/api/v1/persistentvolumes', {
+            'metadata': {'name': name, 'annotations': {'pv.kubernetes.io/provisioned-by': self.driver}},
+            'spec': {'capacity': s['resources']['requests'], 'accessModes': s['accessModes'], 'volumeMode': s['volumeMode'], 'storageClassName': s['storageClassName'],
+                     'persistentVolumeReclaimPolicy': 'Delete', 'claimRef': {'kind': 'PersistentVolumeClaim', 'namespace': m['namespace'], 'name': m['name'], 'uid': m['uid']},
+                     'csi': {'driver': self.driver, 'volumeHandle': 'handle-' + m['uid'], 'fsType': 'ext4', 'volumeAttributes': {'made': 'here'},
+                             'nodeStageSecretRef': {'name': 'key', 'namespace': 'default'}}}})
+
+    def resize(self, claim):
+        volume = self.ask('GET', '/api/v1/persistentvolumes/' + claim['spec']['volumeName'])[1]
+        want = claim['spec']['resources']['requests']['storage']
+        if volume['spec']['capacity']['storage'] != want:
+            self.ask('PATCH', '/api/v1/persistentvolumes/' + volume['metadata']['name'], {'spec': {'capacity': {'storage': want}}})
+            self.ask('PATCH', '/api/v1/namespaces/%s/persistentvolumeclaims/%s/status' % (claim['metadata']['namespace'], claim['metadata']['name']),
+                     {'status': {'conditions': [{'type': 'FileSystemResizePending', 'status': 'True', 'message': 'Waiting for user to (re-)start a pod to finish file system resize of volume on node.'}]}})
+
+    def attach(self, a):
+        path, mine = '/apis/storage.k8s.io/v1/volumeattachments/' + a['metadata']['name'], 'external-attacher/test'
+        if a['metadata'].get('deletionTimestamp'):
+            if mine in a['metadata'].get('finalizers', []):
+                self.ask('PATCH', path, {'metadata': {'finalizers': None}})
+        elif mine not in a['metadata'].get('finalizers', []):
+            self.ask('PATCH', path, {'metadata': {'finalizers': [mine]}})
+        elif self.refuse and not a.get('status', {}).get('attachError'):
+            self.ask('PATCH', path + '/status', {'status': {'attached': False, 'attachError': {'message': self.refuse}}})
+        elif not a.get('status', {}).get('attached') and not self.wait and not self.refuse:
+            self.ask('PATCH', path + '/status', {'status': {'attached': True, 'attachmentMetadata': {'device': 'vdx'}, 'attachError': None}})
+
+
+def nothing_left(c, s):
+    """Nor a mount, a record, an attachment or a volume that is in use."""
+    def look():
+        with open('/proc/self/mountinfo') as f:
+            mounts = [l.split()[4] for l in f if s.kubelet + '/' in l or '/mounts/' in l.split()[4] and c.root in l]
+        records = run(['find', s.kubelet, '-name', 'vol_data.json']).split()
+        status = c.get('node')['items'][0]['status']
+        left = mounts + records + status.get('volumesInUse', []) + [x['name'] for x in status.get('volumesAttached') or []]
+        left += [x['metadata']['name'] for x in c.get('volumeattachment')['items']]
+        assert not left, left
+        return True
+    eventually('nothing is left', look, 40)
+
+
+def running(c, *pods):
+    for p in pods:
+        eventually(p + " runs", lambda: c.get("pod", p)["status"]["phase"] == "Running", 20)
+
+
+def events(c, reason):
+    return [e['message'] for e in c.get('events')['items'] if e['reason'] == reason]
+
+
+def gone(c, what, *names):
+    c.kubectl('delete', what, *names, '--wait=true', timeout=60)
+
+
+def life(c):
+    """A claim is provisioned, attached, staged, published, written, grown, given to two pods, taken away and deleted."""
+    s = STORAGE.ready(c)
+    c.apply(CLASS % dict(name='delayed', driver=NAME, mode='WaitForFirstConsumer') + '---' + CLAIM % dict(name='data', cls='delayed', mode='Filesystem') + '---' +
+            pod('one', of_claim('data')) + '---' + pod('two', of_claim('data')))
+    running(c, 'one', 'two')
+    stage, publish = s.calls('NodeStageVolume'), s.calls('NodePublishVolume')
+    assert len(stage) == 1 and len(publish) == 2, (stage, publish)
+    volume = c.get('pvc', 'data')['spec']['volumeName']
+    assert stage[0]['context'] == {'device': 'vdx'} and stage[0]['secrets'] == {'word': 'sesame'} and stage[0]['attributes'] == {'made': 'here'}, stage
+    assert stage[0]['capability'] == {'block': False, 'fs': 'ext4', 'flags': [], 'group': '', 'mode': 1}, stage
+    assert stage[0]['staging'].startswith(s.kubelet + '/plugins/kubernetes.io/csi/%s/' % NAME) and stage[0]['staging'].endswith('/globalmount')
+    uid = c.get('pod', 'one')['metadata']['uid']
+    assert [p['target'] for p in publish if uid in p['target']] == ['%s/pods/%s/volumes/kubernetes.io~csi/%s/mount' % (s.kubelet, uid, volume)]
+    assert publish[0]['staging'] == stage[0]['staging'] and publish[0]['attributes']['csi.storage.k8s.io/pod.namespace'] == 'default', publish
+    c.kubectl('exec', 'one', '--', 'sh', '-c', 'echo hello > /data/file')
+    assert c.kubectl('exec', 'two', '--', 'cat', '/data/file') == 'hello\n'
+    assert any(m.startswith('AttachVolume.Attach succeeded for volume "%s"' % volume) for m in events(c, 'SuccessfulAttachVolume'))
+    node = c.get('node')['items'][0]
+    unique = 'kubernetes.io/csi/%s^%s' % (NAME, stage[0]['id'])
+    assert node['status']['volumesInUse'] == [unique] and node['status']['volumesAttached'] == [{'name': unique, 'devicePath': ''}], node['status']
+    c.kubectl('patch', 'pvc', 'data', '-p', json.dumps({'spec': {'resources': {'requests': {'storage': '2Gi'}}}}))
+    eventually('it is grown', lambda: c.get('pvc', 'data')['status']['capacity']['storage'] == '2Gi')
+    grown = s.calls('NodeExpandVolume')
+    assert grown[0]['bytes'] == 2 << 30, grown
+    eventually('nobody waits for it', lambda: not c.get('pvc', 'data')['status'].get('conditions'))
+    gone(c, 'pod', 'one')
+    eventually('it is taken from the pod', lambda: len(s.calls('NodeUnpublishVolume')) == 1)
+    assert not s.calls('NodeUnstageVolume')
+    assert c.kubectl('exec', 'two', '--', 'cat', '/data/file') == 'hello\n'
+    gone(c, 'pod', 'two')
+    gone(c, 'pvc', 'data')
+    nothing_left(c, s)
+    assert len(s.calls('NodeUnstageVolume')) == 1
+    eventually('nor the volume', lambda: not c.get('pv')['items'])
+
+
+def inline_and_block(c):
+    """A volume that stands in a pod, with the pod's name, a token and a secret; and a device; read-only; mode mismatch."""
+    s = STORAGE.ready(c)
+    ephemeral = '{name: v, csi: {driver: %s, readOnly: true, fsType: ext4, volumeAttributes: {a: b}, nodePublishSecretRef: {name: key}}}' % NAME
+    c.apply(CLASS % dict(name='now', driver=NAME, mode='Immediate') + '---' + CLAIM % dict(name='raw', cls='now', mode='Block') + '---' + pod('inline', ephemeral) + '---' +
+            pod('device', of_claim('raw'), 'volumeDevices: [{name: v, devicePath: /dev/raw}]') + '---' +
+            pod('nobody', '{name: v, csi: {driver: nobody.wherry.dev}}'))
+    running(c, 'inline', 'device')
+    p = next(x for x in s.calls('NodePublishVolume') if 'pods' in x['target'])
+    uid = c.get('pod', 'inline')['metadata']['uid']
+    assert p['target'] == '%s/pods/%s/volumes/kubernetes.io~csi/v/mount' % (s.kubelet, uid) and p['id'].startswith('csi-') and len(p['id']) == 68, p
+    assert p['readonly'] and p['secrets'] == {'word': 'sesame'} and p['capability']['fs'] == 'ext4' and not p['staging'], p
+    got = p['attributes']
+    tokens = json.loads(got.pop('csi.storage.k8s.io/serviceAccount.tokens'))
+    assert got == {'a': 'b', 'csi.storage.k8s.io/pod.name': 'inline', 'csi.storage.k8s.io/pod.namespace': 'default', 'csi.storage.k8s.io/pod.uid': uid,
+                   'csi.storage.k8s.io/serviceAccount.name': 'default', 'csi.storage.k8s.io/ephemeral': 'true'}, got
+    claims = json.loads(base64.urlsafe_b64decode(tokens['vault']['token'].split('.')[1] + '=='))
+    assert claims['aud'] == ['vault'] and tokens['vault']['expirationTimestamp'].endswith('Z'), (claims, tokens)
+    assert 'ephemeral' in c.kubectl('exec', 'inline', '--', 'cat', '/data/content')
+    assert 'Read-only' in run([c.bin + '/kubectl', 'exec', 'inline', '--', 'sh', '-c', 'touch /data/x 2>&1; true'], env=c.env)
+    stage = s.calls('NodeStageVolume')
+    assert len(stage) == 1 and stage[0]['capability']['block'] and '/volumeDevices/staging/' in stage[0]['staging'], stage
+    assert c.kubectl('exec', 'device', '--', 'sh', '-c', 'echo written > /dev/raw; head -c 7 /dev/raw') == 'written'
+    eventually('it is told', lambda: any('no CSIDriver object' in m for m in events(c, 'FailedMount')))
+    gone(c, 'pod', 'inline', 'device', 'nobody')
+    gone(c, 'pvc', 'raw')
+    nothing_left(c, s)
+
+
+def drivers_fail(c):
+    """A driver that dies between stage and publish, one that says no, answers garbage, hangs until it is killed, and one
+    that is away while its pod goes."""
+    s = STORAGE.ready(c)
+    s.control(NodePublishVolume={'die': 'before', 'times': 1}, NodeStageVolume={'fail': [3, 'no such size'], 'times': 1})
+    c.apply(CLASS % dict(name='now', driver=NAME, mode='Immediate') + '---' + CLAIM % dict(name='rough', cls='now', mode='Filesystem') + '---' + pod('rough', of_claim('rough')))
+    running(c, 'rough')
+    volume = c.get('pvc', 'rough')['spec']['volumeName']
+    said = events(c, 'FailedMount')
+    assert any(m == 'MountVolume.MountDevice failed for volume "%s" : rpc error: code = InvalidArgument desc = no such size' % volume for m in said), said
+    assert any(m.startswith('MountVolume.SetUp failed for volume "%s" : rpc error: code = Unavailable desc = ' % volume) for m in said), said
+    s.control(NodeUnpublishVolume={'garbage': True, 'times': 1}, NodeUnstageVolume={'hang': True, 'times': 1})
+    gone(c, 'pod', 'rough')
+    eventually('it hangs', lambda: s.calls('NodeUnstageVolume'))
+    s.kill()
+    eventually('the driver is here again', lambda: len(s.calls('NodeUnstageVolume')) > 1, 40)
+    c.apply(pod('away', of_claim('rough')))
+    running(c, 'away')
+    s.stop()
+    os.unlink('%s/plugins_registry/%s-reg.sock' % (s.kubelet, NAME))
+    eventually('it is gone', lambda: s.row() is None)
+    c.kubectl('delete', 'pod', 'away', '--wait=false')
+    eventually('its end waits', lambda: 'driver name %s not found in the list of registered CSI drivers' % NAME in c.log())
+    s.start()
+    gone(c, 'pvc', 'rough')
+    nothing_left(c, s)
+
+
+class Ready:
+    """One driver with its controllers for all that follows."""
+
+    def __init__(self):
+        self.storage = None
+
+    def ready(self, c, **settings):
+        if not self.storage:
+            self.storage = Storage(c)
+            c.apply('apiVersion: storage.k8s.io/v1\nkind: CSIDriver\nmetadata: {name: %s}\nspec: {podInfoOnMount: true, fsGroupPolicy: File, volumeLifecycleModes: [Persistent, Ephemeral], '
+                    'tokenRequests: [{audience: vault}], requiresRepublish: true}\n---\n'
+                    'apiVersion: v1\nkind: Secret\nmetadata: {name: key}\nstringData: {word: sesame}' % NAME)
+            self.controllers = Controllers(c)
+            self.controllers.start()
+            self.storage.start()
+        s = self.storage
+        s.settings(**settings)
+        s.control()
+        eventually('the driver is registered', s.row, 30)
+        if os.path.exists(s.base + '/calls'):
+            os.unlink(s.base + '/calls')
+        return s
+
+
+STORAGE = Ready()
 
 
 def registration(c):
@@ -97,4 +366,4 @@ def prepare():
 
 if __name__ == '__main__':
     prepare()
-    main([registration])
+    main([registration, life, inline_and_block, drivers_fail])

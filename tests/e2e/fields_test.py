@@ -504,7 +504,6 @@ REFUSED = [
     portworxVolume: {volumeID: v}
     scaleIO: {gateway: "https://x.test", system: s, secretRef: {name: s}, volumeName: v}
     storageos: {volumeName: v, volumeNamespace: o}
-    csi: {driver: d.example.com, volumeAttributes: {a: b}}
     image: {reference: "x.test/y:1", pullPolicy: Never}
     emptyDir: {medium: HugePages}
     projected: {sources: [{podCertificate: {signerName: example.com/s, keyType: ED25519, credentialBundlePath: p}}]}
