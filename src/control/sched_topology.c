@@ -17,8 +17,10 @@ struct constraint {
     struct selector *selector;
     bool hard, self, by_taints, by_affinity;
     struct map count; /* value of the key -> pods + 1: a domain without pods is one, too, and the map holds no 0 */
-    int64_t least;    /* pods in the emptiest domain ... */
-    bool stale;       /* ... as it was before a count changed */
+    struct {
+        struct str value; /* a key of count */
+        int64_t pods;
+    } least[2]; /* the two emptiest domains: the first stays right while the pods of one domain come and go */
 };
 struct term {
     struct str key;
@@ -108,14 +110,29 @@ static bool constraint_counts(const struct pre *p, const struct constraint *c, c
     return str_eq(other->ns, p->pod->ns) && !obj_deleting(other) && selector_matches(c->selector, obj_labels(other));
 }
 
-static void constraint_settle(struct constraint *c)
+/* The domain has so many pods now. */
+static void least_note(struct constraint *c, struct str value, int64_t pods)
 {
-    c->least = INT64_MAX;
-    map_each (it, &c->count)
-        c->least = MIN(c->least, (int64_t)(intptr_t)it->value - 1);
-    if (map_len(&c->count) == 0 || (int64_t)map_len(&c->count) < c->min_domains)
-        c->least = 0;
-    c->stale = false;
+    bool first = str_eq(value, c->least[0].value), second = str_eq(value, c->least[1].value);
+    if (!first && !second && pods >= c->least[1].pods)
+        return;
+    if (!first) {
+        c->least[1].value = value;
+        c->least[1].pods = pods;
+    } else {
+        c->least[0].pods = pods;
+    }
+    if (c->least[1].pods < c->least[0].pods) {
+        __typeof__(c->least[0]) was = c->least[0];
+        c->least[0] = c->least[1];
+        c->least[1] = was;
+    }
+}
+
+static int64_t least_of(const struct constraint *c)
+{
+    bool few = map_len(&c->count) == 0 || (int64_t)map_len(&c->count) < c->min_domains;
+    return few ? 0 : c->least[0].pods;
 }
 
 static void constraint_count(struct pre *p, struct constraint *c)
@@ -132,7 +149,10 @@ static void constraint_count(struct pre *p, struct constraint *c)
             matching += constraint_counts(p, c, (*q)->obj);
         tally_add(&c->count, value, matching);
     }
-    constraint_settle(c);
+    for (int i = 0; i < 2; i++)
+        c->least[i].pods = INT64_MAX;
+    map_each (it, &c->count)
+        least_note(c, it->key, (int64_t)(intptr_t)it->value - 1);
 }
 
 static void constraint_push(struct pre *p, struct constraint c)
@@ -352,8 +372,9 @@ void pre_shift(struct pre *p, const struct sched_pod *other, const struct obj *n
         struct constraint *c = &p->constraints[i];
         if (!c->hard || !constraint_counts(p, c, other->obj) || !node_counts(p, c, node))
             continue;
-        tally_add(&c->count, label_of(node, c->key), sign);
-        c->stale = true;
+        struct str value = label_of(node, c->key);
+        tally_add(&c->count, value, sign);
+        least_note(c, value, tally_get(&c->count, value) - 1);
     }
     if (p->nnear + p->napart > 0)
         terms_shift(p, other->obj, node, sign);
@@ -428,17 +449,15 @@ const char *pre_filter(struct pre *p, const struct sched_node *n, bool *resolvab
         return "node(s) had more pods than the pod's affinity terms and spread constraints can be compared with";
     }
     for (size_t i = 0; i < p->nconstraints; i++) {
-        struct constraint *c = &p->constraints[i];
+        const struct constraint *c = &p->constraints[i];
         if (!c->hard)
             continue;
-        if (c->stale)
-            constraint_settle(c);
         if (!label_is_there(n->obj, c->key)) {
             *resolvable = false;
             return "node(s) didn't match pod topology spread constraints (missing required label)";
         }
         int64_t there = tally_get(&c->count, label_of(n->obj, c->key));
-        if (MAX(0, there - 1) + c->self - c->least > c->skew)
+        if (MAX(0, there - 1) + c->self - least_of(c) > c->skew)
             return "node(s) didn't match pod topology spread constraints";
     }
     bool first = p->kin == 0 && p->likes_itself;
