@@ -162,8 +162,10 @@ static void claim_add(struct pod_volumes *p, const struct view *v, struct obj *c
         const struct obj *volume = view_get(v, K(PersistentVolume), S(""), claim_volume(claim));
         if (volume)
             p->bound[p->nbound++] = volume;
-        else
+        else if (v->sets[K(PersistentVolume)->id])
             p->nmissing++;
+    } else if (!v->sets[K(StorageClass)->id]) {
+        return; /* who explains may not read them */
     } else if (class_is_delayed(class) && claim_volume(claim).n == 0) {
         AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
         struct str selected = str_of(map_get(&p->sched->destined, objset_key_of(&key, claim)));

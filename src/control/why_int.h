@@ -71,12 +71,21 @@ void why_pods_refused(struct question *q, const struct obj *set, struct str mess
 why_fn why_statefulset; /* why_stateful.c */
 bool why_stateful_refused(struct question *q, struct str message, struct finding *f);
 struct str stateful_head(struct question *q, const struct obj *o);
-why_fn why_cronjob;                                                /* why_cronjob.c */
-why_fn why_job;                                                    /* why_jobs.c */
-why_fn why_pod;                                                    /* why_pod.c */
-why_fn why_service;                                                /* why_service.c */
-why_fn why_namespace, why_budget, why_node, why_stored, why_claim; /* why_other.c */
-why_fn why_definition;                                             /* why_definition.c */
+why_fn why_cronjob;                                     /* why_cronjob.c */
+why_fn why_job;                                         /* why_jobs.c */
+why_fn why_pod;                                         /* why_pod.c */
+why_fn why_service;                                     /* why_service.c */
+why_fn why_namespace, why_budget, why_node, why_stored; /* why_other.c */
+why_fn why_claim, why_volume;                           /* why_claim.c */
+/* A pod without a node: a claim of its that keeps it. */
+bool why_pod_claims(struct question *q, const struct obj *pod, struct finding *f);
+/* Who keeps a claim or a volume that is being deleted. */
+bool why_kept(struct question *q, const struct obj *o, struct finding *f);
+/* The same as the scheduler's "didn't match PersistentVolume's node affinity" and "didn't find available persistent
+ * volumes to bind", with names. */
+struct str why_volume_place(struct question *q, const struct obj *pod);
+struct str why_volume_lacking(struct question *q, const struct obj *pod);
+why_fn why_definition; /* why_definition.c */
 why_fn why_policy;
 why_fn why_apiservice;        /* why_apiservice.c */
 why_fn why_quota, why_limits; /* why_quota.c */

@@ -35,6 +35,8 @@ bool why_deletion(struct question *q, const struct obj *o, struct finding *f)
         return false;
     why_chain(q, f, STR_FMT " " STR_FMT ": deleted at " STR_FMT ", finalizer " STR_FMT, STR_ARG(o->kind->kind),
               STR_ARG(o->name), STR_ARG(val_text_at(obj_meta(o), N(deletionTimestamp))), STR_ARG(first));
+    if (why_kept(q, o, f))
+        return true;
     for (size_t i = 0; i < countof(own_finalizers); i++)
         if (str_eqz(first, own_finalizers[i].name))
             return why_coming(q, f, "Finalizer", "its finalizer " STR_FMT " keeps it %s", STR_ARG(first),
@@ -214,7 +216,6 @@ static const struct {
     {K(DaemonSet), "it is stored, and Wherry makes no pods of it yet",
      "On one node a Deployment with 1 replica does the same"},
     {K(HorizontalPodAutoscaler), "it is stored, and Wherry scales nothing by it yet", "kubectl scale by hand"},
-    {K(PersistentVolume), "it is stored, and Wherry binds no claim to it yet", "Use a hostPath volume in the pod"},
     {K(Ingress), "it is stored, and Wherry serves no Ingress yet", "Use a Service of type NodePort"},
     {K(NetworkPolicy), "it is stored, and Wherry does not enforce it yet: all traffic passes", ""},
     {K(CertificateSigningRequest), "it is stored, and nothing in Wherry approves or signs it", ""},
@@ -257,15 +258,4 @@ void why_policy(struct question *q, const struct obj *policy, struct finding *f)
         return;
     }
     f->reason = arena_fmt(q->a, "it is asked through %zu binding%s", bindings, bindings == 1 ? "" : "s");
-}
-
-void why_claim(struct question *q, const struct obj *pvc, struct finding *f)
-{
-    struct str volume = val_text_at(obj_spec(pvc), N(volumeName));
-    if (str_eqz(val_text_at(obj_status(pvc), N(phase)), "Bound")) {
-        f->reason = arena_fmt(q->a, "it is bound to " STR_FMT, STR_ARG(volume));
-        return;
-    }
-    why_found(q, f, "NothingActs", "it stays Pending, as Wherry neither binds claims nor makes volumes yet");
-    why_way(q, f, "Use a hostPath or emptyDir volume in the pod");
 }

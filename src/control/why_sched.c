@@ -274,7 +274,52 @@ static struct str way_nodes(struct unscheduled *u)
     return text_plain(u, "Start one: wherry up, with the role node");
 }
 
-/* By the words of the scheduler's filters (sched_fit.c, sched_topology.c). */
+static struct str say_volume_place(struct unscheduled *u)
+{
+    return why_volume_place(u->q, u->pod);
+}
+static struct str way_volume_place(struct unscheduled *u)
+{
+    return way_of(u, "Let it run where its volume is, or give it another claim");
+}
+static struct str say_volume_lacking(struct unscheduled *u)
+{
+    return why_volume_lacking(u->q, u->pod);
+}
+static struct str way_volume_lacking(struct unscheduled *u)
+{
+    return text_plain(u, "Make a PersistentVolume that suits the claim, on a node that suits the pod");
+}
+static struct str say_volume_gone(struct unscheduled *u)
+{
+    return text_plain(u, "the volume of its claim is gone");
+}
+static struct str way_volume_gone(struct unscheduled *u)
+{
+    return text_plain(u, "Make the claim anew, or the volume, where the data are elsewhere");
+}
+static struct str say_zone(struct unscheduled *u)
+{
+    return text_plain(u, "its volume is in another zone or region, as the volume's labels say");
+}
+static struct str say_disk(struct unscheduled *u)
+{
+    return text_plain(u, "a pod that runs has one of its disks, which only one may have");
+}
+static struct str way_disk(struct unscheduled *u)
+{
+    return text_plain(u, "Let the other pod go, or give it a disk of its own");
+}
+static struct str say_alone(struct unscheduled *u)
+{
+    return text_plain(u, "a pod that runs has its claim, which is for one pod alone (ReadWriteOncePod)");
+}
+static struct str way_alone(struct unscheduled *u)
+{
+    return text_plain(u, "Let the other pod go, or use a claim with another access mode");
+}
+
+/* By the words of the scheduler's filters (sched_fit.c, sched_volume.c, sched_topology.c). */
 static const struct {
     const char *says, *cause;
     struct str (*say)(struct unscheduled *u), (*way)(struct unscheduled *u);
@@ -285,6 +330,12 @@ static const struct {
     {"node(s) didn't match Pod's node affinity/selector", "NodeSelector", say_selector, way_selector},
     {"node(s) didn't have free ports", "HostPortTaken", say_ports, way_ports},
     {"Too many pods", "TooManyPods", say_many, way_many},
+    {"node(s) had no available disk", "DiskTaken", say_disk, way_disk},
+    {"ReadWriteOncePod access mode", "ClaimTaken", say_alone, way_alone},
+    {"node(s) didn't match PersistentVolume's node affinity", "VolumeElsewhere", say_volume_place, way_volume_place},
+    {"node(s) didn't find available persistent volumes", "NoVolumeHere", say_volume_lacking, way_volume_lacking},
+    {"bound to non-existent pv(s)", "VolumeGone", say_volume_gone, way_volume_gone},
+    {"node(s) had no available volume zone", "VolumeZone", say_zone, way_volume_place},
     {"node(s) didn't match pod anti-affinity rules", "PodAntiAffinity", say_anti, way_anti},
     {"node(s) didn't satisfy existing pods anti-affinity rules", "PodAntiAffinity", say_anti, way_anti},
     {"node(s) didn't match pod affinity rules", "PodAffinity", say_affinity, way_affinity},
@@ -327,23 +378,9 @@ static void say_reasons(struct unscheduled *u, const struct decision *d, struct 
               STR_ARG(all.n ? str_dup(u->q->a, strbuf_str(&all)) : message));
 }
 
-/* A claim that it waits for: nobody here makes volumes. */
-static bool say_claim(struct question *q, const struct obj *pod, struct finding *f)
-{
-    struct sched nothing;
-    sched_init(&nothing);
-    const char *text = claim_missing(&nothing, q->v, pod, q->a);
-    sched_fini(&nothing);
-    if (!text)
-        return false;
-    why_found(q, f, "ClaimMissing", "waits: %s, and Wherry neither binds claims nor makes volumes yet", text);
-    why_way(q, f, "Use a hostPath or emptyDir volume: " STR_FMT, STR_ARG(why_edit(q)));
-    return true;
-}
-
 void why_unscheduled(struct question *q, const struct obj *pod, struct finding *f)
 {
-    if (q->v->sets[K(PersistentVolumeClaim)->id] && say_claim(q, pod, f))
+    if (why_pod_claims(q, pod, f))
         return;
     struct str told = val_text_at(condition_get(obj_status(pod), "PodScheduled"), N(message));
     if (!q->v->sets[K(Node)->id]) { /* nodes may not be read: the scheduler's own words */

@@ -64,4 +64,5 @@ static void why_answer(struct str input, struct strbuf *out)
 TEST(explanations_are_as_in_their_transcript)
 {
     test_transcript("tests/control/why.txt", why_answer);
+    test_transcript("tests/control/why_claims.txt", why_answer);
 }

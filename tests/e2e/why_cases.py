@@ -182,11 +182,26 @@ spec: {minAvailable: 1, selector: {matchLabels: {app: budget}}}
 apiVersion: v1
 kind: PersistentVolumeClaim
 metadata: {name: claim}
-spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+spec: {accessModes: [ReadWriteOnce], storageClassName: '', resources: {requests: {storage: 1Gi}}}
+---
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: small}
+spec: {accessModes: [ReadWriteOnce], capacity: {storage: 1Mi}, hostPath: {path: /nowhere}}
 ''',
-     'PersistentVolumeClaim claim: it stays Pending, as Wherry neither binds claims nor makes volumes yet. Use a hostPath or emptyDir volume in the pod.'),
+     'PersistentVolumeClaim claim: no volume is free that suits it (1Gi, ReadWriteOnce, no class): the nearest one, small, has 1Mi. '
+     'Make such a PersistentVolume, or make the claim anew with a class that provisions.'),
+    ('pvc/class', '''
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: class}
+spec: {accessModes: [ReadWriteOnce], storageClassName: nobodys, resources: {requests: {storage: 1Gi}}}
+''',
+     'PersistentVolumeClaim class: its class nobodys does not exist, and no volume of it suits: the nearest one, small, has 1Mi and is of no class. '
+     'Make the class, or the claim anew with one that there is: kubectl get sc.'),
     ('deploy/with-claim', deploy('with-claim', 'volumeMounts: [{name: v, mountPath: /v}]', 'volumes: [{name: v, persistentVolumeClaim: {claimName: claim}}]'),
-     'Deployment with-claim has 0 of 1 pods ready: pod with-claim-* waits: pod has unbound immediate PersistentVolumeClaims, and Wherry neither binds claims nor makes volumes yet. Use a hostPath or emptyDir volume: kubectl edit deploy/with-claim.'),
+     'Deployment with-claim has 0 of 1 pods ready: pod with-claim-* waits for its claim claim: no volume is free that suits it (1Gi, ReadWriteOnce, no class): the nearest one, small, has 1Mi. '
+     'Make such a PersistentVolume, or make the claim anew with a class that provisions.'),
     ('job/job', '''
 apiVersion: batch/v1
 kind: Job
