@@ -29,6 +29,7 @@
     X(apiservices)                                                                                                   \
     X(claims)                                                                                                        \
     X(volumes)                                                                                                       \
+    X(expand)                                                                                                        \
     X(ephemeral)                                                                                                     \
     X(volumematch)                                                                                                   \
     X(attach)                                                                                                        \
