@@ -396,9 +396,9 @@ static void on_lease_timer(struct timer *t)
 
 void node_object_news(struct node_object *n)
 {
-    if (!n || !n->told_ready)
-        return; /* the first status is yet to be written */
-    n->news = n->looking || call_active(&n->node_call);
+    if (!n)
+        return;
+    n->news = !n->told_ready || n->looking || call_active(&n->node_call); /* written after that */
     if (!n->news)
         timer_set(&n->status_timer, 0);
 }

@@ -311,6 +311,48 @@ def drivers_fail(c):
     nothing_left(c, s)
 
 
+# Before and after each thing that a node does with a volume, it is killed there once.
+DEATHS = [('node.csi.record 1', 'node.volume.unmount 1'), ('node.csi.call 2', 'node.csi.call 1'), ('node.csi.answer 2', 'node.csi.answer 1'),
+          ('node.csi.record 2', 'node.csi.forget 1'), ('node.csi.call 3', 'node.csi.answer 3'), ('node.csi.answer 3', 'node.csi.call 3'),
+          ('node.volume.mount 1', 'node.csi.forget 2'), ('node.volume.mounted 1', 'node.csi.answer 2')]
+
+
+def die_at(c, place):
+    with open(c.dies + '.new', 'w') as f:
+        f.write(place)
+    os.rename(c.dies + '.new', c.dies)
+
+
+def has_died(c, place):
+    def look():
+        with open(c.dies) as f:
+            return f.read().startswith('died')
+    eventually('the node dies at ' + place, look, 30)
+    die_at(c, '')
+
+
+def killed_at_each_step(c):
+    """The node role ends at each step of a volume's coming and going; the server in between. Nothing is left, and nothing
+    that is in use is taken away."""
+    s = STORAGE.ready(c)
+    c.apply(CLASS % dict(name='now', driver=NAME, mode='Immediate') + '---' + CLAIM % dict(name='kept', cls='now', mode='Filesystem'))
+    eventually('it is bound', lambda: c.get('pvc', 'kept')['status'].get('phase') == 'Bound')
+    for n, (coming, leaving) in enumerate(size([DEATHS[2], DEATHS[4]], DEATHS)):
+        name = 'killed-%d' % n
+        die_at(c, coming)
+        c.apply(pod(name, of_claim('kept')))
+        has_died(c, coming)
+        if n == 1:
+            os.kill(c.role_pid('server'), signal.SIGKILL)
+        running(c, name)
+        assert c.kubectl('exec', name, '--', 'sh', '-c', 'echo %d >> /data/lines; wc -l < /data/lines' % n).strip() == str(n + 1)
+        die_at(c, leaving)
+        c.kubectl('delete', 'pod', name, '--wait=false')
+        has_died(c, leaving)
+        nothing_left(c, s)
+    gone(c, 'pvc', 'kept')
+
+
 class Ready:
     """One driver with its controllers for all that follows."""
 
@@ -359,6 +401,17 @@ def registration(c):
     eventually('nor has the Node its id', lambda: 'csi.volume.kubernetes.io/nodeid' not in c.get('node')['items'][0]['metadata'].get('annotations', {}))
 
 
+class Dying(Cluster):
+    """One whose processes end where the file `dies` says."""
+
+    def __init__(self, *args, **kw):
+        super().__init__(*args, **kw)
+        self.dies = self.root + '/dies'
+        os.environ['WHERRY_DIE_AT'] = self.dies
+        with open(self.dies, 'w'):
+            pass
+
+
 def prepare():
     global GRPC
     GRPC = run([os.path.join(TOP, 'tools/fetch-grpc')], timeout=600).strip().splitlines()[-1]
@@ -366,4 +419,4 @@ def prepare():
 
 if __name__ == '__main__':
     prepare()
-    main([registration, life, inline_and_block, drivers_fail])
+    main([registration, life, inline_and_block, drivers_fail, killed_at_each_step], cluster=Dying)
