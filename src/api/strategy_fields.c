@@ -10,6 +10,9 @@ struct selectable {
 #define EVENT_FIELDS(prefix)                                                                                         \
     prefix ".kind", prefix ".namespace", prefix ".name", prefix ".uid", prefix ".apiVersion",                        \
         prefix ".resourceVersion", prefix ".fieldPath"
+/* The node that a claim's volume is to be made on, and that a volume which was made there belongs to: what a node may
+ * read of them, which upstream has no field for. */
+#define NODE_FIELD "wherry.dev/node"
 static const struct selectable selectables[] = {
     {K(Pod),
      {"spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "spec.hostNetwork",
@@ -20,8 +23,8 @@ static const struct selectable selectables[] = {
     {K(events_k8s_io_Event), {EVENT_FIELDS("regarding"), "reason", "reportingController", "type"}},
     {K(Namespace), {"status.phase", "name"}},
     {K(Node), {"spec.unschedulable"}},
-    {K(PersistentVolume), {"name"}},
-    {K(PersistentVolumeClaim), {"name"}},
+    {K(PersistentVolume), {"name", NODE_FIELD}},
+    {K(PersistentVolumeClaim), {"name", NODE_FIELD}},
     {K(Secret), {"type"}},
     {K(Job), {"status.successful"}},
     {K(CertificateSigningRequest), {"spec.signerName"}},
@@ -59,11 +62,34 @@ static struct str scalar_text(struct arena *a, const struct val *v)
     return val_text(v);
 }
 
+static struct str note_of(const struct val *tree, const char *key)
+{
+    return val_text(val_get_str(val_at(tree, N(metadata), N(annotations)), str_of(key)));
+}
+
+/* A volume is a node's if the node made it, and it can be had nowhere else. */
+static struct str node_field(const struct kind *k, const struct val *tree)
+{
+    const struct val *terms = val_at(tree, N(spec), N(nodeAffinity), N(required), N(nodeSelectorTerms)),
+                     *list = val_get(val_item(terms, 0), N(matchExpressions)), *e = val_item(list, 0),
+                     *values = val_get(e, N(values));
+    if (k == K(PersistentVolumeClaim))
+        return note_of(tree, "volume.kubernetes.io/selected-node");
+    bool one = val_len(terms) == 1 && val_len(list) == 1 && val_len(values) == 1 &&
+               str_eq(val_text_at(e, N(key)), S("kubernetes.io/hostname")) &&
+               str_eq(val_text_at(e, N(operator)), S("In"));
+    return one && str_eq(note_of(tree, "pv.kubernetes.io/provisioned-by"), S("wherry.dev/local"))
+               ? val_text(val_item(values, 0))
+               : S("");
+}
+
 struct str kind_field_value(struct arena *a, const struct kind *k, const struct val *tree, struct str path)
 {
     const struct val *v;
     if (k->custom)
         return scalar_text(a, path_follow(tree, path));
+    if (str_eq(path, S(NODE_FIELD)))
+        return node_field(k, tree);
     if (str_eq(path, S("spec.host")))
         path = S("spec.nodeName");
     if (str_eq(path, S("name")))

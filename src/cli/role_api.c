@@ -65,6 +65,7 @@ static bool api_start(struct api_role *role, struct role_start *r, struct err *e
         .advertise = arena_fmt(a, IP4_FMT, IP4_ARG(s->node_pods.ip + 1)).p,
         .service_cidr = arena_strz(a, s->service_cidr),
         .domain = arena_strz(a, s->domain),
+        .local_volumes = str_find(s->roles, S("node")) >= 0,
         .history_ns = s->compaction_seconds * NS_PER_S,
         .events_ns = s->event_seconds * NS_PER_S,
         .objects_most = (size_t)s->max_objects,

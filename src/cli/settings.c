@@ -131,6 +131,12 @@ static bool check_range(struct str v, struct err *err)
     return c.bits <= 28 || err_set(err, E_INVALID, "is too small: at least a /28");
 }
 
+static bool check_folder(struct str v, struct err *err)
+{
+    return (str_starts(v, S("/")) && v.n > 1 && v.n < 200 && str_find(v, S("..")) < 0 && v.p[v.n - 1] != '/') ||
+           err_set(err, E_INVALID, "is no absolute path of a folder, without \"..\" and without a '/' at its end");
+}
+
 /* In the order of --help. */
 static const struct setting rows[] = {
     {"listen", TEXT, AT(listen), "0.0.0.0:6443", "address and port of the API", check_listen},
@@ -145,6 +151,10 @@ static const struct setting rows[] = {
     {"insecure-registries", TEXT, AT(insecure_registries), "",
      "registries (host:port, separated by commas) that are spoken to without TLS", check_registries},
     {"max-pods", NUMBER, AT(max_pods), TEXT_OF(MAX_PODS), "pods that this node takes", NULL},
+    {"volumes-dir", TEXT, AT(volumes_dir), "",
+     "folder of the volumes that StorageClass local makes; empty: volumes below /var/lib/wherry", check_folder},
+    {"volumes-percent", NUMBER, AT(volumes_percent), "100",
+     "of the room for volumes on that disk, so much may be promised to claims", NULL},
     {"relay-port", NUMBER, AT(relay_port), "10250", "port of the node's API (logs, exec)", NULL},
     {"compaction-seconds", NUMBER, AT(compaction_seconds), "300",
      "how long earlier revisions can be listed and watched from", NULL},

@@ -13,6 +13,8 @@ struct settings {
     struct str node_name, node_ip;
     struct str pod_cidr, node_pod_cidr, service_cidr, domain;
     struct str insecure_registries; /* "host:port,..." spoken to by http */
+    struct str volumes_dir;         /* empty: DATA/volumes */
+    int64_t volumes_percent;
     int64_t max_pods, relay_port, compaction_seconds, event_seconds, max_objects, max_stored_mib;
     struct str log_level;
     /* worked out from these */

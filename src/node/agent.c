@@ -633,6 +633,7 @@ struct agent *agent_new(const struct agent_config *config, struct err *err)
     if (!g->endpoints)
         return NULL;
     g->node = node_object_new(g);
+    g->provisioner = provisioner_new(g);
     g->on_services = (struct cache_handler){.changed = on_service, .synced = on_services_synced};
     g->on_nodes = (struct cache_handler){.changed = on_node};
     cache_handler_add(g->pods, &g->on_pods);
@@ -655,6 +656,7 @@ void agent_free(struct agent *g)
     map_fini(&g->by_uid);
     hostpaths_stop(g);
     csi_free(g->csi);
+    provisioner_free(g->provisioner);
     node_object_free(g->node);
     services_free(g->endpoints);
     images_free(g->images);

@@ -13,6 +13,8 @@ struct agent_config {
     const char *host_ip;
     const char *run, *data, *log;  /* /run/wherry, /var/lib/wherry/node, /var/log */
     const char *content;           /* the content store */
+    const char *volumes;           /* those of the built-in provisioner: /var/lib/wherry/volumes */
+    int64_t volumes_percent;       /* of the room for volumes, so much may be promised */
     const char *kubelet;           /* /var/lib/kubelet, where drivers of storage look for a kubelet's folders */
     const char *shim, *crun, *job; /* programs */
     const char *cgroup;            /* "/wherry-ID": the group below which pods are */

@@ -41,6 +41,7 @@ struct agent {
     struct ipam ipam;
     struct images *images;
     struct services *endpoints;
+    struct provisioner *provisioner;
     struct node_object *node;
     struct csi *csi;
     struct events *events;
@@ -204,9 +205,16 @@ enum claims_state {
 /* What is to be mounted for the pod, by its claims. Where another pod has one of them for itself, this one waits. */
 enum claims_state claims_gather(struct agent_pod *ap, struct arena *a, struct volume_mounts *out,
                                 struct str *message);
-void claims_came_free(struct agent *g); /* pods that wait for a claim of another one are tried again */
+void claims_mounted(struct agent_pod *ap); /* the pod has them: what was to grow at that has grown */
+void claims_came_free(struct agent *g);    /* pods that wait for a claim of another one are tried again */
 /* The device of a volume of the pod, for a container. */
 MUST_USE bool claims_device(struct agent_pod *ap, struct str volume, struct oci_device *out, struct err *err);
+
+/* provision.c: the built-in provisioner of volumes */
+struct provisioner *provisioner_new(struct agent *g);
+void provisioner_free(struct provisioner *p);
+/* A pod has the claim mounted, or no more: what waits for that goes on. */
+void provisioner_look(struct provisioner *p, struct str ns, struct str claim);
 
 /* usage.c: emptyDir volumes and their sizeLimit */
 void usage_look(struct agent_pod *ap); /* now, and from then on while the pod runs */

@@ -67,7 +67,11 @@ static bool claim_find(const struct sources *s, const struct obj *pod, const str
                        STR_ARG(claim->ns), STR_ARG(claim->name), STR_ARG(pod->ns), STR_ARG(pod->name));
     if (obj_deleting(claim))
         return err_set(err, E_INVALID, "PVC is being deleted");
-    if (!str_eq(val_text_at(obj_status(claim), N(phase)), S("Bound")))
+    struct str phase = val_text_at(obj_status(claim), N(phase));
+    if (val_text_at(obj_spec(claim), N(volumeName)).n && !str_eq(phase, S("Bound")) && !str_eq(phase, S("Lost")) &&
+        val_get_str(val_get(obj_meta(claim), N(annotations)), S("pv.kubernetes.io/bind-completed")))
+        return claim_unheard("binding of persistentvolumeclaim", name, err); /* its status comes after its spec */
+    if (!str_eq(phase, S("Bound")))
         return err_set(err, E_INVALID, "PVC is not bound");
     return val_text_at(obj_spec(claim), N(volumeName)).n ||
            err_set(err, E_INVALID, "PVC has empty pvc.Spec.VolumeName");

@@ -12,13 +12,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <linux/magic.h>
 #include <linux/major.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
 #include <sys/sysmacros.h>
 
 /* of the kernel; no header has it */
@@ -146,18 +144,59 @@ bool device_format(const char *device, const char *type, struct err *err)
     return false;
 }
 
-/* A file system that does not fill its device any more is grown: the device was. */
-bool device_fill(int mounted, int device, struct err *err)
+static uint32_t read_u32(const unsigned char *p)
 {
-    uint64_t bytes = 0;
-    struct statfs fs;
-    if (fstatfs(mounted, &fs) < 0 || ioctl(device, BLKGETSIZE64, &bytes) < 0)
-        return err_errno(err, "compare the file system with its device");
-    if (fs.f_type != EXT4_SUPER_MAGIC || fs.f_bsize <= 0)
+    return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+/* Blocks of an ext4 and their size, by its superblock; 0: it is none. */
+static bool ext4_blocks(int device, uint64_t *blocks, uint64_t *block)
+{
+    unsigned char b[512];
+    if (pread(device, b, sizeof b, 1024) != sizeof b || b[56] != 0x53 || b[57] != 0xEF || read_u32(b + 24) > 6)
+        return false;
+    bool wide = read_u32(b + 0x60) & 0x80; /* 64bit */
+    *blocks = read_u32(b + 4) | (wide ? (uint64_t)read_u32(b + 0x150) << 32 : 0);
+    *block = 1024ULL << read_u32(b + 24);
+    return true;
+}
+
+static bool grow_mounted(const char *device, uint64_t blocks, struct err *err)
+{
+    AUTO(fd_close) int root = mount_detached("ext4", device, err); /* the one that is mounted already */
+    __u64 wanted = blocks;
+    if (root < 0)
+        return false;
+    return (!fault("node.volume.fill", EIO) && ioctl(root, EXT4_IOC_RESIZE_FS, &wanted) == 0) ||
+           err_errno(err, "grow the file system");
+}
+
+static bool grow_apart(const char *device, struct err *err)
+{
+    const char *const check[] = {"e2fsck", "-f", "-p", device, NULL}, *const grow[] = {"resize2fs", device, NULL};
+    AUTO(strbuf_fini) struct strbuf said = STRBUF(1 << 16);
+    struct err ignored = ERR; /* its status also tells of what it mended; what it could not, the next one refuses */
+    (void)!command_run(check, S(""), &said, MKFS_MOST_MS, &ignored);
+    said.n = 0;
+    if (command_run(grow, S(""), &said, MKFS_MOST_MS, err))
+        return true;
+    return err->sys == ENOENT
+               ? err_set(err, E_NOT_FOUND, "resize2fs is missing on this node (Debian: apt-get install e2fsprogs)")
+               : err_wrap(err, "grow the file system");
+}
+
+bool device_fill(const char *device, struct err *err)
+{
+    uint64_t bytes = 0, blocks, block;
+    AUTO(fd_close) int fd = open(device, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || ioctl(fd, BLKGETSIZE64, &bytes) < 0)
+        return err_errno(err, "open %s", device);
+    if (!ext4_blocks(fd, &blocks, &block) || bytes / block <= blocks)
         return true; /* others are grown by those who make them */
-    __u64 blocks = bytes / (uint64_t)fs.f_bsize;
-    return (!fault("node.volume.fill", EIO) && ioctl(mounted, EXT4_IOC_RESIZE_FS, &blocks) == 0) ||
-           errno == EINVAL /* it is as large already */ || err_errno(err, "grow the file system");
+    AUTO(fd_close) int alone = open(device, O_RDONLY | O_EXCL | O_CLOEXEC);
+    bool mounted = alone < 0;
+    fd_close(TAKE_FD(alone));
+    return mounted ? grow_mounted(device, bytes / block, err) : grow_apart(device, err);
 }
 
 static bool device_mount(const struct volume_mount *m, int device, const char *path, struct err *err)
@@ -181,13 +220,10 @@ static bool device_mount(const struct volume_mount *m, int device, const char *p
     } else if (look.type && wanted[0] && strcmp(look.type, wanted) != 0) {
         return err_set(err, E_INVALID, "%s has a file system %s, and the volume says %s", path, look.type, wanted);
     }
-    if (!mount_fs(look.type ? look.type : wanted, path, o.rest, o.flags, target, err))
-        return false;
-    AUTO(fd_close) int mounted = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct err grow = ERR;
-    if (!m->read_only && mounted >= 0 && !device_fill(mounted, device, &grow))
+    if (!m->read_only && m->fills && !device_fill(path, &grow))
         log_warn("volume.grow", "volume=" STR_FMT " error=\"%s\"", STR_ARG(m->called), grow.text);
-    return true;
+    return mount_fs(look.type ? look.type : wanted, path, o.rest, o.flags, target, err);
 }
 
 /* The node of a device, at a place of the pod's. */
@@ -210,7 +246,9 @@ static bool image_mount(const struct volume_mount *m, const char *path, struct e
         return err_errno(err, "open %s", path);
     if (!loopdev_attach(file, !m->block, &d, err))
         return false;
-    return m->block ? device_bind(m, d.path, err) : device_mount(m, d.fd, d.path, err);
+    struct volume_mount own = *m;
+    own.fills = true; /* an image is a file system's alone */
+    return m->block ? device_bind(m, d.path, err) : device_mount(&own, d.fd, d.path, err);
 }
 
 /* --- sources --------------------------------------------------------------------------------------------------- */

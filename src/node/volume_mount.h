@@ -20,6 +20,7 @@ struct volume_mount {
     struct strs options; /* mountOptions */
     struct str target;
     bool read_only, block;
+    bool fills;            /* its file system grows to the size of its device */
     int64_t fs_group;      /* -1: none */
     bool on_root_mismatch; /* fsGroupChangePolicy */
 };
@@ -29,5 +30,6 @@ MUST_USE bool volume_mount(const struct volume_mount *m, struct err *err);
 MUST_USE bool volume_mounts_remove(const char *folder, struct err *err);
 /* Makes a file system on a device or a file by mkfs.TYPE, a program that may be missing. */
 MUST_USE bool device_format(const char *device, const char *type, struct err *err);
-/* An ext4 that is smaller than its device grows while it is mounted (`mounted`: a descriptor in it). */
-MUST_USE bool device_fill(int mounted, int device, struct err *err);
+/* An ext4 that is smaller than its device grows: where it is mounted, by the kernel, which takes CAP_SYS_RESOURCE
+ * (err->sys EPERM: the node has not got it); else by e2fsck and resize2fs. */
+MUST_USE bool device_fill(const char *device, struct err *err);

@@ -146,6 +146,16 @@ enum claims_state claims_gather(struct agent_pod *ap, struct arena *a, struct vo
     return x.unheard ? CLAIMS_UNHEARD : failed ? CLAIMS_FAILED : CLAIMS_READY;
 }
 
+void claims_mounted(struct agent_pod *ap)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    val_each_item (v, val_get(obj_spec(ap->pod->obj), N(volumes))) {
+        struct str name = claim_name(&a, ap->pod->obj, v);
+        if (name.n)
+            provisioner_look(ap->agent->provisioner, ap->pod->ns, name);
+    }
+}
+
 void claims_came_free(struct agent *g)
 {
     map_each (e, &g->by_uid) {

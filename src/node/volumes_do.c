@@ -293,6 +293,8 @@ static void setup_done(struct job *j)
         pod_saw_volumes(ap->facts, ok, message, clock_mono());
     if (!s->refresh)
         hostpaths_wait(ap, !ok);
+    if (!s->refresh && ok)
+        claims_mounted(ap);
     if (!s->refresh && !ok) { /* it is tried again later, and may be another one's meanwhile */
         ap->has_claims = false;
         claims_came_free(ap->agent);

@@ -125,6 +125,32 @@ static bool write_slice(struct admission *x, struct str node)
     return true;
 }
 
+static struct str node_of_volume(struct admission *x, const struct val *tree)
+{
+    return kind_field_value(&x->r->arena, K(PersistentVolume), tree, S("wherry.dev/node"));
+}
+
+/* A node makes volumes of the built-in provisioner that are its own, for claims that were sent to it; a path of
+ * another node's would be another pod's files. */
+static bool write_volume(struct admission *x, struct str node)
+{
+    const struct val *spec = val_get(x->obj, N(spec)), *ref = val_get(spec, N(claimRef));
+    if (!str_eq(node_of_volume(x, x->obj), node) || !val_get(spec, N(local)))
+        return NO(x,
+                  "node \"" STR_FMT "\" can only %s local volumes of provisioner wherry.dev/local with node affinity "
+                  "to itself",
+                  STR_ARG(node), verb_name(x->verb));
+    if (x->verb != VERB_CREATE)
+        return true;
+    AUTO(obj_unref)
+    struct obj *claim = object_get(x->r->server, K(PersistentVolumeClaim), val_text_at(ref, N(namespace)),
+                                   val_text_at(ref, N(name)));
+    return (claim && str_eq(claim->uid, val_text_at(ref, N(uid))) &&
+            str_eq(kind_field_value(&x->r->arena, K(PersistentVolumeClaim), &claim->tree, S("wherry.dev/node")),
+                   node)) ||
+           NO(x, "node \"" STR_FMT "\" can only create volumes for claims whose selected node it is", STR_ARG(node));
+}
+
 bool admit_node(struct admission *x)
 {
     struct str node = node_of(x->r->user);
@@ -141,6 +167,8 @@ bool admit_node(struct admission *x)
         return write_node(x, node);
     if (create && x->kind == K(Lease) && !(str_eq(x->name, node) && str_eq(x->ns, S("kube-node-lease"))))
         return NO(x, "can only access node lease with the same name as the requesting node");
+    if (x->kind == K(PersistentVolume) && x->verb != VERB_DELETE)
+        return write_volume(x, node);
     if (create && x->kind == K(CSINode) && !str_eq(x->name, node))
         return NO(x, "can only access CSINode with the same name as the requesting node");
     return true;

@@ -24,6 +24,9 @@ struct boot_request {
     struct boot *boot;
 };
 
+/* A ConfigMap of kube-system: the StorageClass was made, and is not made again. It stands behind it in the list. */
+#define CLASS_MADE "wherry-local-volumes"
+
 /* Texts with ${...} of boot_facts. */
 static const struct {
     const struct kind *kind;
@@ -57,6 +60,11 @@ static const struct {
      "'spec':{'clusterIP':'${dns}','clusterIPs':['${dns}'],"
      "'ports':[{'name':'dns','port':53,'protocol':'UDP','targetPort':53},"
      "{'name':'dns-tcp','port':53,'protocol':'TCP','targetPort':53}]}}"},
+    {K(StorageClass), "",
+     "{'metadata':{'name':'local','annotations':{'storageclass.kubernetes.io/is-default-class':'true'}},"
+     "'provisioner':'wherry.dev/local','reclaimPolicy':'Delete','volumeBindingMode':'WaitForFirstConsumer',"
+     "'allowVolumeExpansion':true}"},
+    {K(ConfigMap), "kube-system", "{'metadata':{'name':'" CLASS_MADE "'},'data':{'storageclass':'local'}}"},
     {K(Role), "kube-system",
      "{'metadata':{'name':'extension-apiserver-authentication-reader'},'rules':[{'apiGroups':[''],"
      "'resourceNames':['extension-apiserver-authentication'],'resources':['configmaps'],'verbs':['get','list','watch'"
@@ -121,6 +129,12 @@ static bool object_is_there(struct boot *b, const struct kind *k, struct str ns,
     return o != NULL;
 }
 
+static bool class_is_due(struct boot *b)
+{
+    AUTO(obj_unref) struct obj *made = object_get(b->server, K(ConfigMap), S("kube-system"), S(CLASS_MADE));
+    return b->f.local_volumes && !made;
+}
+
 /* The next role or binding that is missing; false: none. The tree is in the arena. */
 static bool missing_rbac(struct boot *b, struct arena *a, const struct kind **k, struct str *ns, struct val *tree)
 {
@@ -138,6 +152,8 @@ static bool missing_object(struct boot *b, struct arena *a, const struct kind **
         size_t i = b->at++;
         struct err err = ERR;
         if (b->api_alone && strcmp(objects[i].ns, "default") != 0)
+            continue;
+        if ((objects[i].kind == K(StorageClass) || objects[i].kind == K(ConfigMap)) && !class_is_due(b))
             continue;
         *k = objects[i].kind;
         *ns = str_of(objects[i].ns);
@@ -293,7 +309,8 @@ static void boot_begin(struct server *s, const struct boot_facts *f, bool api_al
                                .dns_ip = str_dup(&b->arena, f->dns_ip),
                                .service_cidr = str_dup(&b->arena, f->service_cidr),
                                .address = str_dup(&b->arena, f->address),
-                               .port = f->port};
+                               .port = f->port,
+                               .local_volumes = f->local_volumes};
     go_on(b);
 }
 

@@ -135,6 +135,9 @@ static const char table[] =
     " " READ " discovery.k8s.io endpointslices\n create,patch,update core nodes\n"
     " patch,update core nodes/status,pods/status\n delete core pods\n"
     " create,patch,update core,events.k8s.io events\n create,get,patch,update coordination.k8s.io leases\n"
+    /* volumes: those of claims that were sent to it (rbac_node.c) */
+    " list,watch core persistentvolumeclaims\n create,delete,list,patch,watch core persistentvolumes\n"
+    " patch core persistentvolumeclaims/status\n " READ " storage.k8s.io storageclasses\n"
     "bind wherry:node wherry:node g:system:nodes\n"
     /* it writes one EndpointSlice of kube-system: boot.c */
     "role wherry:dns\n list,watch core namespaces,services\n list,watch discovery.k8s.io endpointslices\n"

@@ -56,6 +56,16 @@ static bool field_selects(struct arena *a, const struct attributes *x, const cha
     return false;
 }
 
+/* The claim's volume is made on the node, or the volume was. */
+static bool claim_is_sent(struct server *s, const struct attributes *x, struct str node)
+{
+    bool claim = str_eq(x->resource, S("persistentvolumeclaims"));
+    const struct kind *k = claim ? K(PersistentVolumeClaim) : K(PersistentVolume);
+    AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(obj_unref) struct obj *o = object_get(s, k, x->ns, x->name);
+    return o && str_eq(kind_field_value(&a, k, &o->tree, S("wherry.dev/node")), node);
+}
+
 /* A node reads itself and the pods that are bound to it (upstream: AuthorizeNodeWithSelectors). What pods of others
  * are given to begin with is in their specs. */
 static bool node_reads(struct server *s, struct arena *a, const struct attributes *x, struct str node,
@@ -71,6 +81,11 @@ static bool node_reads(struct server *s, struct arena *a, const struct attribute
                                      STR_ARG(node));
     else if (str_eq(x->resource, S("pods")) && str_eq(x->verb, S("get")) && !pod_is_on(s, x->ns, x->name, node))
         *why = arena_fmt(a, "node '" STR_FMT "' can only read pods with spec.nodeName set to itself", STR_ARG(node));
+    else if (names_claim(x->resource) && !x->sub.n &&
+             !(x->name.n ? node_uses(s, x) || claim_is_sent(s, x, node)
+                         : field_selects(a, x, "wherry.dev/node", node)))
+        *why = arena_fmt(a, "node '" STR_FMT "' can only read the claims of its pods and of volumes that it makes",
+                         STR_ARG(node));
     else if (str_eq(x->resource, S("pods")) && !str_eq(x->verb, S("get")) &&
              !field_selects(a, x, "spec.nodeName", node)) /* a name alone may be nobody's yet, and another's then */
         *why = S("can only list/watch pods with spec.nodeName field selector");
@@ -88,6 +103,15 @@ bool node_reaches(struct server *s, struct arena *a, const struct attributes *x,
         return true;
     if (reads)
         return node_reads(s, a, x, node, why);
+    if (!x->group.n && names_claim(x->resource)) {
+        struct attributes read = *x; /* the status of what its pods use is the node's, too */
+        read.verb = S("get");
+        read.sub = S("");
+        if (!claim_is_sent(s, x, node) && !(x->sub.n && node_uses(s, &read)))
+            *why = arena_fmt(a, "node \"" STR_FMT "\" can only " STR_FMT " " STR_FMT " of its own", STR_ARG(node),
+                             STR_ARG(x->verb), STR_ARG(x->resource));
+        return !why->n;
+    }
     bool lease = str_eq(x->resource, S("leases")), own = str_eq(x->name, node);
     if (!x->group.n && str_eq(x->resource, S("nodes")) && !own)
         *why = arena_fmt(a, "node \"" STR_FMT "\" is not allowed to modify node \"" STR_FMT "\"", STR_ARG(node),

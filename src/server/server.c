@@ -453,7 +453,8 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
                                     .dns_ip = nth_ip(&s->arena, s->options.service_cidr, 10),
                                     .service_cidr = str_of(s->options.service_cidr),
                                     .address = str_dup(&s->arena, address.n ? address : S("192.0.2.1")),
-                                    .port = s->port};
+                                    .port = s->port,
+                                    .local_volumes = s->options.local_volumes};
     boot_start(s, s->facts, boot_done);
     timer_set(&s->housekeeping, HOUSEKEEPING);
     return TAKE(s);

@@ -98,12 +98,14 @@ int mount_detached(const char *type, const char *source, struct err *err)
     AUTO(fd_close) int fs = fs_open(type, source, NULL, "a descriptor", err);
     if (fs < 0)
         return -1;
+    AUTO(fd_close)
     int mnt = fault("mount", EIO) || fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0
                   ? -1
                   : fsmount(fs, FSMOUNT_CLOEXEC, 0);
-    if (mnt < 0)
+    int root = mnt < 0 ? -1 : openat(mnt, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* it holds the mount */
+    if (root < 0)
         (void)fs_failed(fs, source, "a descriptor", err);
-    return mnt;
+    return root;
 }
 
 bool mount_bind(int fd, bool deep, int flags, const char *to, struct err *err)

@@ -91,6 +91,8 @@ def running(c, *names, timeout=20):
             eventually(name + ' runs', lambda: phase(c, name) == 'Running', timeout=timeout)
         except AssertionError:
             print(c.kubectl('get', 'events', '--field-selector', 'involvedObject.name=' + name))
+            print(c.kubectl('get', 'pv,pvc', '-o', 'yaml'), c.kubectl('get', 'events', '-A'))
+            print('\n'.join(c.log().splitlines()[-20:]))
             raise
 
 
@@ -229,5 +231,93 @@ def what_cannot_be_had(c):
     gone(c, 'n-none', 'n-missing', 'n-else', 'n-nfs', 'n-alone2', 'n-foreign', 'n-mode')
 
 
+def claim(name, size='32Mi', mode='Filesystem', cls='local'):
+    return f'''
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {{name: {name}}}
+spec:
+  accessModes: [ReadWriteOnce]
+  volumeMode: {mode}
+  storageClassName: {cls}
+  resources: {{requests: {{storage: {size}}}}}
+'''
+
+
+def storage_class(name, parameters='', policy='Delete'):
+    return f'''
+---
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {{name: {name}}}
+provisioner: wherry.dev/local
+reclaimPolicy: {policy}
+volumeBindingMode: WaitForFirstConsumer
+allowVolumeExpansion: true
+parameters: {{{parameters}}}
+'''
+
+
+def folder_of(c, name):
+    return c.get('pv', c.get('pvc', name)['spec']['volumeName'])['spec']['local']['path'].rsplit('/', 1)[0]
+
+
+def below(c, sub='volumes'):
+    path = c.root + '/var/lib/wherry/' + sub
+    return sorted(os.listdir(path)) if os.path.isdir(path) else []
+
+
+def unclaimed(c, *names):
+    """Claims go, and their volumes with them."""
+    c.kubectl('delete', 'pvc', *names)
+    eventually('no volume is left', lambda: not [v for v in c.get('pv')['items'] if v['metadata']['name'].startswith('pvc-')], timeout=20)
+    eventually('no folder is left', lambda: below(c) == [], timeout=20)
+
+
+def may_grow_mounted():
+    """The kernel grows a mounted ext4 for CAP_SYS_RESOURCE alone, which root of a container may lack."""
+    with open('/proc/self/status') as f:
+        return int(re.search(r'CapEff:\s*(\w+)', f.read()).group(1), 16) >> 24 & 1
+
+
+def a_claim_is_made_a_volume(c):
+    """Written, full, grown under its pod, found again by the next one and after kills; gone with its claim."""
+    assert c.get('sc', 'local')['metadata']['annotations']['storageclass.kubernetes.io/is-default-class'] == 'true'
+    c.apply(claim('data', cls='local') + pod('writer', 'data'))
+    running(c, 'writer')
+    folder = folder_of(c, 'data')
+    pv = c.get('pv', c.get('pvc', 'data')['spec']['volumeName'])
+    assert pv['spec']['capacity']['storage'] == '32Mi' and os.path.exists(folder + '/about'), pv
+    full = refused(c, 'writer', 'sh', '-c', 'cat /dev/zero > /v/much')
+    assert 'o space' in full, full
+    inside(c, 'writer', 'sh', '-c', 'rm -f /v/much; echo kept > /v/file')
+    kill_role(c, 'node')
+    c.kubectl('patch', 'pvc', 'data', '--type=merge', '-p', '{"spec":{"resources":{"requests":{"storage":"96Mi"}}}}')
+    if not may_grow_mounted():
+        eventually('it waits for the next mount', lambda: [x['type'] for x in c.get('pvc', 'data')['status'].get('conditions', [])] ==
+                   ['FileSystemResizePending'])
+        told(c, 'data', 'FileSystemResizeRequired', 'Require file system resize of volume on node')
+        gone(c, 'writer')
+        c.apply(pod('writer', 'data'))
+        running(c, 'writer')
+    eventually('it has grown', lambda: c.get('pvc', 'data')['status']['capacity']['storage'] == '96Mi')
+    status = c.get('pvc', 'data')['status']
+    assert not status.get('conditions') and status['allocatedResources']['storage'] == '96Mi', status
+    inside(c, 'writer', 'sh', '-c', 'head -c 64000000 /dev/zero > /v/much && rm /v/much')
+    told(c, 'data', 'VolumeResizeSuccessful', 'Resize volume succeeded')
+    told(c, 'data', 'ProvisioningSucceeded', 'Successfully provisioned volume pvc-')
+    gone(c, 'writer')
+    kill_role(c, 'server')
+    eventually('the server is back', lambda: c.get('pvc', 'data'))
+    c.apply(pod('reader', 'data', spec='securityContext: {runAsUser: 1234}'))
+    running(c, 'reader')
+    assert inside(c, 'reader', 'cat', '/v/file') == 'kept\n'
+    inside(c, 'reader', 'touch', '/v/mine')             # anybody may
+    gone(c, 'reader')
+    unclaimed(c, 'data')
+    eventually('no loop device is left', lambda: not loops(c), timeout=10)
+
+
 if __name__ == '__main__':
-    main([volumes_by_hand, what_cannot_be_had])
+    main([volumes_by_hand, what_cannot_be_had, a_claim_is_made_a_volume])

@@ -1,0 +1,757 @@
+/* The built-in provisioner, wherry.dev/local: makes volumes on this node's disk for claims that were sent here, grows
+ * them and takes them away. It acts as external-provisioner and external-resizer do, and with their words; who binds
+ * claims and says that a volume is released is the controllers' business.
+ *
+ * It is told of the claims whose selected node this is and of its own volumes, by selectors that the server holds it
+ * to. Whatever of them changes puts a key into the queue ("NS/NAME" a claim, "/NAME" a volume); what there is to do
+ * is worked out from the objects anew (provision_plan.c), so that a kill anywhere is made good by the next look. The
+ * disk is worked on by one job at a time, in a lane: so what is promised is counted once. Removing files may take
+ * long, and is a job apart.
+ */
+#include "api/quantity.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/log.h"
+#include "client/workqueue.h"
+#include "node/agent_int.h"
+#include "node/provision_plan.h"
+#include "sys/file.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/inotify.h>
+
+#define RETRY_FIRST NS_PER_S
+#define RETRY_MOST  (300 * NS_PER_S)
+#define HEARD_AFTER (50 * NS_PER_MS)
+#define SWEEP_AFTER NS_PER_S /* of what changed in the folder by other hands */
+
+struct provisioner {
+    struct agent *agent;
+    struct events *events;
+    struct lane *lane; /* from the first job on; NULL: there was none */
+    struct cache *claims, *volumes, *classes;
+    struct cache_handler on_claims, on_volumes, on_classes;
+    struct workqueue *queue;
+    struct map roomless; /* keys of claims for which there was no room */
+    struct inotify watches;
+    bool watching;
+    struct timer sweep;
+    int64_t made_rev; /* of the volume that was made last */
+    bool ready, sweeping;
+};
+
+enum provision_what { MAKE_VOLUME, GROW_VOLUME, DROP_VOLUME };
+struct provision_task {
+    struct job job;
+    struct call call;
+    struct provisioner *p;
+    struct arena arena;
+    struct str key;
+    enum provision_what what;
+    struct obj *claim, *volume, *class;
+    struct store_wish wish;
+    /* what came of it */
+    struct str path, gone;
+    int64_t size;
+    bool ok, pending; /* pending: all but its file system */
+    struct err err;
+};
+
+/* --- tasks ------------------------------------------------------------------------------------------------------ */
+
+static struct provision_task *task_new(struct provisioner *p, struct str key, enum provision_what what)
+{
+    struct provision_task *t = NEW(struct provision_task);
+    t->p = p;
+    t->what = what;
+    t->key = str_dup(&t->arena, key);
+    return t;
+}
+
+static void task_free(struct provision_task *t)
+{
+    obj_unref(t->claim);
+    obj_unref(t->volume);
+    obj_unref(t->class);
+    arena_fini(&t->arena);
+    mem_free(t);
+}
+
+static void task_over(struct provision_task *t, bool ok)
+{
+    workqueue_done(t->p->queue, t->key, ok);
+    task_free(t);
+}
+
+static void provision_tell(struct provision_task *t, const struct obj *about, bool warning, const char *reason,
+                           struct str text)
+{
+    events_record(t->p->events, about, S(""), warning ? "Warning" : "Normal", reason, NULL, text);
+}
+
+/* Room came free: whoever waits for it is tried again. */
+static void room_came(struct provisioner *p)
+{
+    map_each (e, &p->roomless)
+        workqueue_add(p->queue, e->key);
+    map_fini(&p->roomless);
+}
+
+static bool lane_begin(struct provision_task *t, void (*work)(struct job *j), void (*done)(struct job *j))
+{
+    struct provisioner *p = t->p;
+    struct err err = ERR;
+    if (!p->lane)
+        p->lane = lane_new(p->agent->cfg.loop, &err);
+    if (!p->lane) {
+        log_warn("provision.lane", "error=\"%s\"", err.text);
+        return false;
+    }
+    lane_start(p->lane, &t->job, work, done);
+    return true;
+}
+
+static bool answer_is_done(const struct call *c, enum err_kind fine)
+{
+    if (!c->ok && c->err.kind != fine)
+        log_warn("provision.write", "error=\"%s\"", c->err.text);
+    return c->ok || c->err.kind == fine;
+}
+
+/* --- making ----------------------------------------------------------------------------------------------------- */
+
+static void publish_work(struct job *j)
+{
+    struct provision_task *t = container_of(j, struct provision_task, job);
+    t->ok = volume_store_publish(t->wish.dir, t->wish.name, &t->err);
+}
+
+static void publish_done(struct job *j)
+{
+    struct provision_task *t = container_of(j, struct provision_task, job);
+    fault_pass("node.provision.published");
+    if (!t->ok)
+        log_warn("provision.publish", "volume=" STR_FMT " error=\"%s\"", STR_ARG(t->wish.name), t->err.text);
+    task_over(t, t->ok);
+}
+
+static void volume_created(struct call *c)
+{
+    struct provision_task *t = container_of(c, struct provision_task, call);
+    fault_pass("node.provision.created");
+    if (!answer_is_done(c, E_ALREADY_EXISTS)) {
+        task_over(t, false);
+        return;
+    }
+    t->p->made_rev = MAX(t->p->made_rev, c->rev);
+    provision_tell(t, t->claim, false, "ProvisioningSucceeded",
+                   arena_fmt(&t->arena, "Successfully provisioned volume " STR_FMT, STR_ARG(t->wish.name)));
+    if (!lane_begin(t, publish_work, publish_done))
+        task_over(t, false);
+}
+
+static void make_work(struct job *j)
+{
+    struct provision_task *t = container_of(j, struct provision_task, job);
+    t->ok = volume_store_make(&t->arena, &t->wish, &t->path, &t->size, &t->err);
+}
+
+static void make_failed(struct provision_task *t)
+{
+    if (t->err.kind == E_UNAVAILABLE)
+        (void)map_put(&t->p->roomless, t->key, t);
+    provision_tell(t, t->claim, true, "ProvisioningFailed",
+                   arena_fmt(&t->arena, "failed to provision volume with StorageClass \"" STR_FMT "\": %s",
+                             STR_ARG(t->class->name), t->err.text));
+    task_over(t, false);
+}
+
+static void make_done(struct job *j)
+{
+    struct provision_task *t = container_of(j, struct provision_task, job);
+    struct agent *g = t->p->agent;
+    if (!t->ok) {
+        make_failed(t);
+        return;
+    }
+    struct val body = provision_volume(&t->arena, t->claim, t->class, str_of(g->cfg.name), t->path, t->size);
+    fault_pass("node.provision.create");
+    t->call.done = volume_created;
+    call_start(&t->call, g->cfg.transport,
+               &CALL_OPTIONS(.verb = CALL_CREATE, .kind = K(PersistentVolume), .body = &body));
+}
+
+static void volume_make(struct provisioner *p, struct str key, struct obj *claim)
+{
+    struct agent *g = p->agent;
+    struct obj *class = cache_peek(p->classes, S(""), val_text_at(obj_spec(claim), N(storageClassName)));
+    struct provision_task *t;
+    struct arena a = ARENA;
+    struct str name = arena_fmt(&a, "pvc-" STR_FMT, STR_ARG(claim->uid));
+    bool there = cache_peek(p->volumes, S(""), name) != NULL;
+    arena_fini(&a);
+    if (!there && cache_rev(p->volumes) < p->made_rev) { /* it may have been made, and not be heard of yet */
+        workqueue_add_after(p->queue, key, HEARD_AFTER);
+        there = true;
+    }
+    if (there || !class || !str_eqz(val_text_at(&class->tree, N(provisioner)), PROVISIONER)) {
+        workqueue_done(p->queue, key, true); /* who binds it comes next; or the class does */
+        return;
+    }
+    t = task_new(p, key, MAKE_VOLUME);
+    t->claim = obj_ref(claim);
+    t->class = obj_ref(class);
+    if (!provision_wish(&t->arena, claim, class, str_of(g->cfg.volumes), g->cfg.volumes_percent, &t->wish, &t->err)) {
+        make_failed(t);
+        return;
+    }
+    provision_tell(t, claim, false, "Provisioning",
+                   arena_fmt(&t->arena, "External provisioner is provisioning volume for claim \"" STR_FMT "\"",
+                             STR_ARG(t->wish.claim)));
+    if (!lane_begin(t, make_work, make_done))
+        task_over(t, false);
+}
+
+/* --- growing ---------------------------------------------------------------------------------------------------- */
+
+static void grown_told(struct call *c)
+{
+    struct provision_task *t = container_of(c, struct provision_task, call);
+    bool ok = answer_is_done(c, E_CONFLICT);
+    if (c->ok)
+        provision_tell(t, t->claim, false, "VolumeResizeSuccessful", S("Resize volume succeeded"));
+    task_over(t, ok && c->ok);
+}
+
+static void claim_status_write(struct provision_task *t, const struct val *body, void (*done)(struct call *c))
+{
+    t->call.done = done;
+    call_start(&t->call, t->p->agent->cfg.transport,
+               &CALL_OPTIONS(.verb = CALL_PATCH, .kind = K(PersistentVolumeClaim), .ns = t->claim->ns,
+                             .name = t->claim->name, .sub = S("status"), .patch = PATCH_MERGE, .body = body,
+                             .expect_rev = t->claim->rev));
+}
+
+static void pending_told(struct call *c)
+{
+    struct provision_task *t = container_of(c, struct provision_task, call);
+    bool ok = answer_is_done(c, E_CONFLICT);
+    if (c->ok)
+        provision_tell(t, t->claim, false, "FileSystemResizeRequired",
+                       S("Require file system resize of volume on node"));
+    task_over(t, ok && c->ok);
+}
+
+static void capacity_written(struct call *c)
+{
+    struct provision_task *t = container_of(c, struct provision_task, call);
+    fault_pass("node.provision.capacity");
+    if (!answer_is_done(c, E_NONE) || !c->obj) {
+        task_over(t, false);
+        return;
+    }
+    struct val body = t->pending ? growth_pending(&t->arena, t->claim, clock_real())
+                                 : growth_over(&t->arena, t->claim, c->obj);
+    claim_status_write(t, &body, t->pending ? pending_told : grown_told);
+}
+
+static void grow_work(struct job *j)
+{
+    struct provision_task *t = container_of(j, struct provision_task, job);
+    t->ok = volume_store_grow(&t->wish, &t->size, &t->err);
+    t->pending = !t->ok && t->err.sys == EPERM;
+}
+
+static void grow_done(struct job *j)
+{
+    struct provision_task *t = container_of(j, struct provision_task, job);
+    struct str asked = val_text(val_get_str(val_at(obj_spec(t->claim), N(resources), N(requests)), S("storage")));
+    if (t->pending && growth_is_pending(t->claim)) {
+        task_over(t,
+                  true); /* a pod still has it mounted; the next one that mounts it comes here (provisioner_look) */
+        return;
+    }
+    if (!t->ok && !t->pending) {
+        if (t->err.kind == E_UNAVAILABLE)
+            (void)map_put(&t->p->roomless, t->key, t);
+        provision_tell(t, t->claim, true, "VolumeResizeFailed",
+                       arena_fmt(&t->arena, "resize volume \"" STR_FMT "\" by resizer \"" PROVISIONER "\" failed: %s",
+                                 STR_ARG(t->volume->name), t->err.text));
+        task_over(t, false);
+        return;
+    }
+    struct val body = val_map(), capacity = val_map();
+    bool exact = quantity_value(asked) == t->size;
+    val_set_str(&t->arena, &capacity, S("storage"),
+                val_str(&t->arena, exact ? asked : quantity_of_bytes(&t->arena, t->size)));
+    val_set(&t->arena, val_need_map(&t->arena, &body, N(spec)), N(capacity), capacity);
+    t->call.done = capacity_written;
+    call_start(&t->call, t->p->agent->cfg.transport,
+               &CALL_OPTIONS(.verb = CALL_PATCH, .kind = K(PersistentVolume), .name = t->volume->name,
+                             .patch = PATCH_MERGE, .body = &body));
+}
+
+static void growth_told(struct call *c)
+{
+    struct provision_task *t = container_of(c, struct provision_task, call);
+    if (!answer_is_done(c, E_CONFLICT) || !c->obj) {
+        task_over(t, false); /* a conflict: as it is by now */
+        return;
+    }
+    obj_unref(t->claim);
+    t->claim = call_take_obj(c);
+    provision_tell(t, t->claim, false, "Resizing",
+                   arena_fmt(&t->arena, "External resizer is resizing volume " STR_FMT, STR_ARG(t->volume->name)));
+    if (!lane_begin(t, grow_work, grow_done))
+        task_over(t, false);
+}
+
+static void volume_grow(struct provisioner *p, struct str key, struct obj *claim, struct obj *volume)
+{
+    struct provision_task *t = task_new(p, key, GROW_VOLUME);
+    t->claim = obj_ref(claim);
+    t->volume = obj_ref(volume);
+    t->wish = (struct store_wish){.percent = p->agent->cfg.volumes_percent};
+    t->wish.size = quantity_value(
+        val_text(val_get_str(val_at(obj_spec(claim), N(resources), N(requests)), S("storage"))));
+    if (!volume_store_split(val_text_at(obj_spec(volume), N(local), N(path)), &t->wish.dir, &t->wish.name)) {
+        task_over(t, true); /* somebody wrote it by hand, and grows it so */
+        return;
+    }
+    if (growth_is_pending(claim)) {
+        if (!lane_begin(t, grow_work, grow_done))
+            task_over(t, false);
+        return;
+    }
+    struct val body = growth_begun(&t->arena, claim, clock_real());
+    claim_status_write(t, &body, growth_told);
+}
+
+/* --- going ------------------------------------------------------------------------------------------------------ */
+
+struct provision_removal {
+    struct job job;
+    struct provisioner *p;
+    char *path;
+};
+
+static void removal_work(struct job *j)
+{
+    struct provision_removal *r = container_of(j, struct provision_removal, job);
+    struct err err = ERR;
+    fault_pass("node.provision.remove");
+    if (!tree_remove(AT_FDCWD, r->path, &err)) /* tried again at the next start */
+        log_warn("provision.remove", "path=%s error=\"%s\"", r->path, err.text);
+}
+
+static void removal_done(struct job *j)
+{
+    struct provision_removal *r = container_of(j, struct provision_removal, job);
+    room_came(r->p);
+    mem_free(r->path);
+    mem_free(r);
+}
+
+static void removal_start(struct provisioner *p, struct str path)
+{
+    struct provision_removal *r = NEW(struct provision_removal);
+    r->p = p;
+    r->path = str_dupz(path);
+    agent_job_long(p->agent, &r->job, removal_work, removal_done);
+}
+
+static void volume_let_go(struct call *c)
+{
+    struct provision_task *t = container_of(c, struct provision_task, call);
+    task_over(t, answer_is_done(c, E_NOT_FOUND));
+}
+
+/* Our finalizer goes, and with it what was deleted. */
+static void finalizer_remove(struct provision_task *t, struct obj *volume)
+{
+    struct val body = val_map();
+    val_set(&t->arena, val_need_map(&t->arena, &body, N(metadata)), N(finalizers),
+            finalizers_without(&t->arena, volume, S(PROVISIONER_FINALIZER)));
+    fault_pass("node.provision.finalizer");
+    t->call.done = volume_let_go;
+    call_start(&t->call, t->p->agent->cfg.transport,
+               &CALL_OPTIONS(.verb = CALL_PATCH, .kind = K(PersistentVolume), .name = volume->name,
+                             .patch = PATCH_MERGE, .body = &body, .expect_rev = volume->rev));
+}
+
+static void volume_deleted(struct call *c)
+{
+    struct provision_task *t = container_of(c, struct provision_task, call);
+    if (!answer_is_done(c, E_NOT_FOUND) || !c->ok) {
+        task_over(t, c->ok || c->err.kind == E_NOT_FOUND);
+        return;
+    }
+    task_over(t, true); /* the change comes, as one that is going */
+}
+
+static void drop_work(struct job *j)
+{
+    struct provision_task *t = container_of(j, struct provision_task, job);
+    t->ok = volume_store_drop(&t->arena, t->wish.dir, t->wish.name, &t->gone, &t->err);
+}
+
+static void drop_done(struct job *j)
+{
+    struct provision_task *t = container_of(j, struct provision_task, job);
+    if (!t->ok) {
+        provision_tell(t, t->volume, true, "VolumeFailedDelete", str_of(t->err.text));
+        task_over(t, false);
+        return;
+    }
+    if (t->gone.n)
+        removal_start(t->p, t->gone);
+    if (obj_deleting(t->volume)) {
+        finalizer_remove(t, t->volume);
+        return;
+    }
+    t->call.done = volume_deleted;
+    call_start(&t->call, t->p->agent->cfg.transport,
+               &CALL_OPTIONS(.verb = CALL_DELETE, .kind = K(PersistentVolume), .name = t->volume->name,
+                             .expect_uid = t->volume->uid));
+}
+
+static void volume_go(struct provisioner *p, struct str key, struct obj *volume, enum volume_fate fate)
+{
+    struct provision_task *t = task_new(p, key, DROP_VOLUME);
+    t->volume = obj_ref(volume);
+    bool ours = volume_store_split(val_text_at(obj_spec(volume), N(local), N(path)), &t->wish.dir, &t->wish.name) &&
+                str_eq(t->wish.name, volume->name);
+    if (fate == VOLUME_LEAVES || !ours) {
+        finalizer_remove(t, volume);
+        return;
+    }
+    if (!lane_begin(t, drop_work, drop_done))
+        task_over(t, false);
+}
+
+/* --- what a crash left ------------------------------------------------------------------------------------------ */
+
+/* One job lists the node's folder, the loop compares it with the objects: what is half made or half gone is taken
+ * away, what has a volume is marked as published, and a volume whose files are gone is told of. */
+struct provision_sweep {
+    struct job job;
+    struct provisioner *p;
+    struct arena arena;
+    struct str dir;
+    struct volume_list all;
+    bool first, ok;
+    struct err err;
+};
+
+static void sweep_work(struct job *j)
+{
+    struct provision_sweep *s = container_of(j, struct provision_sweep, job);
+    s->ok = volume_store_list(&s->arena, s->dir, &s->all, &s->err);
+}
+
+static bool is_claimed(struct provisioner *p, struct str volume)
+{
+    struct objset_iter it = objset_all(cache_set(p->claims));
+    for (struct obj *o; (o = objset_next(&it));)
+        if (str_ends(volume, o->uid) && volume.n == o->uid.n + 4)
+            return true;
+    return false;
+}
+
+struct provision_mend {
+    struct job job;
+    struct arena arena;
+    struct str dir, gone;
+    ARRAY(struct str) publish, drop;
+    struct provisioner *p;
+};
+
+static void mend_work(struct job *j)
+{
+    struct provision_mend *m = container_of(j, struct provision_mend, job);
+    struct err err = ERR;
+    array_each (name, &m->publish)
+        if (!volume_store_publish(m->dir, *name, &err))
+            log_warn("provision.mend", "error=\"%s\"", err.text);
+    array_each (name, &m->drop) {
+        struct str gone;
+        if (!volume_store_drop(&m->arena, m->dir, *name, &gone, &err) ||
+            (gone.n && !tree_remove(AT_FDCWD, gone.p, &err)))
+            log_warn("provision.mend", "error=\"%s\"", err.text);
+    }
+}
+
+static void mend_done(struct job *j)
+{
+    struct provision_mend *m = container_of(j, struct provision_mend, job);
+    if (m->drop.n)
+        room_came(m->p);
+    array_fini(&m->publish);
+    array_fini(&m->drop);
+    arena_fini(&m->arena);
+    mem_free(m);
+}
+
+static bool is_listed(const struct provision_sweep *s, struct str name)
+{
+    array_each (v, &s->all.list)
+        if (str_eq(v->name, name))
+            return true;
+    return false;
+}
+
+static void missing_tell(struct provision_sweep *s)
+{
+    struct provisioner *p = s->p;
+    struct objset_iter it = objset_all(cache_set(p->volumes));
+    for (struct obj *o; (o = objset_next(&it));) {
+        struct str dir, name, path = val_text_at(obj_spec(o), N(local), N(path));
+        const struct val *ref = val_get(obj_spec(o), N(claimRef));
+        if (!volume_store_split(path, &dir, &name) || !str_eq(dir, s->dir) || is_listed(s, name) || obj_deleting(o) ||
+            volume_fate(o) != VOLUME_STAYS)
+            continue;
+        struct str text = arena_fmt(&s->arena,
+                                    "The volume's folder " STR_FMT "/" STR_FMT " is not there: somebody removed it. "
+                                    "Put it back, or delete the claim: its files are lost",
+                                    STR_ARG(dir), STR_ARG(name));
+        const struct obj *claim = cache_peek(p->claims, val_text_at(ref, N(namespace)), val_text_at(ref, N(name)));
+        log_warn("provision.missing", "volume=" STR_FMT " path=" STR_FMT, STR_ARG(o->name), STR_ARG(path));
+        events_record(p->events, o, S(""), "Warning", "VolumeMissing", NULL, text);
+        if (claim)
+            events_record(p->events, claim, S(""), "Warning", "VolumeMissing", NULL, text);
+    }
+}
+
+static void sweep_done(struct job *j)
+{
+    struct provision_sweep *s = container_of(j, struct provision_sweep, job);
+    struct provisioner *p = s->p;
+    struct provision_mend *m = NEW(struct provision_mend);
+    m->p = p;
+    m->dir = str_dup(&m->arena, s->dir);
+    p->sweeping = false;
+    if (!s->ok)
+        log_warn("provision.sweep", "error=\"%s\"", s->err.text);
+    for (size_t i = 0; s->first && i < s->all.left.n; i++) /* later ones are of tasks under way */
+        removal_start(p, s->all.left.p[i]);
+    array_each (v, &s->all.list) {
+        if (v->published)
+            continue;
+        if (cache_peek(p->volumes, S(""), v->name))
+            array_push(&m->publish, str_dup(&m->arena, v->name));
+        else if (!is_claimed(p, v->name))
+            array_push(&m->drop, str_dup(&m->arena, v->name));
+    }
+    if (s->ok)
+        missing_tell(s);
+    volume_list_fini(&s->all);
+    arena_fini(&s->arena);
+    mem_free(s);
+    if (m->publish.n || m->drop.n)
+        lane_start(p->lane, &m->job, mend_work, mend_done);
+    else
+        mend_done(&m->job);
+}
+
+static void sweep_start(struct provisioner *p, bool first)
+{
+    struct err err = ERR;
+    if (p->sweeping)
+        return;
+    if (!p->lane)
+        p->lane = lane_new(p->agent->cfg.loop, &err);
+    if (!p->lane) {
+        log_warn("provision.lane", "error=\"%s\"", err.text);
+        return;
+    }
+    struct provision_sweep *s = NEW(struct provision_sweep);
+    s->p = p;
+    s->first = first;
+    s->dir = str_dup(&s->arena, str_of(p->agent->cfg.volumes));
+    p->sweeping = true;
+    lane_start(p->lane, &s->job, sweep_work, sweep_done);
+}
+
+static void on_sweep(struct timer *t)
+{
+    struct provisioner *p = container_of(t, struct provisioner, sweep);
+    if (p->sweeping)
+        timer_set(t, SWEEP_AFTER);
+    else
+        sweep_start(p, false);
+}
+
+/* Somebody else's hands; our own renames come here as well, and find everything as it should be. */
+static void on_folder(struct inotify *i, int watch, uint32_t mask, struct str name)
+{
+    struct provisioner *p = container_of(i, struct provisioner, watches);
+    (void)watch;
+    if (!(mask & IN_IGNORED) && str_starts(name, S("pvc-")) && p->ready)
+        timer_set(&p->sweep, SWEEP_AFTER);
+}
+
+static void folder_watch(struct provisioner *p)
+{
+    struct err err = ERR;
+    bool ok = dir_make(p->agent->cfg.volumes, 0700, &err);
+    p->watching = ok && inotify_start(&p->watches, p->agent->cfg.loop, on_folder, &err);
+    ok = p->watching && inotify_add(&p->watches, p->agent->cfg.volumes,
+                                    IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR, &err) >= 0;
+    if (!ok)
+        log_warn("provision.watch", "volumes that somebody removes are missed only by their pods: error=\"%s\"",
+                 err.text);
+}
+
+/* --- what there is to do ---------------------------------------------------------------------------------------- */
+
+static void claim_work(struct provisioner *p, struct str key, struct str ns, struct str name)
+{
+    struct obj *claim = cache_peek(p->claims, ns, name), *volume = NULL;
+    if (claim && claim_wants_volume(claim)) {
+        volume_make(p, key, claim);
+        return;
+    }
+    if (claim)
+        volume = cache_peek(p->volumes, S(""), val_text_at(obj_spec(claim), N(volumeName)));
+    if (volume && claim_wants_growth(claim, volume)) {
+        volume_grow(p, key, claim, volume);
+        return;
+    }
+    workqueue_done(p->queue, key, true);
+}
+
+static void key_work(void *arg, struct str key)
+{
+    struct provisioner *p = arg;
+    struct str ns, name;
+    (void)str_split(key, '/', &ns, &name);
+    (void)map_del(&p->roomless, key);
+    fault_pass("node.provision.look");
+    if (ns.n) {
+        claim_work(p, key, ns, name);
+        return;
+    }
+    struct obj *volume = cache_peek(p->volumes, S(""), name);
+    enum volume_fate fate = volume ? volume_fate(volume) : VOLUME_STAYS;
+    if (fate == VOLUME_STAYS)
+        workqueue_done(p->queue, key, true);
+    else
+        volume_go(p, key, volume, fate);
+}
+
+static void key_add(struct provisioner *p, const struct obj *o)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(1000);
+    workqueue_add(p->queue, objset_key_of(&b, o));
+}
+
+static void claim_changed(struct cache_handler *h, struct obj *was, struct obj *now)
+{
+    struct provisioner *p = container_of(h, struct provisioner, on_claims);
+    bool other = was && (!now || !str_eq(was->uid, now->uid));
+    if (now)
+        key_add(p, now);
+    if (other && p->ready && !val_text_at(obj_spec(was), N(volumeName)).n)
+        timer_set(&p->sweep, SWEEP_AFTER); /* its volume may have been made, and be nobody's */
+}
+
+static void volume_changed(struct cache_handler *h, struct obj *was, struct obj *now)
+{
+    struct provisioner *p = container_of(h, struct provisioner, on_volumes);
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(1000);
+    const struct val *ref = val_get(obj_spec(now ? now : was), N(claimRef));
+    if (now)
+        key_add(p, now);
+    if (val_text_at(ref, N(name)).n)
+        workqueue_add(p->queue, objset_key(&b, val_text_at(ref, N(namespace)), val_text_at(ref, N(name))));
+}
+
+static void class_changed(struct cache_handler *h, struct obj *was, struct obj *now)
+{
+    struct provisioner *p = container_of(h, struct provisioner, on_classes);
+    (void)was;
+    if (!now || !str_eqz(val_text_at(&now->tree, N(provisioner)), PROVISIONER))
+        return;
+    struct objset_iter it = objset_all(cache_set(p->claims));
+    for (struct obj *o; (o = objset_next(&it));)
+        if (claim_wants_volume(o))
+            key_add(p, o);
+}
+
+/* Nothing is done before all is known: a volume that is not heard of yet would look like one that was never made. */
+static void provisioner_heard(struct provisioner *p)
+{
+    if (p->ready || !cache_synced(p->claims) || !cache_synced(p->volumes) || !cache_synced(p->classes))
+        return;
+    p->ready = true;
+    folder_watch(p);
+    sweep_start(p, true);
+    workqueue_start(p->queue);
+}
+
+static void claims_heard(struct cache_handler *h)
+{
+    provisioner_heard(container_of(h, struct provisioner, on_claims));
+}
+
+static void volumes_heard(struct cache_handler *h)
+{
+    provisioner_heard(container_of(h, struct provisioner, on_volumes));
+}
+
+static void classes_heard(struct cache_handler *h)
+{
+    provisioner_heard(container_of(h, struct provisioner, on_classes));
+}
+
+void provisioner_look(struct provisioner *p, struct str ns, struct str claim)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(1000);
+    if (cache_peek(p->claims, ns, claim))
+        workqueue_add(p->queue, objset_key(&b, ns, claim));
+}
+
+struct provisioner *provisioner_new(struct agent *g)
+{
+    struct provisioner *p = NEW(struct provisioner);
+    struct transport *t = g->cfg.transport;
+    struct str mine = arena_fmt(&g->arena, "wherry.dev/node=%s", g->cfg.name);
+    p->agent = g;
+    p->events = events_new(t, PROVISIONER, g->cfg.name);
+    p->queue = workqueue_new(&(struct workqueue_options){
+        .loop = g->cfg.loop, .work = key_work, .arg = p, .backoff_ns = RETRY_FIRST, .backoff_max_ns = RETRY_MOST});
+    timer_init(&p->sweep, g->cfg.loop, on_sweep);
+    p->claims = cache_new(t, &(struct cache_options){.kind = K(PersistentVolumeClaim), .field_selector = mine});
+    p->volumes = cache_new(t, &(struct cache_options){.kind = K(PersistentVolume), .field_selector = mine});
+    p->classes = cache_new(t, &(struct cache_options){.kind = K(StorageClass)});
+    p->on_claims = (struct cache_handler){.changed = claim_changed, .synced = claims_heard};
+    p->on_volumes = (struct cache_handler){.changed = volume_changed, .synced = volumes_heard};
+    p->on_classes = (struct cache_handler){.changed = class_changed, .synced = classes_heard};
+    cache_handler_add(p->claims, &p->on_claims);
+    cache_handler_add(p->volumes, &p->on_volumes);
+    cache_handler_add(p->classes, &p->on_classes);
+    cache_start(p->claims);
+    cache_start(p->volumes);
+    cache_start(p->classes);
+    return p;
+}
+
+void provisioner_free(struct provisioner *p)
+{
+    if (!p)
+        return;
+    timer_stop(&p->sweep);
+    if (p->watching)
+        inotify_stop(&p->watches);
+    cache_handler_del(&p->on_claims);
+    cache_handler_del(&p->on_volumes);
+    cache_handler_del(&p->on_classes);
+    cache_free(p->claims);
+    cache_free(p->volumes);
+    cache_free(p->classes);
+    workqueue_free(p->queue);
+    events_free(p->events);
+    lane_free(p->lane);
+    map_fini(&p->roomless);
+    mem_free(p);
+}
