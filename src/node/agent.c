@@ -207,6 +207,29 @@ static bool is_stopping(const struct pod *p)
     return false;
 }
 
+static bool conditions_same(const struct val *a, const struct val *b)
+{
+    if (val_len(a) != val_len(b))
+        return false;
+    val_each_item (it, a)
+        if (!val_equal(it, val_find(b, N(type), val_text_at(it, N(type)))))
+            return false;
+    return true;
+}
+
+/* In whatever order conditions stand: those of others come in between, and that alone is nothing to write. */
+static bool status_same(const struct val *status, const struct val *have)
+{
+    if (val_len(status) != val_len(have))
+        return false;
+    val_each_member (it, status) {
+        const struct val *other = val_get(have, it->name);
+        if (it->name == N(conditions) ? !conditions_same(&it->v, other) : !val_equal(&it->v, other))
+            return false;
+    }
+    return true;
+}
+
 static void send_status(struct agent_pod *ap)
 {
     const struct pod *p = ap->pod;
@@ -218,7 +241,7 @@ static void send_status(struct agent_pod *ap)
     struct val status = pod_status(p, &a, clock_real());
     const struct val *have = ap->written.type == VAL_MAP && ap->written_rev >= p->obj->rev ? &ap->written
                                                                                            : obj_status(p->obj);
-    if (val_equal(&status, have)) {
+    if (status_same(&status, have)) {
         arena_fini(&a);
         return;
     }
