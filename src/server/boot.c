@@ -219,9 +219,10 @@ static bool wrong_version(struct boot *b, struct arena *a, const struct kind **k
         struct str called = arena_fmt(a, STR_FMT "." STR_FMT, STR_ARG(v->version), STR_ARG(v->group));
         AUTO(obj_unref) struct obj *o = object_get(b->server, K(APIService), S(""), called);
         *tree = version_tree(a, v, called);
+        if (o && version_stands(a, o, tree))
+            continue;
         *name = o ? called : S("");
-        if (!o || !version_stands(a, o, tree))
-            return true;
+        return true;
     }
     return false;
 }

@@ -182,6 +182,9 @@ def classes(c):
         c.kubectl('create', 'priorityclass', name, '--value=%d' % value)
     c.kubectl('create', 'priorityclass', 'never', '--value=500', '--preemption-policy=Never', '--description=waits')
     text = c.kubectl('describe', 'priorityclass', 'never')
+    c.kubectl('delete', 'priorityclass', 'system-node-critical')
+    os.kill(c.role_pid('server'), signal.SIGKILL)       # a server that starts makes what is missing
+    eventually('it is there again', lambda: c.get('priorityclass', 'system-node-critical')['value'] == 2000001000)
     assert 'Value:             500' in text and 'PreemptionPolicy:  Never' in text and 'Description:       waits' in text, text
 
 
