@@ -9,6 +9,7 @@
     X(replicaset)                                                                                                    \
     X(statefulset)                                                                                                   \
     X(replication)                                                                                                   \
+    X(daemonset)                                                                                                     \
     X(cronjob)                                                                                                       \
     X(endpointslice)                                                                                                 \
     X(endpoints)                                                                                                     \

@@ -147,7 +147,8 @@ TEST(plans_are_as_in_their_transcripts)
     static const char *const files[] = {"replicaset",     "replication", "crds",     "deployment", "endpointslice",
                                         "endpoints",      "node",        "eviction", "podgc",      "namespace",
                                         "serviceaccount", "disruption",  "mirror",   "garbage",    "apiservices",
-                                        "claims",         "attach",      "job",      "cronjob",    "statefulset"};
+                                        "claims",         "attach",      "job",      "cronjob",    "statefulset",
+                                        "daemonset"};
     for (size_t i = 0; i < countof(files); i++) {
         char path[100];
         snprintf(path, sizeof path, "tests/control/%s.txt", files[i]);

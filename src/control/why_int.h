@@ -86,6 +86,8 @@ bool why_kept(struct question *q, const struct obj *o, struct finding *f);
 struct str why_volume_place(struct question *q, const struct obj *pod);
 struct str why_volume_lacking(struct question *q, const struct obj *pod);
 why_fn why_definition; /* why_definition.c */
+why_fn why_daemonset;  /* why_daemonset.c */
+struct str daemonset_head(struct question *q, const struct obj *o);
 why_fn why_policy;
 why_fn why_apiservice;        /* why_apiservice.c */
 why_fn why_quota, why_limits; /* why_quota.c */

@@ -213,8 +213,6 @@ static const struct {
     const struct kind *kind;
     const char *says, *way;
 } stored[] = {
-    {K(DaemonSet), "it is stored, and Wherry makes no pods of it yet",
-     "On one node a Deployment with 1 replica does the same"},
     {K(HorizontalPodAutoscaler), "it is stored, and Wherry scales nothing by it yet", "kubectl scale by hand"},
     {K(Ingress), "it is stored, and Wherry serves no Ingress yet", "Use a Service of type NodePort"},
     {K(NetworkPolicy), "it is stored, and Wherry does not enforce it yet: all traffic passes", ""},

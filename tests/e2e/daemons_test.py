@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What keeps pods or starts them by itself, by kubectl: ReplicationControllers, CronJobs, DaemonSets; the node role and the
 server are killed in between."""
-import datetime
+import datetime, threading
 from lib import *
 
 
@@ -174,5 +174,93 @@ def cron_jobs_through_a_kill(c):
     eventually('all are gone', lambda: not c.get('jobs')['items'])
 
 
+def daemonset(name, command='sleep 100000', spec='', pod=''):
+    return f'''
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {{name: {name}}}
+spec:
+  selector: {{matchLabels: {{app: {name}}}}}
+{spec}
+  template:{template(name, command, spec=pod)}'''
+
+
+def a_daemon_set_is_on_its_node(c):
+    node = c.get('nodes')['items'][0]['metadata']['name']
+    c.apply(daemonset('agent'))
+    status = lambda: c.get('ds', 'agent')['status']
+    c.kubectl('rollout', 'status', 'ds/agent', '--timeout=40s')
+    assert {'desiredNumberScheduled': 1, 'currentNumberScheduled': 1, 'numberReady': 1, 'numberAvailable': 1, 'numberMisscheduled': 0,
+            'updatedNumberScheduled': 1, 'observedGeneration': 1}.items() <= status().items(), status()
+    first = pods(c, 'agent')[0]
+    revision = c.get('controllerrevisions', '-l', 'app=agent')['items'][0]
+    assert first['metadata']['labels']['controller-revision-hash'] == revision['metadata']['labels']['controller-revision-hash']
+    assert first['metadata']['labels']['pod-template-generation'] == '1' and first['metadata']['generateName'] == 'agent-', first['metadata']
+    wanted = first['spec']['affinity']['nodeAffinity']['requiredDuringSchedulingIgnoredDuringExecution']['nodeSelectorTerms']
+    assert wanted == [{'matchFields': [{'key': 'metadata.name', 'operator': 'In', 'values': [node]}]}], wanted
+    c.kubectl('cordon', node)       # keeps no daemon off
+    c.kubectl('delete', 'pod', first['metadata']['name'], '--wait=false')
+    eventually('one that is deleted comes again', lambda: [p for p in pods(c, 'agent') if p['metadata']['uid'] != first['metadata']['uid']] and status()['numberReady'] == 1)
+    c.kubectl('uncordon', node)
+    c.kubectl('patch', 'ds', 'agent', '-p', json.dumps({'spec': {'template': {'spec': {'containers': [{'name': 'c', 'env': [{'name': 'A', 'value': 'b'}]}]}}}}))
+    kill(c, 'server', 'node')
+    eventually('the server is back', lambda: c.get('ds', 'agent'), timeout=40)
+    c.kubectl('rollout', 'status', 'ds/agent', '--timeout=40s')
+    assert pods(c, 'agent')[0]['spec']['containers'][0]['env'] == [{'name': 'A', 'value': 'b'}]
+    history = c.kubectl('rollout', 'history', 'ds/agent')
+    assert '1 ' in history and '2 ' in history, history
+    c.kubectl('rollout', 'undo', 'ds/agent')
+    c.kubectl('rollout', 'status', 'ds/agent', '--timeout=40s')
+    assert 'env' not in pods(c, 'agent')[0]['spec']['containers'][0]
+    assert sorted(r['revision'] for r in c.get('controllerrevisions', '-l', 'app=agent')['items']) == [2, 3]
+    c.kubectl('rollout', 'restart', 'ds/agent')
+    c.kubectl('rollout', 'status', 'ds/agent', '--timeout=40s')
+    name = pods(c, 'agent')[0]['metadata']['name']
+    c.kubectl('patch', 'pod', name, '--subresource=status', '-p', '{"status":{"phase":"Failed","reason":"Evicted","message":"by hand"}}')
+    eventually('one that fails is replaced', lambda: [p for p in pods(c, 'agent') if p['metadata']['name'] != name] and status()['numberReady'] == 1)
+    assert eventually('it says so', lambda: events(c, 'agent').get('FailedDaemonPod'))['source']['component'] == 'daemonset-controller'
+    assert c.wherry('why', 'ds/agent').startswith('DaemonSet agent is as declared: 1 of 1 pods ready.')
+    c.kubectl('label', 'node', node, 'disk=ssd')
+    c.kubectl('patch', 'ds', 'agent', '-p', '{"spec":{"template":{"spec":{"nodeSelector":{"disk":"hdd"}}}}}')
+    eventually('no node suits it', lambda: not pods(c, 'agent') and status()['desiredNumberScheduled'] == 0)
+    said = run([WHERRY, 'why', 'ds/agent'], env=c.env, check=False)
+    assert 'no node' in said and 'disk' in said, said
+    c.kubectl('label', 'node', node, 'disk=hdd', '--overwrite')
+    eventually('now one does', lambda: status()['numberReady'] == 1)
+    c.kubectl('label', 'node', node, 'disk-')
+    eventually('and does not', lambda: not pods(c, 'agent'))
+    c.kubectl('delete', 'ds', 'agent')
+    eventually('its revisions go with it', lambda: not c.get('controllerrevisions', '-l', 'app=agent')['items'])
+
+
+def a_daemon_set_that_surges_is_never_away(c):
+    c.apply(daemonset('surge', spec='  updateStrategy: {rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}') + '---' +
+            daemonset('byhand', spec='  updateStrategy: {type: OnDelete}'))
+    c.kubectl('rollout', 'status', 'ds/surge', '--timeout=40s')
+    old, kept = pods(c, 'surge')[0]['metadata']['name'], eventually('a pod', lambda: pods(c, 'byhand'))[0]['metadata']['name']
+    seen, ends = [], threading.Event()
+    def look():
+        while not ends.is_set():
+            seen.append({p['metadata']['name'] for p in pods(c, 'surge') for s in p['status'].get('conditions', []) if s['type'] == 'Ready' and s['status'] == 'True'})
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        for name in ('surge', 'byhand'):
+            c.kubectl('patch', 'ds', name, '-p', json.dumps({'spec': {'template': {'metadata': {'annotations': {'new': 'yes'}}}}}))
+        c.kubectl('rollout', 'status', 'ds/surge', '--timeout=40s')
+        eventually('the new one alone', lambda: len(pods(c, 'surge')) == 1 and pods(c, 'surge')[0]['metadata']['name'] != old)
+    finally:
+        ends.set()
+        watcher.join()
+    assert seen and all(seen), 'there was a moment without a ready pod: %s' % seen
+    assert pods(c, 'byhand')[0]['metadata']['name'] == kept
+    said = run([WHERRY, 'why', 'ds/byhand'], env=c.env, check=False)
+    assert 'OnDelete' in said, said
+    c.kubectl('delete', 'pod', kept, '--wait=false')
+    eventually('the next one is new', lambda: pods(c, 'byhand')[0]['metadata'].get('annotations', {}).get('new') == 'yes')
+    c.kubectl('delete', 'ds', 'surge', 'byhand', '--wait=false')
+
+
 if __name__ == '__main__':
-    main([a_replication_controller_keeps_its_pods, a_cron_job_starts_when_it_is_due, cron_jobs_through_a_kill])
+    main([a_replication_controller_keeps_its_pods, a_cron_job_starts_when_it_is_due, cron_jobs_through_a_kill,
+          a_daemon_set_is_on_its_node, a_daemon_set_that_surges_is_never_away])
