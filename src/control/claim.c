@@ -275,6 +275,18 @@ static void key_of_ref(const struct obj *volume, keys_add_fn *add, void *arg)
         add(arg, val_text_at(ref, N(namespace)), val_text_at(ref, N(name)));
 }
 
+/* Nobody who counted on it need look again: there is another. So a thousand volumes that are taken at once are not a
+ * million looks. */
+static bool volume_is_replaced(const struct view *v, const struct obj *was)
+{
+    struct obj *o;
+    for (struct objset_iter it = view_with(v, K(PersistentVolume), &index_volume_free, class_of_storage(was));
+         (o = objset_next(&it));)
+        if (volume_replaces(o, was))
+            return true;
+    return false;
+}
+
 static void keys_of_volume(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
                            void *arg)
 {
@@ -286,7 +298,7 @@ static void keys_of_volume(const struct view *v, const struct obj *was, const st
         add(arg, claim->ns, claim->name);
     /* who counted on it as a free one; whom a new one suits hears of it once it is given to him */
     if (was && volume_is_free(was) && (!now || !volume_is_free(now)) &&
-        !class_is_delayed(class_get(v, class_of_storage(was))))
+        !class_is_delayed(class_get(v, class_of_storage(was))) && !volume_is_replaced(v, was))
         keys_of_class(v, class_of_storage(was), add, arg);
 }
 

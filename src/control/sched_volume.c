@@ -3,11 +3,15 @@
 #include "control/pods.h"
 #include "control/volumes.h"
 
+struct sized_volume {
+    struct obj *obj;
+    int64_t size;
+};
 /* A claim without a volume, whose class waits for the pod's node. */
 struct late_claim {
     struct obj *claim;
-    struct obj *reserved; /* a volume that names it; NULL: none */
-    struct obj **free;    /* that suit it anywhere, the smallest first */
+    struct obj *reserved;      /* a volume that names it; NULL: none */
+    struct sized_volume *free; /* that suit it anywhere, the smallest first */
     size_t nfree;
     const struct obj *class;
     struct str selected; /* the node that it is being provisioned for */
@@ -56,9 +60,8 @@ static const char *claim_trouble(const struct obj *pod, const struct val *volume
 
 static int smaller_cmp(const void *x, const void *y)
 {
-    const struct obj *a = *(struct obj *const *)x, *b = *(struct obj *const *)y;
-    int64_t sa = volume_size(a), sb = volume_size(b);
-    return sa != sb ? (sa < sb ? -1 : 1) : str_cmp(a->name, b->name);
+    const struct sized_volume *a = x, *b = y;
+    return a->size != b->size ? (a->size < b->size ? -1 : 1) : str_cmp(a->obj->name, b->obj->name);
 }
 
 /* The claim that the volume is about to be given to, "" for none. */
@@ -69,7 +72,7 @@ static struct str volume_promised(const struct sched *s, const struct obj *volum
 
 static void late_candidates(struct pod_volumes *p, const struct view *v, struct late_claim *l)
 {
-    ARRAY(struct obj *) free = {0};
+    ARRAY(struct sized_volume) free = {0};
     struct str key = claim_key(p->arena, l->claim->ns, l->claim->name);
     struct obj *o;
     l->reserved = claim_reserved(v, l->claim, p->arena);
@@ -79,7 +82,7 @@ static void late_candidates(struct pod_volumes *p, const struct view *v, struct 
         if (str_eq(promised, key))
             l->reserved = o; /* another pod with this claim is on its way to it */
         else if (promised.n == 0 && volume_suits(o, l->claim, p->arena))
-            array_push(&free, o);
+            array_push(&free, ((struct sized_volume){.obj = o, .size = volume_size(o)}));
     }
     if (free.n > 0)
         qsort(free.p, free.n, sizeof *free.p, smaller_cmp);
@@ -299,8 +302,8 @@ static struct obj *late_volume(const struct late_claim *l, const struct obj *nod
     if (l->reserved)
         return volume_takes_node(l->reserved, node) ? l->reserved : NULL;
     for (size_t i = 0; i < l->nfree; i++)
-        if (!volume_chosen(taken, n, l->free[i]) && volume_takes_node(l->free[i], node))
-            return l->free[i];
+        if (!volume_chosen(taken, n, l->free[i].obj) && volume_takes_node(l->free[i].obj, node))
+            return l->free[i].obj;
     return NULL;
 }
 

@@ -7,28 +7,37 @@
 
 struct free_volume {
     const struct obj *obj;
+    int64_t size;
+    size_t modes;
     bool taken;
 };
+struct waiting_claim {
+    const struct obj *obj;
+    struct str age;
+};
 
+/* Fewer access modes are nearer than smaller. */
 static int free_cmp(const void *x, const void *y)
 {
     const struct free_volume *a = x, *b = y;
-    return volume_before(a->obj, b->obj) ? -1 : volume_before(b->obj, a->obj);
+    if (a->modes != b->modes)
+        return a->modes < b->modes ? -1 : 1;
+    return a->size != b->size ? (a->size < b->size ? -1 : 1) : str_cmp(a->obj->name, b->obj->name);
 }
 
 /* The oldest first. */
 static int claim_cmp(const void *x, const void *y)
 {
-    const struct obj *a = *(struct obj *const *)x, *b = *(struct obj *const *)y;
-    int age = str_cmp(val_text_at(obj_meta(a), N(creationTimestamp)), val_text_at(obj_meta(b), N(creationTimestamp)));
-    int ns = str_cmp(a->ns, b->ns);
-    return age ? age : ns ? ns : str_cmp(a->name, b->name);
+    const struct waiting_claim *a = x, *b = y;
+    int age = str_cmp(a->age, b->age), ns = age ? age : str_cmp(a->obj->ns, b->obj->ns);
+    return ns ? ns : str_cmp(a->obj->name, b->obj->name);
 }
 
 static const struct obj *free_take(struct free_volume *all, size_t n, const struct obj *claim, struct arena *a)
 {
+    int64_t size = claim_size(claim);
     for (size_t i = 0; i < n; i++)
-        if (!all[i].taken && volume_suits(all[i].obj, claim, a)) {
+        if (!all[i].taken && all[i].size >= size && volume_suits(all[i].obj, claim, a)) {
             all[i].taken = true;
             return all[i].obj;
         }
@@ -38,26 +47,29 @@ static const struct obj *free_take(struct free_volume *all, size_t n, const stru
 static void match_plan(const struct view *v, struct key key, struct plan *out)
 {
     ARRAY(struct free_volume) volumes = {0};
-    ARRAY(struct obj *) waiting = {0};
+    ARRAY(struct waiting_claim) waiting = {0};
     struct arena *a = &out->arena;
     struct obj *o;
     if (class_is_delayed(class_get(v, key.name)))
         return; /* the scheduler chooses the node and the volume together */
     for (struct objset_iter it = view_with(v, K(PersistentVolume), &index_volume_free, key.name);
          (o = objset_next(&it));)
-        array_push(&volumes, ((struct free_volume){.obj = o}));
+        array_push(&volumes,
+                   ((struct free_volume){
+                       .obj = o, .size = volume_size(o), .modes = val_len(val_get(obj_spec(o), N(accessModes)))}));
     if (volumes.n > 0)
         for (struct objset_iter it = view_with(v, K(PersistentVolumeClaim), &index_claim_class, key.name);
              (o = objset_next(&it));)
             if (!obj_deleting(o) && !obj_has_note(o, ANN_BIND_COMPLETED) && !claim_reserved(v, o, a))
-                array_push(&waiting, o);
+                array_push(&waiting,
+                           ((struct waiting_claim){.obj = o, .age = val_text_at(obj_meta(o), N(creationTimestamp))}));
     if (waiting.n > 0) {
         qsort(volumes.p, volumes.n, sizeof *volumes.p, free_cmp);
         qsort(waiting.p, waiting.n, sizeof *waiting.p, claim_cmp);
     }
     for (size_t i = 0, n = 0; i < waiting.n && n < MOST_AT_ONCE; i++) {
-        const struct obj *volume = free_take(volumes.p, volumes.n, waiting.p[i], a);
-        n += volume && plan_volume_claimed(out, volume, waiting.p[i]);
+        const struct obj *volume = free_take(volumes.p, volumes.n, waiting.p[i].obj, a);
+        n += volume && plan_volume_claimed(out, volume, waiting.p[i].obj);
     }
     array_fini(&volumes);
     array_fini(&waiting);

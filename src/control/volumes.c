@@ -194,12 +194,21 @@ struct obj *claim_reserved(const struct view *v, const struct obj *claim, struct
 
 struct obj *claim_free(const struct view *v, const struct obj *claim, struct arena *a)
 {
-    struct obj *o, *best = NULL;
+    struct obj *o;
     for (struct objset_iter it = view_with(v, K(PersistentVolume), &index_volume_free, class_of_storage(claim));
          (o = objset_next(&it));)
-        if ((!best || volume_before(o, best)) && volume_suits(o, claim, a))
-            best = o;
-    return best;
+        if (volume_suits(o, claim, a))
+            return o;
+    return NULL;
+}
+
+bool volume_replaces(const struct obj *volume, const struct obj *other)
+{
+    return modes_suit(volume, other) && str_eq(mode_of(volume), mode_of(other)) &&
+           val_equal(obj_labels(volume), obj_labels(other)) &&
+           str_eq(val_text_at(obj_spec(volume), N(volumeAttributesClassName)),
+                  val_text_at(obj_spec(other), N(volumeAttributesClassName))) &&
+           volume_size(volume) >= volume_size(other);
 }
 
 struct str provisioner_migrated(struct str provisioner)

@@ -42,14 +42,16 @@ const char *volume_mismatch(const struct obj *volume, const struct obj *claim, b
 bool volume_takes_node(const struct obj *volume, const struct obj *node);
 /* allowedTopologies of a class take the node. */
 bool class_takes_node(const struct obj *class, const struct obj *node);
-/* A before b, where both suit: fewer access modes, smaller, by name. */
+/* A before b, where both suit a claim: fewer access modes, smaller, by name. */
 bool volume_before(const struct obj *a, const struct obj *b);
 /* A free volume, of the claim's class and selector, that suits it (any node). */
 bool volume_suits(const struct obj *volume, const struct obj *claim, struct arena *a);
 /* The volume whose claimRef names the claim and that suits it, the best of them; NULL: none. */
 struct obj *claim_reserved(const struct view *v, const struct obj *claim, struct arena *a);
-/* The best free one. NULL: there is none. */
+/* A free one that suits it, not the best. NULL: there is none. */
 struct obj *claim_free(const struct view *v, const struct obj *claim, struct arena *a);
+/* Whatever claim one free volume suits, the other does, too. */
+bool volume_replaces(const struct obj *volume, const struct obj *other);
 /* The CSI driver that took over from a provisioner that was built into Kubernetes; "": none did. */
 struct str provisioner_migrated(struct str provisioner);
 /* The claim that a volume of a pod stands for, "" for none. For one that is made for the pod alone (ephemeral) the
