@@ -60,7 +60,7 @@ bool kind_is_watched(const struct kind *k)
 }
 
 extern const struct objindex index_slices, index_group, index_job_selector;
-extern const struct objindex index_attachment_volume, index_volume_driver;
+extern const struct objindex index_attachment_volume, index_volume_driver, index_capacity_class;
 
 const struct objindex *const *kind_indexes(const struct kind *k)
 {
@@ -77,6 +77,7 @@ const struct objindex *const *kind_indexes(const struct kind *k)
                                                     &index_claim_volume, NULL};
     static const struct objindex *const volumes[] = {&index_owner, &index_volume_claim, &index_volume_free,
                                                      &index_volume_driver, NULL};
+    static const struct objindex *const capacities[] = {&index_namespace, &index_owner, &index_capacity_class, NULL};
     static const struct objindex *const attachments[] = {&index_owner, &index_node, &index_attachment_volume, NULL};
     static const struct objindex *const cluster[] = {&index_owner, NULL};
     return k == K(Pod)                                                                         ? pods
@@ -87,6 +88,7 @@ const struct objindex *const *kind_indexes(const struct kind *k)
            : k == K(PersistentVolume)                                                          ? volumes
            : k == K(VolumeAttachment)                                                          ? attachments
            : k == K(CustomResourceDefinition)                                                  ? definitions
+           : k == K(CSIStorageCapacity)                                                        ? capacities
            : k->namespaced                                                                     ? plain
                                                                                                : cluster;
 }

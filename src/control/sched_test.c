@@ -52,6 +52,7 @@ TEST(decisions_are_as_in_their_transcript)
 {
     test_transcript("tests/control/scheduler.txt", sched_answer);
     test_transcript("tests/control/sched_volumes.txt", sched_answer);
+    test_transcript("tests/control/sched_csi.txt", sched_answer);
 }
 
 TEST(victims_are_as_in_their_transcript)

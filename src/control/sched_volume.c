@@ -1,6 +1,7 @@
 #include "control/sched_volume.h"
 #include "base/array.h"
 #include "control/pods.h"
+#include "control/sched_csi.h"
 #include "control/volumes.h"
 
 struct sized_volume {
@@ -18,6 +19,7 @@ struct late_claim {
 };
 struct pod_volumes {
     struct sched *sched;
+    const struct view *view;
     const struct obj *pod;
     struct arena *arena;
     const struct obj **bound; /* volumes of claims that are bound */
@@ -187,7 +189,7 @@ struct pod_volumes *pod_volumes_make(struct sched *s, const struct view *v, cons
     const struct val *volumes = v ? val_get(obj_spec(pod), N(volumes)) : NULL;
     size_t n = MIN(val_len(volumes), (size_t)POD_CLAIMS_MAX);
     struct pod_volumes *p = arena_alloc(a, sizeof *p);
-    *p = (struct pod_volumes){.sched = s, .pod = pod, .arena = a};
+    *p = (struct pod_volumes){.sched = s, .view = v, .pod = pod, .arena = a};
     *before = NULL;
     p->bound = arena_alloc(a, (n + 1) * sizeof *p->bound);
     p->late = arena_alloc(a, (n + 1) * sizeof *p->late);
@@ -313,9 +315,10 @@ static bool late_provisioned(const struct late_claim *l, const struct obj *node)
     return provisioner.n > 0 && !str_eqz(provisioner, NO_PROVISIONER) && class_takes_node(l->class, node);
 }
 
-/* False: a claim gets no volume there. */
-static bool late_choose(const struct pod_volumes *p, const struct obj *node, struct claim_choice *out)
+/* False: a claim gets no volume there. *room becomes false where one would be made, but for want of room. */
+static bool late_choose(const struct pod_volumes *p, const struct obj *node, struct claim_choice *out, bool *room)
 {
+    *room = true;
     for (size_t i = 0; i < p->nlate; i++) {
         const struct late_claim *l = &p->late[i];
         out[i] = (struct claim_choice){.claim = l->claim};
@@ -323,8 +326,11 @@ static bool late_choose(const struct pod_volumes *p, const struct obj *node, str
             return false;
         if (l->selected.n == 0)
             out[i].volume = late_volume(l, node, out, i);
-        if (!out[i].volume && !late_provisioned(l, node))
+        if (out[i].volume)
+            continue;
+        if (!late_provisioned(l, node))
             return false;
+        *room = *room && csi_has_room(p->view, l->claim, l->class, node);
     }
     return true;
 }
@@ -338,22 +344,26 @@ bool pod_volumes_fit(struct pod_volumes *p, const struct sched_node *n, bool *re
         return say(arg,
                    "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"),
                false;
+    if (!csi_volumes_fit(p->view, p->pod, n, p->arena))
+        return say(arg, "node(s) exceed max volume count"), false;
     bool takes = true, zones = true;
     for (size_t i = 0; i < p->nbound; i++) {
         takes &= volume_takes_node(p->bound[i], n->obj);
         zones &= zones_suit(p->bound[i], n->obj);
     }
     struct claim_choice *choices = p->nlate ? arena_alloc(p->arena, p->nlate * sizeof *choices) : NULL;
-    bool finds = late_choose(p, n->obj, choices);
+    bool room, finds = late_choose(p, n->obj, choices, &room);
     if (!takes)
         say(arg, "node(s) didn't match PersistentVolume's node affinity");
     if (!finds)
         say(arg, "node(s) didn't find available persistent volumes to bind");
+    if (finds && !room)
+        say(arg, "node(s) did not have enough free storage");
     if (p->nmissing > 0)
         say(arg, "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)");
-    if (takes && finds && p->nmissing == 0 && !zones)
+    if (takes && finds && room && p->nmissing == 0 && !zones)
         say(arg, "node(s) had no available volume zone");
-    if (takes && finds && zones && p->nmissing == 0)
+    if (takes && finds && room && zones && p->nmissing == 0)
         return true;
     *resolvable = false;
     return false;
@@ -361,5 +371,6 @@ bool pod_volumes_fit(struct pod_volumes *p, const struct sched_node *n, bool *re
 
 size_t pod_volumes_choose(struct pod_volumes *p, const struct sched_node *n, struct claim_choice *out, size_t max)
 {
-    return p->nlate <= max && late_choose(p, n->obj, out) ? p->nlate : 0;
+    bool room;
+    return p->nlate <= max && late_choose(p, n->obj, out, &room) && room ? p->nlate : 0;
 }

@@ -42,6 +42,10 @@ const struct kind *const scheduler_kinds[] = {K(Pod),
                                               K(PersistentVolume),
                                               K(StorageClass),
                                               K(PodDisruptionBudget),
+                                              K(CSINode),
+                                              K(CSIDriver),
+                                              K(CSIStorageCapacity),
+                                              K(VolumeAttachment),
                                               NULL};
 
 /* A pod without a node. */
@@ -616,6 +620,8 @@ void scheduler_changed(struct scheduler *s, struct obj *was, struct obj *now)
         claim_changed(s, was, now);
     else if (k == K(PersistentVolume))
         volume_changed(s, was, now);
+    else if (k == K(CSINode) || k == K(CSIDriver) || k == K(CSIStorageCapacity) || (k == K(VolumeAttachment) && !now))
+        scheduler_wake(s, WAKE_VOLUME);
     else if (k == K(StorageClass))
         scheduler_wake(s, WAKE_CLAIM | WAKE_VOLUME);
 }
