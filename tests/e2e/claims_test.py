@@ -249,6 +249,24 @@ def who_may_grow(c):
     c.kubectl('delete', 'storageclass', 'grows', 'stays')
 
 
+def what_is_lost_is_told(c):
+    c.apply(pv('lost', cls='lost') + pvc('lost', cls='lost'))
+    eventually('it is bound', lambda: phase(c, 'pvc', 'lost') == 'Bound')
+    c.kubectl('delete', 'pv', 'lost', '--wait=false')
+    c.kubectl('patch', 'pv', 'lost', '--type=merge', '-p', '{"metadata": {"finalizers": null}}')
+    eventually('it is lost', lambda: phase(c, 'pvc', 'lost') == 'Lost')
+    eventually('and that is told', lambda: events_of(c, 'lost', 'ClaimLost') == ['Bound claim has lost its PersistentVolume. Data on the volume is lost!'])
+    c.apply(pod('lost', [claim('lost')]))
+    eventually('its pod waits', lambda: events_of(c, 'lost', 'FailedScheduling') ==
+               ['0/1 nodes are available: persistentvolumeclaim "lost" bound to non-existent persistentvolume "lost". not found'])
+    c.apply(pv('lost', cls='lost'))          # the data were elsewhere
+    eventually('it is bound again', lambda: phase(c, 'pvc', 'lost') == 'Bound' and pairs_that_hold(c))
+    eventually('and its pod runs', lambda: is_running(c, 'lost'))
+    c.kubectl('delete', 'pod', 'lost')
+    c.kubectl('delete', 'pvc', 'lost')
+    c.kubectl('delete', 'pv', 'lost')
+
+
 def the_default_class_comes_later(c):
     for s in c.get('storageclass')['items']:
         c.kubectl('annotate', 'storageclass', s['metadata']['name'], 'storageclass.kubernetes.io/is-default-class=false', '--overwrite')
@@ -265,4 +283,4 @@ def the_default_class_comes_later(c):
 
 
 main([pairs_are_bound_while_the_server_is_killed, a_claim_is_bound_within_moments, a_pod_keeps_its_claim_and_data_stay,
-      volumes_wait_for_their_pod, one_pod_at_a_time, who_may_grow, the_default_class_comes_later])
+      volumes_wait_for_their_pod, one_pod_at_a_time, who_may_grow, what_is_lost_is_told, the_default_class_comes_later])
