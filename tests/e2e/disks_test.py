@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Claims on the node: volumes of every kind in real containers, what is told where one cannot be had, and what is left
 behind (nothing)."""
-import glob
+import glob, random
 from lib import *
 
 NODE = "$(hostname)"
@@ -319,5 +319,202 @@ def a_claim_is_made_a_volume(c):
     eventually('no loop device is left', lambda: not loops(c), timeout=10)
 
 
+def pods_running(c, count, timeout=60):
+    eventually('%d pods run' % count, lambda: len([p for p in c.get('pods')['items'] if p['status'].get('phase') == 'Running']) == count,
+               timeout=timeout, every=0.3)
+
+
+def many_at_once(c):
+    """Claims by the dozen, of every kind, while the node role is killed: each gets its own, and all of them go."""
+    count = size(12, 100)
+    c.apply(storage_class('plain', 'size-by: none') + ''.join(
+        claim('m-%d' % n, '16Mi', cls=('local', 'plain')[n % 2]) for n in range(count)) +
+        ''.join(pod('m-%d' % n, 'm-%d' % n) for n in range(count)))
+    eventually('some are there', lambda: len(below(c)) > 3)
+    kill_role(c, 'node')
+    pods_running(c, count, timeout=120)
+    names = [p['spec']['volumeName'] for p in c.get('pvc')['items']]
+    assert len(set(names)) == count and len([f for f in below(c) if f.startswith('pvc-')]) == count, (names, below(c))
+    c.kubectl('delete', 'pod', '--all', '--wait=true', timeout=120)
+    unclaimed(c, *['m-%d' % n for n in range(count)])
+    eventually('no loop device is left', lambda: not loops(c), timeout=10)
+    c.kubectl('delete', 'sc', 'plain')
+
+
+def devices_and_what_is_kept(c):
+    """A block volume; two pods with one claim; Retain; a link that leads out, planted before the deletion."""
+    c.apply(storage_class('keeps', policy='Retain') + storage_class('plain', 'size-by: none') + claim('raw', mode='Block') +
+            claim('kept', cls='keeps') + claim('linked', cls='plain') +
+            pod('raw', 'raw', mount='volumeDevices: [{name: v, devicePath: /dev/xvda}]') + pod('kept', 'kept') + pod('kept2', 'kept') +
+            pod('linked', 'linked'))
+    running(c, 'raw', 'kept', 'kept2', 'linked')
+    outside = c.root + '/outside'
+    os.makedirs(outside + '/deep')
+    open(outside + '/deep/file', 'w').close()
+    inside(c, 'raw', 'sh', '-c', 'echo raw > /dev/xvda && head -c 4 /dev/xvda')
+    refused(c, 'raw', 'sh', '-c', 'cat /dev/zero > /dev/xvda')          # it ends
+    c.kubectl('patch', 'pvc', 'raw', '--type=merge', '-p', '{"spec":{"resources":{"requests":{"storage":"48Mi"}}}}')
+    eventually('the device has grown', lambda: c.get('pvc', 'raw')['status']['capacity']['storage'] == '48Mi')
+    inside(c, 'kept', 'sh', '-c', 'echo both > /v/f')
+    assert inside(c, 'kept2', 'cat', '/v/f') == 'both\n'
+    linked = folder_of(c, 'linked') + '/data'
+    os.symlink(outside, linked + '/way')                                # as a container could
+    os.symlink('/', linked + '/root')
+    kept = folder_of(c, 'kept')
+    gone(c, 'raw', 'kept', 'kept2', 'linked')
+    c.kubectl('delete', 'pvc', 'raw', 'kept', 'linked')
+    pv = 'pvc-' + kept.rsplit('/pvc-', 1)[1]
+    eventually('one is left', lambda: below(c) == [pv])
+    assert os.path.exists(outside + '/deep/file')
+    eventually('it is released', lambda: c.get('pv', pv)['status']['phase'] == 'Released')
+    c.kubectl('delete', 'pv', pv)                                       # its object alone
+    assert below(c) == [pv] and os.path.exists(kept + '/image')
+    kill_role(c, 'node')
+    c.apply(claim('after') + pod('after', 'after'))
+    running(c, 'after')
+    assert pv in below(c)
+    gone(c, 'after')
+    c.kubectl('delete', 'pvc', 'after')
+    shutil.rmtree(kept)
+    eventually('nothing is left', lambda: below(c) == [] and not loops(c))
+    c.kubectl('delete', 'sc', 'keeps', 'plain')
+
+
+def what_cannot_be_made(c):
+    """Classes that ask for what is not there, a disk that is promised already, a folder that somebody removed."""
+    disk = c.root + '/small-disk'
+    os.mkdir(disk)
+    run(['mount', '-t', 'tmpfs', '-o', 'size=64m', 'tmpfs', disk])
+    c.apply(storage_class('odd', 'sizes: "1"') + storage_class('quotas', 'size-by: quota, path: %s' % disk) +
+            storage_class('small', 'size-by: image, path: %s' % disk) +
+            claim('odd', cls='odd') + claim('quotas', cls='quotas') + claim('first', cls='small') + claim('second', cls='small') +
+            pod('odd', 'odd') + pod('quotas', 'quotas') + pod('first', 'first'))
+    told(c, 'odd', 'ProvisioningFailed', 'failed to provision volume with StorageClass "odd": parameter sizes: there is none of that name')
+    told(c, 'quotas', 'ProvisioningFailed', 'has no project quotas: it must be an ext4 or xfs that is mounted with prjquota')
+    running(c, 'first')
+    c.apply(pod('second', 'second'))
+    told(c, 'second', 'ProvisioningFailed', 'no room below %s for 32Mi: its disk of 64Mi' % disk, '32Mi of it are promised to 1 volumes')
+    gone(c, 'first', 'odd', 'quotas')
+    c.kubectl('delete', 'pvc', 'first', 'odd', 'quotas')
+    running(c, 'second')                                                # as soon as there is room
+    folder = folder_of(c, 'second')
+    gone(c, 'second')
+    c.apply(claim('lost', '8Mi') + pod('lost', 'lost'))
+    running(c, 'lost')
+    lost = folder_of(c, 'lost')
+    gone(c, 'lost')
+    shutil.rmtree(lost)
+    told(c, 'lost', 'VolumeMissing', 'is not there: somebody removed it')
+    c.apply(pod('lost', 'lost'))
+    told(c, 'lost', 'FailedMount', 'path "%s/image" does not exist' % lost)
+    gone(c, 'lost')
+    unclaimed(c, 'second', 'lost')
+    eventually('its folder is gone', lambda: not os.path.exists(folder))
+    eventually('no loop device is left', lambda: not loops(c), timeout=10)
+    run(['umount', disk])
+    c.kubectl('delete', 'sc', 'odd', 'quotas', 'small')
+
+
+def a_quota_holds(c):
+    """A folder with a project quota, on an ext4 that has them."""
+    disk, image = c.root + '/quota-disk', c.root + '/quota-image'
+    with open(image, 'w') as f:
+        f.truncate(128 << 20)
+    run(['mkfs.ext4', '-q', '-F', '-O', 'quota,project', '-E', 'quotatype=prjquota', image])
+    os.mkdir(disk)
+    try:
+        run(['mount', '-o', 'loop,prjquota', image, disk])
+    except AssertionError as e:
+        print('     no project quotas in this kernel: %s' % str(e).splitlines()[-1])
+        return
+    c.apply(storage_class('quotas', 'size-by: quota, path: %s' % disk) + claim('q', '8Mi', cls='quotas') + pod('q', 'q'))
+    running(c, 'q')
+    full = refused(c, 'q', 'sh', '-c', 'cat /dev/zero > /v/much')
+    assert 'uota' in full or 'o space' in full, full
+    assert sum(os.path.getsize(os.path.join(d, f)) for d, _, fs in os.walk(folder_of(c, 'q')) for f in fs) < 9 << 20
+    c.kubectl('patch', 'pvc', 'q', '--type=merge', '-p', '{"spec":{"resources":{"requests":{"storage":"24Mi"}}}}')
+    eventually('it has grown', lambda: c.get('pvc', 'q')['status']['capacity']['storage'] == '24Mi')
+    inside(c, 'q', 'sh', '-c', 'rm /v/much; head -c 16000000 /dev/zero > /v/more')
+    gone(c, 'q')
+    unclaimed(c, 'q')
+    eventually('its folder is gone', lambda: not [f for f in os.listdir(disk) if 'pvc' in f])
+    run(['umount', disk])
+    c.kubectl('delete', 'sc', 'quotas')
+
+
+COMING = ['look', 'made', 'rename', 'renamed', 'create', 'created', 'published', 'volume.mount', 'volume.mounted']
+GROWING = ['grow', 'capacity']
+GOING = ['volume.unmount', 'drop', 'dropped', 'finalizer', 'remove']
+
+
+def killed_anywhere(c):
+    """The node role dies in the midst of making, mounting, growing, unmounting and removing: the next one goes on."""
+    rng = random.Random(seed())
+    chosen = lambda places: places if STORM else rng.sample(places, 2)
+
+    def dies(place, deed, what, condition):
+        c.die_at('node.' + (place if place.startswith('volume.') else 'provision.' + place))
+        deed()
+        eventually('it died at ' + place, c.died)
+        eventually('%s after %s' % (what, place), condition, timeout=30)
+
+    for n, place in enumerate(chosen(COMING)):
+        name = 'k%d' % n
+        dies(place, lambda: c.apply(claim(name, '16Mi') + pod(name, name)), 'it runs', lambda: phase(c, name) == 'Running')
+        inside(c, name, 'touch', '/v/file')
+        gone(c, name)
+        unclaimed(c, name)
+    c.apply(claim('k', '16Mi') + pod('k', 'k'))
+    running(c, 'k')
+    inside(c, 'k', 'touch', '/v/file')
+    gone(c, 'k')
+    for n, place in enumerate(chosen(GROWING)):
+        wants = '%dMi' % (24 + 8 * n)
+        dies(place, lambda: c.kubectl('patch', 'pvc', 'k', '--type=merge', '-p',
+                                      json.dumps({'spec': {'resources': {'requests': {'storage': wants}}}})),
+             'it has grown', lambda: c.get('pvc', 'k')['status']['capacity']['storage'] == wants)
+    c.apply(pod('k', 'k'))
+    running(c, 'k')
+    assert 'file' in inside(c, 'k', 'ls', '/v')
+    gone(c, 'k')
+    unclaimed(c, 'k')
+    for n, place in enumerate(chosen(GOING)):
+        name = 'g%d' % n
+        c.apply(claim(name, '16Mi') + pod(name, name))
+        running(c, name)
+        dies(place, lambda: c.kubectl('delete', 'pvc/' + name, 'pod/' + name, '--wait=false'), 'nothing is left',
+             lambda: below(c) == [] and not [v for v in c.get('pv')['items'] if v['metadata']['name'].startswith('pvc-')])
+    c.die_at('')
+    eventually('no loop device is left', lambda: not loops(c), timeout=10)
+    assert c.root + '/run/wherry/mounts/' not in mounts(), mounts()
+
+
+class Disks(Cluster):
+    """A cluster whose node role dies where the test says (base/fault.h), and which leaves no devices behind."""
+
+    def up(self):
+        self.die = self.root + '/die'
+        self.die_at('')
+        os.chmod(self.die, 0o666)
+        os.environ['WHERRY_DIE_AT'] = self.die
+        return super().up()
+
+    def die_at(self, place):
+        with open(self.die, 'w') as f:
+            f.write(place and place + ' 1\n')
+
+    def died(self):
+        with open(self.die) as f:
+            return f.read().startswith('died')
+
+    def __exit__(self, *unused):
+        try:
+            super().__exit__()
+        finally:
+            for device in loops(self):
+                run(['losetup', '-d', '/dev/' + device], check=False)
+
+
 if __name__ == '__main__':
-    main([volumes_by_hand, what_cannot_be_had, a_claim_is_made_a_volume])
+    main([volumes_by_hand, what_cannot_be_had, a_claim_is_made_a_volume, many_at_once, devices_and_what_is_kept, what_cannot_be_made,
+          a_quota_holds, killed_anywhere], cluster=Disks)
