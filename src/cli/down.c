@@ -279,6 +279,23 @@ static void mounts_remove(struct down *d)
         down_complain(d, "the mounts of pods", err.text);
 }
 
+/* Volumes that lie in a folder of their owner's choice; what else lies there stays. */
+static void volumes_remove(struct down *d, const char *path)
+{
+    static const char *const ours[] = {"pvc-", ".new-pvc-", ".gone-pvc-"};
+    struct err err = ERR;
+    DIR *dir = opendir(path);
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        bool is_ours = false;
+        for (size_t i = 0; i < countof(ours); i++)
+            is_ours = is_ours || str_starts(str_of(e->d_name), str_of(ours[i]));
+        if (is_ours && !tree_remove(dirfd(dir), e->d_name, &err))
+            down_complain(d, e->d_name, err.text);
+    }
+    if (dir)
+        (void)closedir(dir);
+}
+
 static void remove_dirs(struct down *d, bool purge, bool locked)
 {
     struct arena *a = &d->settings.arena;
@@ -304,6 +321,8 @@ static void remove_dirs(struct down *d, bool purge, bool locked)
         if (!folder_remove(arena_strz(a, gone[i]), &err))
             down_complain(d, arena_strz(a, gone[i]), err.text);
     }
+    if (purge && s->volumes_dir.n)
+        volumes_remove(d, arena_strz(a, s->volumes_dir));
     if (!locked)
         return;                                    /* what is there now is of one who has begun since */
     if (folder_empty(arena_strz(a, s->run), &err)) /* last: then others may begin */

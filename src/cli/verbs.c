@@ -8,6 +8,7 @@ const struct verb_row verb_rows[] = {
     {"install", "", "let systemd run it, now and at every boot", install_main},
     {"uninstall", "[--purge]", "undo that", uninstall_main},
     {"image", "load|ls|rm|pack ...", "manage the images of this machine", image_main},
+    {"volume", "ls [-o wide|json]", "list the volumes that were made for claims here", volume_main},
     {"get", "RESOURCE [NAME] [-A] [-o FORM] [-w]", "show objects", get_main},
     {"describe", "RESOURCE [NAME]", "tell what an object is and what happened", describe_main},
     {"why", "[KIND/NAME] [-A]", "say why an object is not as declared", why_main},

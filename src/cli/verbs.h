@@ -24,6 +24,7 @@ int wait_main(int argc, char **argv);     /* wait.c */
 int describe_main(int argc, char **argv); /* describe.c */
 int why_main(int argc, char **argv);      /* why.c */
 int create_main(int argc, char **argv);   /* create.c */
+int volume_main(int argc, char **argv);   /* volume.c */
 int version_main(int argc, char **argv);  /* info.c */
 int completion_main(int argc, char **argv);
 int install_main(int argc, char **argv); /* install.c */

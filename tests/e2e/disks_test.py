@@ -361,6 +361,12 @@ def devices_and_what_is_kept(c):
     os.symlink(outside, linked + '/way')                                # as a container could
     os.symlink('/', linked + '/root')
     kept = folder_of(c, 'kept')
+    rows = {v['claim']: v for v in json.loads(c.wherry('volume', 'ls', '-o', 'json'))}
+    assert set(rows) == {'default/raw', 'default/kept', 'default/linked'}, rows
+    assert (rows['default/kept']['usedBy'], rows['default/kept']['state'], rows['default/kept']['sizeBy']) in (
+        ('kept,kept2', 'Bound', 'image'), ('kept2,kept', 'Bound', 'image')), rows
+    assert rows['default/raw']['size'] == '48Mi' and 0 < rows['default/linked']['usedBytes'] < 1 << 20, rows
+    assert 'default/linked' in c.wherry('volume', 'ls') and linked in c.wherry('volume', 'ls', '-o', 'wide')
     gone(c, 'raw', 'kept', 'kept2', 'linked')
     c.kubectl('delete', 'pvc', 'raw', 'kept', 'linked')
     pv = 'pvc-' + kept.rsplit('/pvc-', 1)[1]
@@ -369,6 +375,7 @@ def devices_and_what_is_kept(c):
     eventually('it is released', lambda: c.get('pv', pv)['status']['phase'] == 'Released')
     c.kubectl('delete', 'pv', pv)                                       # its object alone
     assert below(c) == [pv] and os.path.exists(kept + '/image')
+    assert [v['state'] for v in json.loads(c.wherry('volume', 'ls', '--root', c.root, '-o', 'json'))] == ['Kept']
     kill_role(c, 'node')
     c.apply(claim('after') + pod('after', 'after'))
     running(c, 'after')
