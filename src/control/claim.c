@@ -11,6 +11,7 @@
  * The volume's claimRef decides who has it: it is written at the revision that was looked at, so of two who want it
  * one is told that he looked too early. A claim takes the one volume that claim_reserved() finds for it; others that
  * name it as well are let go by volume.c. */
+#include "control/pods.h"
 #include "control/volumes.h"
 
 static void note_set(struct plan *out, struct val *tree, const char *key, const char *text)
@@ -154,22 +155,34 @@ static void claim_asks(const struct view *v, const struct obj *claim, struct pla
 
 /* ---- nothing suits ---- */
 
+/* Most pods have a node before anybody has read that they wait for one: of them it is told later, as upstream does.
+ */
+#define POD_PATIENCE (15 * NS_PER_S)
+
 static void tell_waiting(const struct view *v, const struct obj *claim, struct plan *out)
 {
     AUTO(strbuf_fini) struct strbuf pods = STRBUF(STRBUF_TEXT);
     struct obj *pod;
     size_t n = 0;
+    int64_t since = INT64_MAX;
     for (struct objset_iter it =
              view_with(v, K(Pod), &index_pod_claims, claim_key(&out->arena, claim->ns, claim->name));
-         (pod = objset_next(&it));)
-        if (val_text_at(obj_spec(pod), N(nodeName)).n == 0)
-            strbuf_addf(&pods, "%s" STR_FMT, n++ ? "," : "", STR_ARG(pod->name));
-    if (n == 0)
+         (pod = objset_next(&it));) {
+        if (pod_node(pod).n > 0)
+            continue;
+        strbuf_addf(&pods, "%s" STR_FMT, n++ ? "," : "", STR_ARG(pod->name));
+        since = MIN(since, obj_created(pod));
+    }
+    if (n == 0) {
         claim_tell(v, out, claim, "Normal", "WaitForFirstConsumer",
                    "waiting for first consumer to be created before binding");
-    else
+    } else if (v->why.n > 0 && v->now < since + POD_PATIENCE) {
+        plan_why(out, STR_FMT, STR_ARG(v->why));
+        plan_again(out, since + POD_PATIENCE);
+    } else {
         claim_tell(v, out, claim, "Normal", "WaitForPodScheduled", "waiting for pod%s " STR_FMT " to be scheduled",
                    n > 1 ? "s" : "", STR_ARG(strbuf_str(&pods)));
+    }
 }
 
 /* Whoever provisions for the class is told by annotations that it is his turn. */

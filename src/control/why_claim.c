@@ -220,7 +220,11 @@ static void say_provisioner(struct question *q, const struct obj *claim, const s
     } else {
         why_found(q, f, "ProvisionerSilent", "nobody makes its volume: " STR_FMT " has not answered since " STR_FMT,
                   STR_ARG(who), STR_ARG(time_text(q->a, since)));
-        why_way(q, f, "See whether that provisioner runs (kubectl get pods -A), or make a volume by hand");
+        if (str_eqz(who, "wherry.dev/local"))
+            why_way(q, f, "It is the node that makes it: wherry why node%s" STR_FMT, node.n ? "/" : "",
+                    STR_ARG(node));
+        else
+            why_way(q, f, "See whether that provisioner runs (kubectl get pods -A), or make a volume by hand");
     }
 }
 

@@ -188,7 +188,6 @@ def volumes_wait_for_their_pod(c):
     c.apply(storage_class('late') + local('elsewhere', 0, 'gone') + pvc('late', cls='late'))
     eventually('it waits', lambda: events_of(c, 'late', 'WaitForFirstConsumer') == ['waiting for first consumer to be created before binding'])
     c.apply(pod('late', [claim('late')], 'echo x > /v0/x; sleep 100'))
-    eventually('for its pod', lambda: events_of(c, 'late', 'WaitForPodScheduled') == ['waiting for pod late to be scheduled'])
     eventually('which has no volume here', lambda: "0/1 nodes are available: 1 node(s) didn't find available persistent volumes to bind. "
                'no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.'
                in events_of(c, 'late', 'FailedScheduling'))
