@@ -21,6 +21,7 @@ struct sched_pod {
     bool port;        /* it has host ports */
     bool sent;        /* it was chosen to make room for another, and its budgets may not know yet ... */
     int64_t sent_rev; /* ... until they are of this revision or later; 0: it is not written yet */
+    bool refused;     /* it was to go, and the API refused that: nobody's victim while its object is this one */
     bool anti;        /* it has required anti-affinity, which concerns those who come ... */
     struct arena arena;
     struct term *terms; /* ... as it was read when the pod came */
@@ -61,6 +62,7 @@ void sched_nominate(struct sched *s, struct obj *pod, struct str node);
 struct str sched_nominee(const struct sched *s, const struct obj *pod); /* that node's name; "" */
 /* The pod is about to be deleted for another's sake, or (rev) that was written. */
 void sched_pod_sent(struct sched *s, const struct obj *pod, int64_t rev);
+void sched_pod_spared(struct sched *s, const struct obj *pod, bool refused); /* it does not go after all */
 /* What a pod asks for, by resource: containers, the greatest init container, sidecars, overhead, pod level. */
 void sched_requests(struct sched *s, const struct obj *pod, int64_t *ask);
 

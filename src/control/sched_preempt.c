@@ -190,7 +190,7 @@ static bool is_mirror(const struct obj *pod)
 
 static bool may_go(const struct fit_asking *q, const struct sched_pod *p)
 {
-    return p->priority < q->priority && !is_mirror(p->obj);
+    return p->priority < q->priority && !p->refused && !is_mirror(p->obj);
 }
 
 struct sched_candidate {

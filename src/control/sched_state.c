@@ -219,6 +219,7 @@ void sched_pod_set(struct sched *s, struct str ns, struct str name, struct obj *
     bool there = now && node.n > 0 && !pod_is_over(now);
     if (p && there && str_eqz(node, p->node->name) && str_eq(p->obj->uid, now->uid) &&
         val_equal(obj_spec(p->obj), obj_spec(now)) && val_equal(obj_labels(p->obj), obj_labels(now))) {
+        p->refused = p->refused && p->obj->rev == now->rev;
         obj_ref(now);
         obj_unref(p->obj);
         p->obj = now;
@@ -249,6 +250,17 @@ void sched_pod_sent(struct sched *s, const struct obj *pod, int64_t rev)
     s->nsent += !p->sent;
     p->sent = true;
     p->sent_rev = rev;
+}
+
+void sched_pod_spared(struct sched *s, const struct obj *pod, bool refused)
+{
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
+    struct sched_pod *p = map_get(&s->pods, objset_key_of(&text, pod));
+    if (!p || !str_eq(p->obj->uid, pod->uid))
+        return;
+    s->nsent -= p->sent;
+    p->sent = false;
+    p->refused = refused;
 }
 
 /* ---- who is to come ---- */

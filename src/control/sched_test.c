@@ -60,6 +60,44 @@ TEST(victims_are_as_in_their_transcript)
     test_transcript("tests/control/preempt.txt", sched_answer);
 }
 
+/* Whose deletion the API refuses is asked no more, and another one goes. */
+TEST(a_pod_that_may_not_be_deleted_is_no_victim)
+{
+    struct fixture f;
+    struct sched s;
+    struct obj *o;
+    AUTO(arena_fini) struct arena a = ARENA;
+    fixture_init(&f);
+    sched_init(&s);
+    fixture_add(&f,
+                S("{apiVersion: v1, kind: Node, metadata: {name: n1}, status: {allocatable: {cpu: '2', pods: "
+                  "'10'}}}\n---\n"
+                  "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {nodeName: n1, priority: 1, containers: "
+                  "[{name: c, image: i, resources: {requests: {cpu: '1'}}}]}}\n---\n"
+                  "{apiVersion: v1, kind: Pod, metadata: {name: b}, spec: {nodeName: n1, priority: 2, containers: "
+                  "[{name: c, image: i, resources: {requests: {cpu: '1'}}}]}}\n---\n"
+                  "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {priority: 9, containers: [{name: c, "
+                  "image: i, resources: {requests: {cpu: '1'}}}]}}"));
+    sched_node_set(&s, view_get(&f.view, K(Node), S(""), S("n1")));
+    for (struct objset_iter it = view_all(&f.view, K(Pod)); (o = objset_next(&it));)
+        sched_pod_set(&s, o->ns, o->name, o, pod_node(o));
+    const char *const turns[] = {"a", "b", ""};
+    for (size_t i = 0; i < countof(turns); i++) {
+        struct decision d;
+        sched_place(&s, &f.view, view_get(&f.view, K(Pod), S("default"), S("p")), &a, &d);
+        CHECK_INT(d.nvictims, turns[i][0] ? 1 : 0);
+        if (d.nvictims == 0)
+            break;
+        CHECK_STR(d.victims[0]->obj->name, str_of(turns[i]));
+        struct obj *victim = d.victims[0]->obj;
+        sched_pod_sent(&s, victim, 0);
+        sched_pod_spared(&s, victim, true);
+    }
+    CHECK_INT(s.nsent, 0);
+    sched_fini(&s);
+    fixture_fini(&f);
+}
+
 static bool pod_bound(struct world *w, const char *name)
 {
     struct obj *pod = fake_get(w->api, K(Pod), S("default"), str_of(name));

@@ -6,6 +6,7 @@ struct victim {
     struct victims *all;
     struct obj *pod; /* counted, as it was when it was chosen */
     struct call call;
+    bool settled;
 };
 struct victims {
     struct transport *transport;
@@ -47,6 +48,8 @@ void victims_free(struct victims *v)
         return;
     for (size_t i = 0; i < v->n; i++) {
         call_cancel(&v->each[i].call);
+        if (!v->each[i].settled)
+            sched_pod_spared(v->state, v->each[i].pod, false);
         obj_unref(v->each[i].pod);
     }
     obj_unref(v->preemptor);
@@ -54,10 +57,19 @@ void victims_free(struct victims *v)
     mem_free(v);
 }
 
+/* The API is there, and does not want it. */
+static bool is_refusal(const struct err *err)
+{
+    return err->kind != E_UNAVAILABLE && err->kind != E_IO && err->kind != E_TIMEOUT && err->kind != E_INTERNAL &&
+           err->kind != E_TOO_MANY_REQUESTS && err->kind != E_CONFLICT;
+}
+
 static void victim_settled(struct victim *x, const struct err *err)
 {
     struct victims *v = x->all;
+    x->settled = true;
     if (err) {
+        sched_pod_spared(v->state, x->pod, is_refusal(err));
         log_warn("schedule.preempt", "pod=" STR_FMT "/" STR_FMT " for=" STR_FMT "/" STR_FMT " error=%s",
                  STR_ARG(x->pod->ns), STR_ARG(x->pod->name), STR_ARG(v->preemptor->ns), STR_ARG(v->preemptor->name),
                  err->text);
