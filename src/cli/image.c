@@ -105,12 +105,18 @@ static void strs_add(struct strs *list, const char *text)
     list->p[list->n++] = str_of(text);
 }
 
-/* FILE=PATH: PATH of this machine becomes FILE of the image; FILE=@LINK: a symbolic link. */
-static bool add_file(struct settings *s, struct oci_pack_file *f, const char *text, struct err *err)
+/* FILE=PATH: PATH of this machine becomes FILE of the image; FILE=@LINK: a symbolic link; /=FOLDER: all that is in
+ * it. */
+static bool add_file(struct settings *s, struct oci_pack *p, struct oci_pack_file *f, const char *text,
+                     struct err *err)
 {
     struct str to, from;
     if (!str_split(str_of(text), '=', &to, &from) || !to.n || !from.n)
         return err_set(err, E_INVALID, "\"%s\": must be FILE=PATH", text);
+    if (str_eqz(to, "/")) {
+        p->root = arena_strz(&s->arena, from);
+        return true;
+    }
     if (to.p[0] == '/')
         to = str_sub(to, 1, to.n);
     f->to = arena_strz(&s->arena, to);
@@ -118,6 +124,7 @@ static bool add_file(struct settings *s, struct oci_pack_file *f, const char *te
         f->link = arena_strz(&s->arena, str_sub(from, 1, from.n));
     else
         f->from = arena_strz(&s->arena, from);
+    p->nfiles++;
     return true;
 }
 
@@ -155,7 +162,7 @@ static int image_pack(struct settings *s, int argc, char **argv)
     p.name = str_of(argv[optind++]);
     p.files = files;
     for (; optind < argc; optind++)
-        if (!add_file(s, &files[p.nfiles++], argv[optind], &err))
+        if (!add_file(s, &p, &files[p.nfiles], argv[optind], &err))
             return image_fail(&err);
     if (!oci_pack(&p, out, &err))
         return image_fail(&err);
@@ -171,7 +178,7 @@ static const struct image_verb image_verbs[] = {
      "OUT NAME [--cmd ARG] ... [--entrypoint ARG] ... [--env K=V] ...\n"
      "                  [--workdir DIR] [--user USER] FILE=PATH ...",
      "make an OCI archive OUT from files of this machine: PATH becomes FILE; FILE=@LINK is a symbolic\n"
-     "    link",
+     "    link, /=FOLDER all that is in a folder",
      image_pack},
     {NULL, NULL, NULL, NULL},
 };
