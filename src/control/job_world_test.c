@@ -246,14 +246,24 @@ static void delete_some_pod(struct world *w)
     call_fini(&c);
 }
 
+/* A node is deleted, or comes (again). */
+static void node_flips(struct world *w)
+{
+    if (fake_get(w->api, K(Node), S(""), S("n2")))
+        fake_remove(w->api, K(Node), S(""), S("n2"));
+    else
+        world_node(w, "n2", "64");
+}
+
 static void one_fault(struct world *w)
 {
-    switch (random_below(6)) {
+    switch (random_below(7)) {
     case 0: fake_cut(w->api); break;
     case 1: fake_fail(w->api, 3, E_UNAVAILABLE); break;
     case 2: fake_lose(w->api, 3); break;
     case 3: world_restart(w); break;
     case 4: delete_some_pod(w); break;
+    case 5: node_flips(w); break;
     default: fake_compact(w->api);
     }
 }
