@@ -348,8 +348,10 @@ static void call_due(struct timer *t)
         if (c->ok && fc->fake->losing > 0) {
             fc->fake->losing--;
             c->ok = err_set(&c->err, E_UNAVAILABLE, "the answer is lost");
+            c->http = 0;
+        } else {
+            c->http = c->ok ? 200 : err_http(c->err.kind);
         }
-        c->http = c->ok ? 200 : err_http(c->err.kind);
         fc->answered = true;
         timer_set(&fc->timer, some_delay(fc->fake));
         return;

@@ -103,13 +103,11 @@ void children_create(const struct view *v, const struct obj *owner, const struct
         if (each)
             each (arg, out, made, &pod)
                 ;
-        struct str begin = val_text_at(&pod, N(metadata), N(generateName)),
-                   name = val_text_at(&pod, N(metadata), N(name));
-        bool named = name.n > 0;
-        for (bool taken = !named; taken; taken = view_get(v, K(Pod), owner->ns, name) != NULL)
+        struct str begin = val_text_at(&pod, N(metadata), N(generateName)), name;
+        do
             name = child_name(a, begin, seed, salt++);
+        while (view_get(v, K(Pod), owner->ns, name));
         struct action *act = plan_create(out, K(Pod), owner->ns, name, pod);
-        act->exists_ok = named;
         act->done = plan_event_of(out, owner, "Normal", "SuccessfulCreate", "Created pod: " STR_FMT, STR_ARG(name));
         act->failed = plan_event_of(out, owner, "Warning", "FailedCreate", "Error creating: ");
         made++;

@@ -26,9 +26,8 @@ struct val pod_of_template(struct plan *out, const struct obj *owner, const stru
 struct str child_name(struct arena *a, struct str prefix, struct str seed, int64_t n);
 /* Plans n pods (generateName "NAME-"): one, then two, then four: where creating fails (a quota, an admission rule)
  * few calls find that out. With the events SuccessfulCreate and FailedCreate about the owner. each: called for every
- * one before it is planned, with its number from 0 on, and may give it another generateName, or a name: then one that
- * is there under that name, and that this plan did not see, is taken for the one that it would have made. NULL:
- * nothing to add. */
+ * one before it is planned, with its number from 0 on, and may give it another generateName;
+ * NULL: nothing to add. */
 void children_create(const struct view *v, const struct obj *owner, const struct val *template, size_t n,
                      void (*each)(void *arg, struct plan *out, size_t i, struct val *pod), void *arg,
                      struct plan *out);

@@ -158,8 +158,7 @@ int64_t job_failures(const struct job_state *s, int64_t *last)
         *last = MAX(*last, p->ended);
     }
     /* Failures whose pods are away (deleted while they ran): the Job has waited since then. */
-    int64_t gone = val_num_at(s->status, 0, N(failed));
-    if (n == 0 && gone > 0 && s->v->why_since > success && !s->per_index) {
+    if (n == 0 && s->failed > 0 && s->v->why_since > success && !s->per_index) {
         *last = s->v->why_since;
         return 1;
     }
@@ -309,7 +308,6 @@ void job_pods_stop(struct job_state *s)
 struct pods_making {
     struct job_state *s;
     const int64_t *indexes; /* NULL: the Job has none */
-    int64_t number;         /* of the next name, where the Job has no indexes */
 };
 
 static void env_add(struct arena *a, struct val *containers)
@@ -382,21 +380,9 @@ static void index_put(struct pods_making *m, struct plan *out, int64_t number, s
     env_add(a, val_get_mut(spec, N(containers)));
 }
 
-/* The first name in the row of the Job's names (of the index's) that no pod has that we see. So a pod whose making
- * was not answered, and that is not seen yet, is not made a second time under another name. */
-static void name_put(struct pods_making *m, struct plan *out, int64_t *number, struct val *meta)
-{
-    struct str prefix = val_text_at(meta, N(generateName)), name;
-    do
-        name = child_name(&out->arena, prefix, m->s->job->uid, (*number)++);
-    while (view_get(m->s->v, K(Pod), m->s->job->ns, name));
-    val_set(&out->arena, meta, N(name), val_str(&out->arena, name));
-}
-
 static void pod_finish(void *arg, struct plan *out, size_t i, struct val *pod)
 {
     struct pods_making *m = arg;
-    int64_t none = 0, *number = m->indexes ? &none : &m->number;
     struct arena *a = &out->arena;
     struct val *meta = val_need_map(a, pod, N(metadata)), *finalizers = val_get_mut(meta, N(finalizers));
     bool has = false;
@@ -408,7 +394,6 @@ static void pod_finish(void *arg, struct plan *out, size_t i, struct val *pod)
         val_add(a, finalizers, val_str(a, JOB_FINALIZER));
     if (m->indexes)
         index_put(m, out, m->indexes[i], pod);
-    name_put(m, out, number, meta);
 }
 
 /* The first indexes that nobody works on, has done or has given up. */
@@ -471,7 +456,7 @@ static void pods_make(struct job_state *s, size_t n)
         if (s->per_index)
             n = indexes_that_may(s, list, n);
     }
-    struct pods_making m = {s, list, MAX(s->succeeded + s->failed + s->active - (int64_t)s->n, 0)};
+    struct pods_making m = {s, list};
     children_create(s->v, s->job, val_get(s->spec, N(template)), n, pod_finish, &m, s->out);
     if (!s->troubled)
         s->active += (int64_t)n;

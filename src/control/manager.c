@@ -9,7 +9,7 @@
  * plans simple: none is made of a picture in which its own last writes are missing, so nothing is done twice, and no
  * count of expected events is kept. A write is seen once the cache of its kind has reached the revision that it was
  * answered with; a delete also where the object is gone or going, since it may have been going already, and then no
- * revision comes.
+ * revision comes. Of a create that was not answered the API is asked until it says whether the object is there.
  *
  * A key rests nine times as long as its last plan took (workqueue.h): the plan of a set of thousand pods looks at all
  * of them, and each of them changes several times in a rollout.
@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "client/cache.h"
 #include "client/events.h"
+#include "client/pause.h"
 #include "client/workqueue.h"
 #include "control/quota.h"
 #include "control/scheduler.h"
@@ -57,6 +58,7 @@ struct turn_call {
     struct call call;
     struct manager_turn *turn;
     struct action *action;
+    struct pause pause; /* until it is asked what has become of it, since it was not answered */
 };
 
 /* A sign of life, by our own clock: nobody can set that. */
@@ -256,12 +258,42 @@ static void event_record(struct running *r, const struct plan_event *e)
 
 static void turn_go(struct manager_turn *t);
 
+static void fate_ask(struct turn_call *tc);
+
+static void fate_told(struct call *c)
+{
+    struct turn_call *tc = container_of(c, struct turn_call, call);
+    struct manager_turn *t = tc->turn;
+    if (c->http == 0) {
+        fate_ask(tc);
+        return;
+    }
+    if (c->ok)
+        array_push(&t->awaits, ((struct await){.kind = tc->action->kind, .rev = c->obj->rev}));
+    if (--t->open == 0)
+        turn_go(t);
+}
+
+static void fate_due(struct pause *p)
+{
+    struct turn_call *tc = container_of(p, struct turn_call, pause);
+    struct action *a = tc->action;
+    tc->call.done = fate_told;
+    struct call_options o = CALL_OPTIONS(.verb = CALL_GET, .kind = a->kind, .ns = a->ns, .name = a->name);
+    call_start(&tc->call, tc->turn->running->transport, &o);
+}
+
+/* A create that was not answered may have been carried out. */
+static void fate_ask(struct turn_call *tc)
+{
+    pause_begin(&tc->pause, tc->turn->running->manager->o.transport->loop, fate_due);
+}
+
 static void action_done(struct call *c)
 {
     struct turn_call *tc = container_of(c, struct turn_call, call);
     struct manager_turn *t = tc->turn;
     struct action *a = tc->action;
-    t->open--;
     fault_pass("control.written");
     bool ok = c->ok || (a->absent_ok && c->err.kind == E_NOT_FOUND) ||
               (a->exists_ok && c->err.kind == E_ALREADY_EXISTS);
@@ -293,7 +325,9 @@ static void action_done(struct call *c)
             log_warn("control.write", "controller=%s key=%s kind=" STR_FMT " name=" STR_FMT " error=%s",
                      t->running->row->name, t->key, STR_ARG(a->kind->kind), STR_ARG(a->name), c->err.text);
     }
-    if (t->open == 0)
+    if (a->verb == ACTION_CREATE && c->http == 0)
+        fate_ask(tc);
+    else if (--t->open == 0)
         turn_go(t);
 }
 
@@ -615,8 +649,10 @@ void manager_stop(struct manager *m)
     scheduler_free(m->scheduler);
     m->scheduler = NULL;
     list_each (t, &m->turns, struct manager_turn, all) {
-        for (size_t i = 0; i < t->next; i++)
+        for (size_t i = 0; i < t->next; i++) {
             call_cancel(&t->calls[i].call);
+            pause_end(&t->calls[i].pause);
+        }
         mem_free(t->key);
         plan_fini(&t->plan);
         kind_set_unref(t->kinds);
