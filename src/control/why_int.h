@@ -126,6 +126,10 @@ void why_image(struct question *q, const struct contained *c, struct str message
                struct finding *f); /* why_image.c */
 void why_config(struct question *q, const struct contained *c, struct str message,
                 struct finding *f); /* why_config.c */
+/* why_csi.c: of what a driver of storage mounts (false: the message is about another volume), attaches, unmounts. */
+bool why_driver(struct question *q, const struct obj *pod, struct str message, struct finding *f);
+bool why_attach(struct question *q, const struct obj *pod, struct finding *f);
+bool why_unmount(struct question *q, const struct obj *pod, struct finding *f);
 bool why_mount(struct question *q, const struct obj *pod, struct str message, struct finding *f);
 void why_exit(struct question *q, const struct contained *c, const struct val *ended,
               struct finding *f); /* why_exit.c */

@@ -29,12 +29,13 @@ static bool say_leaving(struct question *q, const struct obj *pod, struct findin
                 STR_ARG(pod->name), STR_ARG(why_ns_flag(q, pod->ns)));
         return true;
     }
-    if (until + 30 * NS_PER_S < q->v->now) {
+    if (until + 30 * NS_PER_S < q->v->now && !why_unmount(q, pod, f)) {
         why_found(q, f, "PodStays", "was deleted and its node " STR_FMT " has not ended it", STR_ARG(pod_node(pod)));
         why_way(q, f, "See whether the node runs: kubectl get node " STR_FMT, STR_ARG(pod_node(pod)));
         return true;
     }
-    return why_preempted(q, pod, f) || why_coming(q, f, "PodLeaving", "is being stopped");
+    return f->state != WHY_FINE || why_unmount(q, pod, f) || why_preempted(q, pod, f) ||
+           why_coming(q, f, "PodLeaving", "is being stopped");
 }
 
 /* ---- over ---- */
@@ -145,9 +146,13 @@ static bool say_preparing(struct question *q, const struct obj *pod, struct find
 {
     if (any_tried(pod))
         return false;
-    struct str mount = why_event_text(why_event(q, pod, "FailedMount", S(""), S("")));
+    const struct obj *failed = why_event(q, pod, "FailedMount", S(""), S("")),
+                     *device = why_event(q, pod, "FailedMapVolume", S(""), S(""));
+    if (device && (!failed || why_event_time(failed) < why_event_time(device)))
+        failed = device;
+    struct str mount = why_event_text(failed);
     struct str sandbox = why_event_text(why_event(q, pod, "FailedCreatePodSandBox", S(""), S("")));
-    if (mount.n > 0 && why_mount(q, pod, mount, f))
+    if (why_attach(q, pod, f) || (mount.n > 0 && (why_driver(q, pod, mount, f) || why_mount(q, pod, mount, f))))
         return true;
     if (sandbox.n == 0)
         return false;

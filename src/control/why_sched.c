@@ -319,6 +319,24 @@ static struct str way_alone(struct unscheduled *u)
     return text_plain(u, "Let the other pod go, or use a claim with another access mode");
 }
 
+static struct str say_full(struct unscheduled *u)
+{
+    return text_plain(u, "a node that could take it has as many volumes of its driver as that driver allows there "
+                         "(CSINode, allocatable.count)");
+}
+static struct str way_full(struct unscheduled *u)
+{
+    return text_plain(u, "Let pods with such volumes go, or add a node");
+}
+static struct str say_storage(struct unscheduled *u)
+{
+    return text_plain(u, "its driver tells of no room for a volume so large near the node (CSIStorageCapacity)");
+}
+static struct str way_storage(struct unscheduled *u)
+{
+    return text_plain(u, "Ask for less, make room, or see what it tells: kubectl get csistoragecapacities -A");
+}
+
 /* By the words of the scheduler's filters (sched_fit.c, sched_volume.c, sched_topology.c). */
 static const struct {
     const char *says, *cause;
@@ -335,6 +353,8 @@ static const struct {
     {"node(s) didn't match PersistentVolume's node affinity", "VolumeElsewhere", say_volume_place, way_volume_place},
     {"node(s) didn't find available persistent volumes", "NoVolumeHere", say_volume_lacking, way_volume_lacking},
     {"bound to non-existent pv(s)", "VolumeGone", say_volume_gone, way_volume_gone},
+    {"node(s) exceed max volume count", "VolumesFull", say_full, way_full},
+    {"node(s) did not have enough free storage", "NoStorage", say_storage, way_storage},
     {"node(s) had no available volume zone", "VolumeZone", say_zone, way_volume_place},
     {"node(s) didn't match pod anti-affinity rules", "PodAntiAffinity", say_anti, way_anti},
     {"node(s) didn't satisfy existing pods anti-affinity rules", "PodAntiAffinity", say_anti, way_anti},
