@@ -313,7 +313,8 @@ static void due_plan(struct cron_work *w)
     if (!schedule_read(w, &c, &z))
         return;
     int64_t base = val_text(&w->last).n > 0 ? val_time(&w->last) : obj_created(w->cj), now = w->v->now / NS_PER_S;
-    int64_t from = base / NS_PER_S, edited = w->v->heard / NS_PER_S;
+    /* by whichever clock it is longer ago: the machine may have slept, or its clock was set back */
+    int64_t from = base / NS_PER_S, edited = MIN(w->v->heard, w->v->heard_real) / NS_PER_S;
     struct cron_due due = cron_due(&c, z, c.every ? from : MAX(from, edited), now);
     if (due.next == CRON_NEVER && due.latest == CRON_NEVER) {
         plan_event(w->out, w->cj, "Warning", "InvalidSchedule",

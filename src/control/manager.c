@@ -63,7 +63,7 @@ struct turn_call {
 
 /* A sign of life, by our own clock: nobody can set that. */
 struct heard {
-    int64_t at; /* clock_mono */
+    int64_t at, real; /* clock_mono, clock_real */
 };
 struct stuck {
     int64_t since;
@@ -380,6 +380,7 @@ static void running_work(void *arg, struct str key)
     view.why = stuck ? str_of(stuck->text) : S("");
     struct heard *heard = map_get(&r->heard, key);
     view.heard = heard ? view.now - (clock_mono() - heard->at) : 0;
+    view.heard_real = heard ? heard->real : 0;
     r->row->plan(&view, key_of(str_of(t->key)), &t->plan);
     stuck_keep(r, key, t->plan.why, view.now);
     array_each (e, &t->plan.events)
@@ -406,6 +407,7 @@ static void heard_note(void *arg, struct str ns, struct str name)
         (void)map_put(&r->heard, key, heard); /* none was there */
     }
     heard->at = clock_mono();
+    heard->real = clock_real();
 }
 
 static void heard_forget(void *arg, struct str ns, struct str name)

@@ -28,6 +28,7 @@ struct view {
                            moved): nobody is late for what they should have said meanwhile; 0: never */
     int64_t heard;      /* when the newest sign came of what the key names (controller.sign), by our own count of
                            time and not by what stands in it; 0: none yet */
+    int64_t heard_real; /* the same by the machine's clock as it stood then */
     int64_t why_since;  /* since when this key's plans could not proceed (plan_why); 0: they could */
     struct str why;     /* what the last one said of it; "": nothing. So that an event tells it once */
     struct str root_ca; /* the cluster's certificate authority, PEM */

@@ -125,6 +125,7 @@ void plan_answer(struct str input, struct strbuf *out)
             CHECK(time_parse(text, &f.view.woke));
         } else if (str_eqz(word, "heard")) {
             CHECK(time_parse(text, &f.view.heard));
+            f.view.heard_real = f.view.heard;
         } else if (str_eqz(word, "trouble")) {
             f.view.trouble = text;
         } else if (str_eqz(word, "stuck")) {

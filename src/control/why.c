@@ -49,6 +49,7 @@ const struct kind *const why_reads[] = {K(Deployment),
                                         K(ReplicationController),
                                         K(Job),
 
+                                        K(CronJob),
                                         K(DaemonSet),
                                         K(ControllerRevision),
                                         K(Pod),
@@ -284,6 +285,8 @@ struct str why_edit(struct question *q)
 
 struct str why_spec_path(struct question *q)
 {
+    if (q->owner->kind == K(CronJob))
+        return S("spec.jobTemplate.spec.template.spec.");
     return why_alone(q) ? S("spec.") : S("spec.template.spec.");
 }
 

@@ -119,7 +119,7 @@ def a_cron_job_starts_when_it_is_due(c):
     seen = time.time()
     due = when(job['metadata']['annotations']['batch.kubernetes.io/cronjob-scheduled-timestamp'])
     assert due == created + 2 and name == 'soon-%d' % (due // 60), (created, due, name)
-    assert due <= when(job['metadata']['creationTimestamp']) <= due + 1 and seen - due < 0.5 * slowness(), (due, seen)
+    assert due <= when(job['metadata']['creationTimestamp']) <= due + 1 and seen - due < 3 * slowness(), (due, seen)
     assert job['metadata']['annotations']['note'] == 'kept'
     owner = job['metadata']['ownerReferences'][0]
     assert (owner['kind'], owner['name'], owner['controller']) == ('CronJob', 'soon', True), owner
@@ -164,6 +164,7 @@ def cron_jobs_through_a_kill(c):
     by_hand = c.get('job', 'by-hand')['metadata']
     assert by_hand['annotations']['cronjob.kubernetes.io/instantiate'] == 'manual', by_hand
     due_by_hand(c, 'allow', 2 * YEAR)
+    assert 'suspended' in c.wherry('why', 'cronjob/allow')
     shown = c.kubectl('get', 'cronjob', 'allow', 'zone')
     assert 'True ' in shown and 'Asia/Kolkata' in shown, shown
     for zone in ('Mars/Olympus', 'Local', 'Europe', '../UTC'):
