@@ -58,6 +58,7 @@ static struct action *claim_phase(struct plan *out, const struct obj *claim, con
     if (!volume) {
         val_del(status, N(accessModes));
         val_del(status, N(capacity));
+        val_del(status, N(currentVolumeAttributesClassName));
         return plan_update(out, claim, S("status"), tree);
     }
     val_set(a, status, N(accessModes), val_copy(a, val_get(obj_spec(volume), N(accessModes))));
@@ -268,6 +269,8 @@ static void claim_plan(const struct view *v, struct key key, struct plan *out)
     const struct obj *claim = view_get(v, K(PersistentVolumeClaim), key.ns, key.name);
     if (!claim)
         return;
+    if (v->trouble.n > 0) /* its own writes are refused: it goes on trying, and says so */
+        claim_tell(v, out, claim, "Warning", "FailedBinding", "cannot bind: " STR_FMT, STR_ARG(v->trouble));
     struct str provisioner = obj_note(claim, ANN_PROVISIONER);
     if (plan_migrated(out, claim, provisioner.n ? provisioner : obj_note(claim, ANN_PROVISIONER_BETA)))
         return;

@@ -67,9 +67,14 @@ static void match_plan(const struct view *v, struct key key, struct plan *out)
         qsort(volumes.p, volumes.n, sizeof *volumes.p, free_cmp);
         qsort(waiting.p, waiting.n, sizeof *waiting.p, claim_cmp);
     }
+    if (v->trouble.n > 0)
+        plan_why(out, STR_FMT, STR_ARG(v->trouble));
     for (size_t i = 0, n = 0; i < waiting.n && n < MOST_AT_ONCE; i++) {
         const struct obj *volume = free_take(volumes.p, volumes.n, waiting.p[i].obj, a);
         n += volume && plan_volume_claimed(out, volume, waiting.p[i].obj);
+        if (volume && v->trouble.n > 0 && !str_eq(v->why, v->trouble)) /* somebody refuses our writes */
+            plan_event(out, (struct obj *)waiting.p[i].obj, "Warning", "FailedBinding",
+                       "cannot bind to volume \"" STR_FMT "\": " STR_FMT, STR_ARG(volume->name), STR_ARG(v->trouble));
     }
     array_fini(&volumes);
     array_fini(&waiting);

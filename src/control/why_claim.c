@@ -261,9 +261,14 @@ static void say_pending(struct question *q, const struct obj *claim, struct find
 {
     const struct obj *class = class_get(q->v, class_of_storage(claim)), *volume = claim_reserved(q->v, claim, q->a);
     bool late = class_is_delayed(class);
+    const struct obj *told = why_event(q, claim, "FailedBinding", S("cannot bind"), S(""));
     if (!volume && !late)
         volume = claim_free(q->v, claim, q->a);
-    if (volume)
+    if (volume && told) {
+        why_found(q, f, "BindingRefused", "it cannot be bound to " STR_FMT ": " STR_FMT, STR_ARG(volume->name),
+                  STR_ARG(why_quoted(q, why_event_text(told))));
+        why_way(q, f, "Let whoever refuses that allow it; it is tried again by itself");
+    } else if (volume)
         why_coming(q, f, "ClaimBinding", "it is being bound to " STR_FMT, STR_ARG(volume->name));
     else if (late && obj_note(claim, ANN_SELECTED_NODE).n == 0)
         say_first_consumer(q, claim, f);
