@@ -417,16 +417,17 @@ static void heard_forget(void *arg, struct str ns, struct str name)
     mem_free(map_del(&r->heard, objset_key(&text, ns, name)));
 }
 
-/* Keys whose last writes were refused by a quota or a LimitRange that has changed, as many as there is room for now:
- * their back-off may be minutes long. */
+/* Keys whose last writes were refused by a quota, a LimitRange or the labels of a namespace that has changed, as many
+ * as there is room for now: their back-off may be minutes long. */
 static void refused_wake(struct manager *m, const struct obj *was, const struct obj *now)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct val given = val_map();
+    const struct obj *o = now ? now : was;
+    struct str ns = o->kind->namespaced ? o->ns : o->name;
     for (size_t i = 0; i < m->nrunning; i++)
         map_each (it, &m->running[i].trouble)
-            if (str_eq(key_of(it->key).ns, (now ? now : was)->ns) &&
-                refusal_ended(&a, str_of(it->value), was, now, &given))
+            if (str_eq(key_of(it->key).ns, ns) && refusal_ended(&a, str_of(it->value), was, now, &given))
                 workqueue_add(m->running[i].queue, it->key);
 }
 
@@ -440,7 +441,7 @@ static void source_changed(struct cache_handler *h, struct obj *was, struct obj 
             (row->signs ? row->signs : s->what[i])(v, was, now, now ? heard_note : heard_forget, s->who[i]);
         s->what[i](v, was, now, key_add, s->who[i]);
     }
-    if (s->kind == K(ResourceQuota) || s->kind == K(LimitRange))
+    if (s->kind == K(ResourceQuota) || s->kind == K(LimitRange) || s->kind == K(Namespace))
         refused_wake(s->manager, was, now);
     if (s->manager->scheduler)
         scheduler_changed(s->manager->scheduler, was, now);

@@ -77,6 +77,9 @@ bool refusal_ended(struct arena *a, struct str message, const struct obj *was, c
     const struct obj *o = now ? now : was;
     struct quota_refusal r;
     bool of_quota = quota_refusal_read(message, &r);
+    if (o->kind == K(Namespace))
+        return was && now && str_has(message, S("violates PodSecurity \"")) &&
+               !val_equal(obj_labels(was), obj_labels(now));
     if (o->kind == K(LimitRange)) /* it may say what was missing, too */
         return limit_refused(message) || (of_quota && r.missing.n);
     if (!of_quota || !str_eq(r.quota, o->name))

@@ -13,7 +13,7 @@ bool quota_refusal_read(struct str message, struct quota_refusal *out); /* false
 bool limit_refused(struct str message);                                 /* a LimitRange has refused it */
 /* The amount of a resource in a list "a=1,b=2"; "": it is not there. */
 struct str quota_amount(struct str list, struct str resource);
-/* Whether what was refused so may be taken, after a change of a ResourceQuota or LimitRange of its namespace. given:
- * a map of amounts which others have been promised of the same quota, and this one with them. */
+/* Whether what was refused so may be taken, after a change of its namespace, or a ResourceQuota or LimitRange there.
+ * given: a map of amounts which others have been promised of the same quota, and this one with them. */
 bool refusal_ended(struct arena *a, struct str message, const struct obj *was, const struct obj *now,
                    struct val *given);

@@ -136,12 +136,32 @@ static void conflict_explain(struct question *q, struct str message, struct find
             "FILE");
 }
 
+/* `violates PodSecurity "restricted:latest": privileged (...), ...` */
+static void security_explain(struct question *q, struct str message, struct str what, struct finding *f)
+{
+    struct str rest = text_after(message, "violates PodSecurity \""), level = S("");
+    (void)str_cut(&rest, '"', &level);
+    why_found(q, f, "PodSecurityRefuses",
+              "its namespace enforces the Pod Security Standard " STR_FMT ", and refuses " STR_FMT ": " STR_FMT,
+              STR_ARG(level), STR_ARG(what), STR_ARG(text_after(rest, ":")));
+    if (q->owner)
+        why_way(q, f,
+                "Mend that in " STR_FMT ": " STR_FMT "; or let it in: kubectl label namespace " STR_FMT
+                " pod-security.kubernetes.io/enforce=privileged --overwrite",
+                STR_ARG(str_sub(why_spec_path(q), 0, why_spec_path(q).n - 1)), STR_ARG(why_edit(q)),
+                STR_ARG(q->owner->ns));
+    else
+        why_way(q, f, "Mend that, or the label pod-security.kubernetes.io/enforce of the namespace");
+}
+
 bool why_refused(struct question *q, struct str message, struct str what, struct finding *f)
 {
     if (str_starts(message, S("Apply failed with ")))
         conflict_explain(q, message, f);
     else if (str_has(message, S("admission webhook \"")) || str_has(message, S("failed calling webhook \"")))
         hook_explain(q, message, what, f);
+    else if (str_has(message, S("violates PodSecurity \"")))
+        security_explain(q, message, what, f);
     else
         return why_bounded(q, message, what, f) || why_stateful_refused(q, message, f);
     return true;

@@ -6,17 +6,19 @@
 
 #define EVERY_VERB (VERB_CREATE | VERB_UPDATE | VERB_DELETE | ADMIT_CONNECT)
 
-/* In upstream's order: what is on by default. Webhooks and policies alone are asked of what is no object, too: what a
- * node may evict and whose tokens it gets is said by the name (node_reaches), and a namespace that goes still lets
- * its pods be bound and evicted, so that they go in order. */
+/* In upstream's order: what is on by default. Webhooks, policies and topology labels alone are asked of what is no
+ * object, too: what a node may evict and whose tokens it gets is said by the name (node_reaches), and a namespace
+ * that goes still lets its pods be bound and evicted, so that they go in order. */
 static const struct admit_row rows[] = {
     {"NamespaceLifecycle", VERB_CREATE | VERB_DELETE, NULL, admit_namespace, admit_namespace},
     {"LimitRanger", VERB_CREATE | VERB_UPDATE, K(Pod), admit_limit_defaults, admit_limit_bounds},
     {"LimitRanger", VERB_CREATE | VERB_UPDATE, K(PersistentVolumeClaim), NULL, admit_limit_bounds},
-    {"NodeRestriction", VERB_CREATE | VERB_UPDATE | VERB_DELETE, NULL, NULL, admit_node},
     {"ServiceAccount", VERB_CREATE, K(Pod), admit_service_account, NULL},
     {"ServiceAccount", VERB_UPDATE, K(Pod), NULL, admit_ephemeral},
+    {"NodeRestriction", VERB_CREATE | VERB_UPDATE | VERB_DELETE, NULL, NULL, admit_node},
     {"TaintNodesByCondition", VERB_CREATE, K(Node), admit_new_node, NULL},
+    {"PodSecurity", VERB_CREATE | VERB_UPDATE, K(Namespace), NULL, admit_pod_security_labels},
+    {"PodSecurity", VERB_CREATE | VERB_UPDATE, NULL, NULL, admit_pod_security},
     {"Priority", VERB_CREATE | VERB_UPDATE, K(Pod), admit_priority_pod, NULL},
     {"Priority", VERB_CREATE | VERB_UPDATE, K(PriorityClass), NULL, admit_priority_class},
     {"DefaultTolerationSeconds", VERB_CREATE | VERB_UPDATE, K(Pod), admit_tolerations, NULL},
@@ -24,12 +26,12 @@ static const struct admit_row rows[] = {
     {"StorageObjectInUseProtection", VERB_CREATE, NULL, admit_storage_protection, NULL},
     {"PersistentVolumeClaimResize", VERB_UPDATE, K(PersistentVolumeClaim), NULL, admit_claim_resize},
     {"RuntimeClass", VERB_CREATE, K(Pod), admit_runtime_class, admit_overhead},
-    {"PodSecurity", VERB_CREATE | VERB_UPDATE, K(Namespace), NULL, admit_pod_security_labels},
-    {"DefaultIngressClass", VERB_CREATE, K(Ingress), admit_ingress_class, NULL},
     {"requester", VERB_CREATE, K(CertificateSigningRequest), admit_requester, NULL},
     {"CertificateApproval", VERB_UPDATE, K(CertificateSigningRequest), NULL, admit_approval},
     {"CertificateSigning", VERB_UPDATE, K(CertificateSigningRequest), NULL, admit_signing},
     {"CertificateSubjectRestriction", VERB_CREATE, K(CertificateSigningRequest), NULL, admit_subject},
+    {"DefaultIngressClass", VERB_CREATE, K(Ingress), admit_ingress_class, NULL},
+    {"PodTopologyLabels", VERB_CREATE | ADMIT_APART, NULL, admit_topology, NULL},
     {"RBAC escalation", VERB_CREATE | VERB_UPDATE, K(Role), NULL, admit_escalation},
     {"RBAC escalation", VERB_CREATE | VERB_UPDATE, K(ClusterRole), NULL, admit_escalation},
     {"RBAC binding", VERB_CREATE | VERB_UPDATE, K(RoleBinding), NULL, admit_binding_escalation},
@@ -131,48 +133,6 @@ bool admit_namespace(struct admission *x)
                    arena_fmt(&r->arena, "namespace " STR_FMT " is being terminated", STR_ARG(x->ns)),
                    S("metadata.namespace"));
     return false;
-}
-
-/* --- PodSecurity: the labels of a namespace --- */
-
-static bool security_value_fits(struct str label, struct str value)
-{
-    static const struct str levels[] = {S_INIT("privileged"), S_INIT("baseline"), S_INIT("restricted")};
-    if (!str_ends(label, S("-version"))) {
-        for (size_t i = 0; i < countof(levels); i++)
-            if (str_eq(value, levels[i]))
-                return true;
-        return false;
-    }
-    int64_t minor;
-    return str_eq(value, S("latest")) ||
-           (str_starts(value, S("v1.")) && str_to_i64(str_sub(value, 3, value.n), 0, INT32_MAX, &minor));
-}
-
-static void check_security_labels(const struct val *obj, struct field_errors *e)
-{
-    static const struct str labels[] = {
-        S_INIT("pod-security.kubernetes.io/enforce"), S_INIT("pod-security.kubernetes.io/enforce-version"),
-        S_INIT("pod-security.kubernetes.io/audit"),   S_INIT("pod-security.kubernetes.io/audit-version"),
-        S_INIT("pod-security.kubernetes.io/warn"),    S_INIT("pod-security.kubernetes.io/warn-version"),
-    };
-    for (size_t i = 0; i < countof(labels); i++) {
-        const struct val *v = val_get_str(val_at(obj, N(metadata), N(labels)), labels[i]);
-        if (v && !security_value_fits(labels[i], val_text(v)))
-            field_error_add(e, FE_INVALID, arena_fmt(e->arena, "metadata.labels[" STR_FMT "]", STR_ARG(labels[i])).p,
-                            "Invalid value: \"" STR_FMT "\": must be %s", STR_ARG(val_text(v)),
-                            i % 2 ? "\"latest\" or \"v1.x\"" : "one of privileged, baseline, restricted");
-    }
-}
-
-/* A namespace whose labels were wrong before may be written on. */
-bool admit_pod_security_labels(struct admission *x)
-{
-    AUTO(field_errors_fini) struct field_errors e = {.arena = &x->r->arena}, before = {.arena = &x->r->arena};
-    check_security_labels(x->obj, &e);
-    if (x->old)
-        check_security_labels(x->old, &before);
-    return !e.list.n || before.list.n || fail_invalid(x->r, S(""), S("Namespace"), x->name, &e);
 }
 
 /* --- nodes --- */

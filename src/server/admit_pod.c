@@ -217,6 +217,29 @@ bool admit_overhead(struct admission *x)
     return true;
 }
 
+/* --- PodTopologyLabels --- */
+
+/* A pod that gets a node has that node's zone and region as labels, so that its containers may know them. */
+bool admit_topology(struct admission *x)
+{
+    static const struct str copied[] = {S_INIT("topology.kubernetes.io/zone"),
+                                        S_INIT("topology.kubernetes.io/region")};
+    struct arena *a = &x->r->arena;
+    bool binding = x->apart && (x->kind == K(Binding) || (x->kind == K(Pod) && str_eqz(x->sub, "binding")));
+    struct str name = binding                          ? val_text_at(x->obj, N(target), N(name))
+                      : x->kind == K(Pod) && !x->sub.n ? val_text_at(x->obj, N(spec), N(nodeName))
+                                                       : S("");
+    if (!name.n)
+        return true;
+    AUTO(obj_unref) struct obj *node = object_get(x->r->server, K(Node), S(""), name);
+    for (size_t i = 0; node && i < countof(copied); i++) {
+        const struct val *v = val_get_str(val_get(obj_meta(node), N(labels)), copied[i]);
+        if (v)
+            val_set_str(a, val_need_map(a, x->obj, N(metadata), N(labels)), copied[i], val_copy(a, v));
+    }
+    return true;
+}
+
 /* --- ServiceAccount --- */
 
 static const struct str token_path = S_INIT("/var/run/secrets/kubernetes.io/serviceaccount");
