@@ -1,6 +1,6 @@
 #include "api/podsecurity.h"
 
-struct looking {
+struct security_look {
     struct arena *a;
     const struct val *meta, *spec, *context; /* context: of the pod */
     const struct val **containers;           /* init containers, containers, ephemeral ones */
@@ -48,7 +48,7 @@ static struct str list_quoted(struct arena *a, const struct val *list)
     return out;
 }
 
-static struct str counted(size_t n, const char *one, const char *many)
+static struct str word_counted(size_t n, const char *one, const char *many)
 {
     return str_of(n == 1 ? one : many);
 }
@@ -56,7 +56,7 @@ static struct str counted(size_t n, const char *one, const char *many)
 /* `container "a"`, `containers "a", "b"`. */
 static struct str named_containers(struct arena *a, const struct val *list)
 {
-    return STR_JOIN(a, counted(val_len(list), "container", "containers"), S(" "), list_quoted(a, list));
+    return STR_JOIN(a, word_counted(val_len(list), "container", "containers"), S(" "), list_quoted(a, list));
 }
 
 /* `pod`, `container "a"`, `pod and container "a"`; "": nobody. */
@@ -67,7 +67,7 @@ static struct str setters_text(struct arena *a, bool pod, const struct val *list
     return STR_JOIN(a, pod ? S("pod and ") : S(""), named_containers(a, list));
 }
 
-static void list_note(struct looking *l, struct val *list, const struct val *container)
+static void list_note(struct security_look *l, struct val *list, const struct val *container)
 {
     struct str name = val_text_at(container, N(name));
     if (!val_len(list) || !str_eq(val_text(val_item(list, val_len(list) - 1)), name))
@@ -92,7 +92,7 @@ static bool text_among(struct str s, const char *const *set)
     for (const struct val **at_ = (l)->containers, *c = (l)->n ? *at_ : NULL; at_ < (l)->containers + (l)->n;        \
          at_++, c = at_ < (l)->containers + (l)->n ? *at_ : NULL)
 
-static bool look_says(struct looking *l, const char *reason, struct str detail)
+static bool look_says(struct security_look *l, const char *reason, struct str detail)
 {
     *l->out = (struct security_finding){str_of(reason), detail};
     return true;
@@ -100,7 +100,7 @@ static bool look_says(struct looking *l, const char *reason, struct str detail)
 
 /* --- baseline: each says whether something is against it --- */
 
-static bool look_apparmor(struct looking *l)
+static bool look_apparmor(struct security_look *l)
 {
     struct arena *a = l->a;
     struct val values = val_map(), bad = val_list(), notes = val_map();
@@ -130,14 +130,14 @@ static bool look_apparmor(struct looking *l)
         return false;
     if (val_len(&notes)) {
         setters = STR_JOIN(a, setters, setters.n ? S(" and ") : S(""),
-                           counted(val_len(&notes), "annotation", "annotations"));
+                           word_counted(val_len(&notes), "annotation", "annotations"));
         list = STR_JOIN(a, list, list.n ? S(", ") : S(""), set_quoted(a, &notes));
     }
     return look_says(l, n == 1 ? "forbidden AppArmor profile" : "forbidden AppArmor profiles",
                      STR_JOIN(a, setters, S(" must not set AppArmor profile type to "), list));
 }
 
-static bool look_capabilities(struct looking *l)
+static bool look_capabilities(struct security_look *l)
 {
     struct val bad = val_list(), added = val_map();
     each_container(l, c)
@@ -154,7 +154,7 @@ static bool look_capabilities(struct looking *l)
                                                set_quoted(l->a, &added), S(" in securityContext.capabilities.add")));
 }
 
-static bool look_namespaces(struct looking *l)
+static bool look_namespaces(struct security_look *l)
 {
     const struct name *const which[] = {N(hostNetwork), N(hostPID), N(hostIPC)};
     struct str out = S("");
@@ -164,7 +164,7 @@ static bool look_namespaces(struct looking *l)
     return out.n && look_says(l, "host namespaces", out);
 }
 
-static bool look_host_paths(struct looking *l)
+static bool look_host_paths(struct security_look *l)
 {
     struct val bad = val_list();
     val_each_item (v, val_get(l->spec, N(volumes)))
@@ -172,10 +172,10 @@ static bool look_host_paths(struct looking *l)
             val_add(l->a, &bad, val_str(l->a, val_text_at(v, N(name))));
     return val_len(&bad) &&
            look_says(l, "hostPath volumes",
-                     STR_JOIN(l->a, counted(val_len(&bad), "volume ", "volumes "), list_quoted(l->a, &bad)));
+                     STR_JOIN(l->a, word_counted(val_len(&bad), "volume ", "volumes "), list_quoted(l->a, &bad)));
 }
 
-static bool look_host_ports(struct looking *l)
+static bool look_host_ports(struct security_look *l)
 {
     struct arena *a = l->a;
     struct val bad = val_list(), used = val_map();
@@ -189,12 +189,12 @@ static bool look_host_ports(struct looking *l)
     }
     return val_len(&bad) &&
            look_says(l, "hostPort",
-                     STR_JOIN(a, named_containers(a, &bad), counted(val_len(&bad), " uses ", " use "),
-                              counted(val_len(&used), "hostPort ", "hostPorts "), set_join(a, &used, "", "")));
+                     STR_JOIN(a, named_containers(a, &bad), word_counted(val_len(&bad), " uses ", " use "),
+                              word_counted(val_len(&used), "hostPort ", "hostPorts "), set_join(a, &used, "", "")));
 }
 
-static void hosts_add(struct looking *l, const struct val *handler, const struct val *container, struct val *bad,
-                      struct val *hosts)
+static void hosts_add(struct security_look *l, const struct val *handler, const struct val *container,
+                      struct val *bad, struct val *hosts)
 {
     const struct name *const ways[] = {N(httpGet), N(tcpSocket)};
     for (size_t i = 0; i < countof(ways); i++) {
@@ -206,7 +206,7 @@ static void hosts_add(struct looking *l, const struct val *handler, const struct
     }
 }
 
-static bool look_probe_hosts(struct looking *l)
+static bool look_probe_hosts(struct security_look *l)
 {
     struct arena *a = l->a;
     const struct name *const probes[] = {N(livenessProbe), N(readinessProbe), N(startupProbe)};
@@ -221,13 +221,13 @@ static bool look_probe_hosts(struct looking *l)
     }
     return val_len(&bad) &&
            look_says(l, "probe or lifecycle host",
-                     STR_JOIN(a, counted(val_len(&bad), "container ", "containers "), set_quoted(a, &bad),
-                              counted(val_len(&bad), " uses ", " use "),
-                              counted(val_len(&hosts), "probe or lifecycle host ", "probe or lifecycle hosts "),
+                     STR_JOIN(a, word_counted(val_len(&bad), "container ", "containers "), set_quoted(a, &bad),
+                              word_counted(val_len(&bad), " uses ", " use "),
+                              word_counted(val_len(&hosts), "probe or lifecycle host ", "probe or lifecycle hosts "),
                               set_quoted(a, &hosts)));
 }
 
-static bool look_privileged(struct looking *l)
+static bool look_privileged(struct security_look *l)
 {
     struct val bad = val_list();
     each_container(l, c) if (val_true(val_get(context_of(c), N(privileged)))) list_note(l, &bad, c);
@@ -236,7 +236,7 @@ static bool look_privileged(struct looking *l)
                                                S(" must not set securityContext.privileged=true")));
 }
 
-static bool look_proc_mount(struct looking *l)
+static bool look_proc_mount(struct security_look *l)
 {
     struct val bad = val_list(), types = val_map();
     each_container(l, c)
@@ -254,7 +254,7 @@ static bool look_proc_mount(struct looking *l)
 }
 
 /* In a user namespace of its own a pod may see all of /proc. */
-static bool look_proc_mount_of_host(struct looking *l)
+static bool look_proc_mount_of_host(struct security_look *l)
 {
     const struct val *host_users = val_get(l->spec, N(hostUsers));
     return (!host_users || val_true(host_users)) && look_proc_mount(l);
@@ -279,7 +279,7 @@ static bool selinux_is_bad(struct arena *a, const struct val *o, struct selinux 
     return !known || user || role;
 }
 
-static bool look_selinux(struct looking *l)
+static bool look_selinux(struct security_look *l)
 {
     struct arena *a = l->a;
     struct selinux s = {.types = val_map(), .minor = l->minor};
@@ -290,7 +290,7 @@ static bool look_selinux(struct looking *l)
     if (!setters.n)
         return false;
     if (val_len(&s.types))
-        data = STR_JOIN(a, counted(val_len(&s.types), "type ", "types "), set_quoted(a, &s.types));
+        data = STR_JOIN(a, word_counted(val_len(&s.types), "type ", "types "), set_quoted(a, &s.types));
     if (s.user)
         data = STR_JOIN(a, data, data.n ? S("; ") : S(""), S("user may not be set"));
     if (s.role)
@@ -305,7 +305,7 @@ static bool seccomp_note_is_bad(struct str v)
 }
 
 /* Before there was a field. */
-static bool look_seccomp_notes(struct looking *l)
+static bool look_seccomp_notes(struct security_look *l)
 {
     struct arena *a = l->a;
     const struct val *notes = val_get(l->meta, N(annotations));
@@ -323,12 +323,12 @@ static bool look_seccomp_notes(struct looking *l)
     }
     return val_len(&bad) &&
            look_says(l, "seccompProfile",
-                     STR_JOIN(a, S("forbidden "), counted(val_len(&bad), "annotation ", "annotations "),
+                     STR_JOIN(a, S("forbidden "), word_counted(val_len(&bad), "annotation ", "annotations "),
                               set_join(a, &bad, "", "")));
 }
 
 /* What is set must be a profile; where wanted, one must be set. */
-static bool look_seccomp(struct looking *l, bool wanted)
+static bool look_seccomp(struct security_look *l, bool wanted)
 {
     struct arena *a = l->a;
     struct val values = val_map(), bad = val_list(), without = val_list();
@@ -360,7 +360,7 @@ static bool look_seccomp(struct looking *l, bool wanted)
                                 "\"Localhost\"")));
 }
 
-static bool look_seccomp_baseline(struct looking *l)
+static bool look_seccomp_baseline(struct security_look *l)
 {
     return look_seccomp(l, false);
 }
@@ -390,7 +390,7 @@ static bool sysctl_is_safe(struct str name, int minor)
     return false;
 }
 
-static bool look_sysctls(struct looking *l)
+static bool look_sysctls(struct security_look *l)
 {
     struct str out = S("");
     val_each_item (it, val_get(l->context, N(sysctls))) {
@@ -401,7 +401,7 @@ static bool look_sysctls(struct looking *l)
     return out.n && look_says(l, "forbidden sysctls", out);
 }
 
-static bool look_host_process(struct looking *l)
+static bool look_host_process(struct security_look *l)
 {
     struct val bad = val_list();
     bool pod = val_true(val_at(l->context, N(windowsOptions), N(hostProcess)));
@@ -416,12 +416,12 @@ static bool look_host_process(struct looking *l)
 /* --- restricted --- */
 
 /* From 1.25 on Windows is not asked for what it does not have. */
-static bool is_exempt(const struct looking *l)
+static bool is_exempt(const struct security_look *l)
 {
     return l->minor >= 25 && str_eqz(val_text_at(l->spec, N(os), N(name)), "windows");
 }
 
-static bool look_escalation(struct looking *l)
+static bool look_escalation(struct security_look *l)
 {
     struct val bad = val_list();
     each_container(l, c)
@@ -436,7 +436,7 @@ static bool look_escalation(struct looking *l)
                               S(" must set securityContext.allowPrivilegeEscalation=false")));
 }
 
-static bool look_capabilities_dropped(struct looking *l)
+static bool look_capabilities_dropped(struct security_look *l)
 {
     struct arena *a = l->a;
     struct val keep = val_list(), add = val_list(), added = val_map();
@@ -463,7 +463,7 @@ static bool look_capabilities_dropped(struct looking *l)
     return !is_exempt(l) && out.n && look_says(l, "unrestricted capabilities", out);
 }
 
-static bool look_volumes(struct looking *l)
+static bool look_volumes(struct security_look *l)
 {
     static const char *const allowed[] = {"configMap", "csi",       "downwardAPI",
                                           "emptyDir",  "ephemeral", "persistentVolumeClaim",
@@ -506,13 +506,13 @@ static bool look_volumes(struct looking *l)
     }
     return val_len(&bad) &&
            look_says(l, "restricted volume types",
-                     STR_JOIN(a, counted(val_len(&bad), "volume ", "volumes "), list_quoted(a, &bad),
-                              counted(val_len(&bad), " uses ", " use "),
-                              counted(val_len(&types), "restricted volume type ", "restricted volume types "),
+                     STR_JOIN(a, word_counted(val_len(&bad), "volume ", "volumes "), list_quoted(a, &bad),
+                              word_counted(val_len(&bad), " uses ", " use "),
+                              word_counted(val_len(&types), "restricted volume type ", "restricted volume types "),
                               set_quoted(a, &types)));
 }
 
-static bool look_non_root(struct looking *l)
+static bool look_non_root(struct security_look *l)
 {
     struct arena *a = l->a;
     struct val bad = val_list(), without = val_list();
@@ -534,7 +534,7 @@ static bool look_non_root(struct looking *l)
                                                    S(" must set securityContext.runAsNonRoot=true")));
 }
 
-static bool look_user(struct looking *l)
+static bool look_user(struct security_look *l)
 {
     struct val bad = val_list();
     bool pod = val_num_at(l->context, -1, N(runAsUser)) == 0;
@@ -543,18 +543,18 @@ static bool look_user(struct looking *l)
     return setters.n && look_says(l, "runAsUser=0", STR_JOIN(l->a, setters, S(" must not set runAsUser=0")));
 }
 
-static bool look_seccomp_restricted(struct looking *l)
+static bool look_seccomp_restricted(struct security_look *l)
 {
     return !is_exempt(l) && look_seccomp(l, true);
 }
 
 /* By the names of upstream's checks, baseline first. A restricted one takes the place of the baseline one that it
  * names, where it is in force. */
-static const struct look {
-    bool (*fn)(struct looking *l);
+static const struct security_row {
+    bool (*fn)(struct security_look *l);
     enum security_level level;
     int since, until; /* minor versions; until: not any more; 0: for ever */
-    bool (*instead_of)(struct looking *l);
+    bool (*instead_of)(struct security_look *l);
 } looks[] = {
     {look_apparmor, SECURITY_BASELINE, 0, 0, NULL},
     {look_capabilities, SECURITY_BASELINE, 0, 0, NULL},
@@ -579,7 +579,7 @@ static const struct look {
     {look_seccomp_restricted, SECURITY_RESTRICTED, 19, 0, look_seccomp_baseline},
 };
 
-static bool look_is_on(const struct look *k, const struct security_policy *p)
+static bool look_is_on(const struct security_row *k, const struct security_policy *p)
 {
     if (k->level > p->level || p->minor < k->since || (k->until && p->minor >= k->until))
         return false;
@@ -594,7 +594,7 @@ size_t security_check(struct arena *a, const struct security_policy *p, const st
                       const struct val *pod_spec, struct security_finding *out)
 {
     const struct name *const lists[] = {N(initContainers), N(containers), N(ephemeralContainers)};
-    struct looking l = {.a = a, .meta = meta, .spec = pod_spec, .minor = p->minor};
+    struct security_look l = {.a = a, .meta = meta, .spec = pod_spec, .minor = p->minor};
     size_t n = 0, all = 0;
     _Static_assert(countof(looks) <= SECURITY_FINDINGS_MAX, "room for all");
     if (p->level == SECURITY_PRIVILEGED)
