@@ -189,8 +189,10 @@ static void attachment_make(struct plan *out, const struct obj *volume, struct s
 static void attachment_look(const struct view *v, struct plan *out, const struct obj *volume, const struct obj *have)
 {
     struct str node = attachment_node(have), failed = val_text_at(obj_status(have), N(attachError), N(message));
+    struct str stays = val_text_at(obj_status(have), N(detachError), N(message));
     if (obj_deleting(have))
-        plan_why(out, "the volume is being detached from node " STR_FMT, STR_ARG(node));
+        plan_why(out, "the volume is being detached from node " STR_FMT "%s" STR_FMT, STR_ARG(node),
+                 stays.n ? ": " : "", STR_ARG(stays));
     else if (val_true(val_get(obj_status(have), N(attached))))
         return;
     else if (failed.n) {

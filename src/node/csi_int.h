@@ -113,6 +113,7 @@ int64_t csi_gap_next(int64_t gap); /* 0: the first */
 /* csi_plugins.c */
 bool csi_plugins_start(struct csi *c, struct err *err);
 void csi_plugins_stop(struct csi *c);
+void csi_plugins_info(struct csi *c, const struct obj *info); /* the driver's CSIDriver has changed */
 /* The object says so: whoever registers is told. */
 void csi_plugin_told(struct csi *c, struct csi_driver *d, const struct err *err);
 

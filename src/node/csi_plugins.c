@@ -98,6 +98,24 @@ static void plugin_again(struct csi_plugin *p)
     timer_set(&p->again, p->gap);
 }
 
+/* Some drivers want to be asked again and again how many volumes the node takes. */
+static void plugin_rest(struct csi_plugin *p)
+{
+    const struct obj *info = csi_info(p->csi, p->driver->name);
+    int64_t every = info ? val_num_at(obj_spec(info), 0, N(nodeAllocatableUpdatePeriodSeconds)) : 0;
+    if (every > 0)
+        timer_set(&p->again, ns_of_seconds(every));
+    else
+        timer_stop(&p->again);
+}
+
+void csi_plugins_info(struct csi *c, const struct obj *info)
+{
+    struct csi_driver *d = map_get(&c->drivers, info->name);
+    if (d && d->plugin && d->plugin->state == PLUGIN_REGISTERED && !grpc_active(&d->plugin->call))
+        plugin_rest(d->plugin);
+}
+
 static void plugin_told(struct grpc_call *k)
 {
     struct csi_plugin *p = container_of(k, struct csi_plugin, call);
@@ -113,6 +131,7 @@ static void plugin_told(struct grpc_call *k)
     }
     p->state = PLUGIN_REGISTERED;
     p->gap = 0;
+    plugin_rest(p);
 }
 
 static void plugin_tell(struct csi_plugin *p)
@@ -214,9 +233,28 @@ static void plugin_ask(struct csi_plugin *p)
     plugin_call(p, p->registrar, info_answered, PLUGIN_GET_INFO, S(""), REGISTRAR_TIMEOUT);
 }
 
+static void count_answered(struct grpc_call *k)
+{
+    struct csi_plugin *p = container_of(k, struct csi_plugin, call);
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct csi_node now;
+    struct err err = ERR;
+    if (k->code ? !grpc_err(k, &err) : !csi_node_read(&a, k->answer, &now, &err)) {
+        log_warn("csi.driver", "driver=" STR_FMT " error=\"%s\"", STR_ARG(p->driver->name), err.text);
+    } else if (now.volumes_most != p->driver->node.volumes_most) {
+        p->driver->node.volumes_most = now.volumes_most;
+        csi_object_news(p->csi);
+    }
+    plugin_rest(p);
+}
+
 static void on_again(struct timer *t)
 {
-    plugin_ask(container_of(t, struct csi_plugin, again));
+    struct csi_plugin *p = container_of(t, struct csi_plugin, again);
+    if (p->state == PLUGIN_REGISTERED && p->driver)
+        plugin_call(p, p->driver->client, count_answered, CSI_NODE("NodeGetInfo"), S(""), CSI_TIMEOUT);
+    else
+        plugin_ask(p);
 }
 
 /* ---- sockets that come and go */

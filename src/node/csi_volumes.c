@@ -669,7 +669,9 @@ static void find_done(struct job *j)
 static void on_info(struct cache_handler *h, struct obj *was, struct obj *now)
 {
     struct csi *c = container_of(h, struct csi, on_infos);
-    (void)was, (void)now;
+    if (now)
+        csi_plugins_info(c, now);
+    (void)was;
     volumes_soon(c);
     node_object_news(c->agent->node);
 }

@@ -97,6 +97,7 @@ kind: Pod
 metadata: {name: %(name)s}
 spec:
   terminationGracePeriodSeconds: 0
+  securityContext: {fsGroup: 4711}
   volumes: [%(volume)s]
   containers:
   - {name: c, image: wherry.dev/test:1, command: [sleep, '1000'], %(mounts)s}
@@ -234,6 +235,7 @@ def life(c):
     assert publish[0]['staging'] == stage[0]['staging'] and publish[0]['attributes']['csi.storage.k8s.io/pod.namespace'] == 'default', publish
     c.kubectl('exec', 'one', '--', 'sh', '-c', 'echo hello > /data/file')
     assert c.kubectl('exec', 'two', '--', 'cat', '/data/file') == 'hello\n'
+    assert c.kubectl('exec', 'one', '--', 'ls', '-ldn', '/data').split()[3] == '4711', 'fsGroup, by fsGroupPolicy'
     assert any(m.startswith('AttachVolume.Attach succeeded for volume "%s"' % volume) for m in events(c, 'SuccessfulAttachVolume'))
     node = c.get('node')['items'][0]
     unique = 'kubernetes.io/csi/%s^%s' % (NAME, stage[0]['id'])
@@ -271,6 +273,7 @@ def inline_and_block(c):
     assert got == {'a': 'b', 'csi.storage.k8s.io/pod.name': 'inline', 'csi.storage.k8s.io/pod.namespace': 'default', 'csi.storage.k8s.io/pod.uid': uid,
                    'csi.storage.k8s.io/serviceAccount.name': 'default', 'csi.storage.k8s.io/ephemeral': 'true'}, got
     claims = json.loads(base64.urlsafe_b64decode(tokens['vault']['token'].split('.')[1] + '=='))
+    assert claims['exp'] - claims['iat'] == 1200, claims                  # expirationSeconds
     assert claims['aud'] == ['vault'] and tokens['vault']['expirationTimestamp'].endswith('Z'), (claims, tokens)
     assert 'ephemeral' in c.kubectl('exec', 'inline', '--', 'cat', '/data/content')
     assert 'Read-only' in run([c.bin + '/kubectl', 'exec', 'inline', '--', 'sh', '-c', 'touch /data/x 2>&1; true'], env=c.env)
@@ -278,7 +281,15 @@ def inline_and_block(c):
     assert len(stage) == 1 and stage[0]['capability']['block'] and '/volumeDevices/staging/' in stage[0]['staging'], stage
     assert c.kubectl('exec', 'device', '--', 'sh', '-c', 'echo written > /dev/raw; head -c 7 /dev/raw') == 'written'
     eventually('it is told', lambda: any('no CSIDriver object' in m for m in events(c, 'FailedMount')))
-    gone(c, 'pod', 'inline', 'device', 'nobody')
+    s.settings(most=77)
+    c.kubectl('patch', 'csidriver', NAME, '--type=merge', '-p', '{"spec": {"serviceAccountTokenInSecrets": true}}')
+    c.apply(pod('secretly', inline()))
+    running(c, 'secretly')
+    p = s.calls('NodePublishVolume')[-1]
+    assert 'vault' in p['secrets']['csi.storage.k8s.io/serviceAccount.tokens'] and 'csi.storage.k8s.io/serviceAccount.tokens' not in p['attributes'], p
+    c.kubectl('patch', 'csidriver', NAME, '--type=merge', '-p', '{"spec": {"serviceAccountTokenInSecrets": false}}')
+    gone(c, 'pod', 'inline', 'device', 'nobody', 'secretly')
+    eventually('it is asked again how many it takes', lambda: s.row().get('allocatable') == {'count': 77}, 20)
     gone(c, 'pvc', 'raw')
     nothing_left(c, s)
 
@@ -353,6 +364,17 @@ def killed_at_each_step(c):
     gone(c, 'pvc', 'kept')
 
 
+def republished(c):
+    """A driver that wants it is called again while the pod runs, with tokens that are good: once a minute, so in the long form."""
+    s = STORAGE.ready(c)
+    c.apply(pod('again', inline()))
+    running(c, 'again')
+    for n in range(size(1, 3)):
+        eventually('it is published', lambda: len(s.calls('NodePublishVolume')) > n, 70)
+    gone(c, 'pod', 'again')
+    nothing_left(c, s)
+
+
 class Ready:
     """One driver with its controllers for all that follows."""
 
@@ -363,7 +385,7 @@ class Ready:
         if not self.storage:
             self.storage = Storage(c)
             c.apply('apiVersion: storage.k8s.io/v1\nkind: CSIDriver\nmetadata: {name: %s}\nspec: {podInfoOnMount: true, fsGroupPolicy: File, volumeLifecycleModes: [Persistent, Ephemeral], '
-                    'tokenRequests: [{audience: vault}], requiresRepublish: true}\n---\n'
+                    'tokenRequests: [{audience: vault, expirationSeconds: 1200}], requiresRepublish: true, nodeAllocatableUpdatePeriodSeconds: 10, preventPodSchedulingIfMissing: true}\n---\n'
                     'apiVersion: v1\nkind: Secret\nmetadata: {name: key}\nstringData: {word: sesame}' % NAME)
             self.controllers = Controllers(c)
             self.controllers.start()
@@ -419,4 +441,4 @@ def prepare():
 
 if __name__ == '__main__':
     prepare()
-    main([registration, life, inline_and_block, drivers_fail, killed_at_each_step], cluster=Dying)
+    main([registration, life, inline_and_block, drivers_fail, killed_at_each_step, republished], cluster=Dying)
