@@ -1,6 +1,6 @@
 /* Runs pods until a number of them has succeeded. One plan looks at the Job's pods, decides whether the Job has come
- * to its end (job_judge), makes or takes away pods (job_pods.c), and writes down what has ended (job_status.c).
- * Upstream: pkg/controller/job. */
+ * to its end (job_judge), makes or takes away pods (job_pods.c, job_make.c), and writes down what has ended
+ * (job_status.c). Upstream: pkg/controller/job. */
 #include "control/job_int.h"
 
 bool job_condition_is(const struct obj *job, const char *type)
@@ -132,16 +132,11 @@ static void completions_judge(struct job_state *s)
 
 static bool index_gives_up(const struct job_state *s, const struct job_pod *p)
 {
-    int64_t limit = val_num_at(s->spec, 0, N(backoffLimitPerIndex)), failures = 0;
-    struct str text = val_text(
-        val_get_str(val_get(obj_meta(p->pod), N(annotations)), S("batch.kubernetes.io/job-index-failure-count")));
     if (!p->failed || p->policy.action == POLICY_IGNORE)
         return false;
     if (p->policy.action == POLICY_FAIL_INDEX)
         return true;
-    if (!str_to_i64(text, 0, INT32_MAX, &failures))
-        failures = 0;
-    return failures >= limit;
+    return pod_annotation_num(p->pod, JOB_INDEX_FAILED, 0) >= val_num_at(s->spec, 0, N(backoffLimitPerIndex));
 }
 
 static void indexes_read(struct job_state *s)

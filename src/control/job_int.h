@@ -4,7 +4,11 @@
 #include "control/children.h"
 #include "control/pods.h"
 
-#define JOB_FINALIZER S("batch.kubernetes.io/job-tracking")
+#define JOB_FINALIZER     S("batch.kubernetes.io/job-tracking")
+#define JOB_INDEX         S("batch.kubernetes.io/job-completion-index") /* annotation and label */
+#define JOB_INDEX_FAILED  S("batch.kubernetes.io/job-index-failure-count")
+#define JOB_INDEX_IGNORED S("batch.kubernetes.io/job-index-ignored-failure-count")
+#define JOB_BURST         500 /* pods made or taken away by one plan, as upstream */
 
 bool job_is_finished(const struct obj *job);   /* Complete or Failed */
 struct str job_manager(const struct obj *job); /* spec.managedBy of somebody else; "": the Job is ours */
@@ -50,7 +54,6 @@ struct job_pod {
     bool failed;                /* or is taken for one that did, since it goes */
     bool listed;                /* its uid stands in status.uncountedTerminatedPods */
     bool held;                  /* keeps its finalizer until there is the pod that takes its place */
-    int64_t ended;              /* ns since 1970, of those that have succeeded or failed */
     struct policy_match policy; /* of those that failed */
 };
 
@@ -77,14 +80,21 @@ struct job_state {
     struct str reason, message;
 };
 
-/* job_pods.c: what a pod is to its Job, and which are made and taken away. */
+/* job_pods.c: what a pod is to its Job, and which are taken away. */
 void job_pods_read(struct job_state *s, const struct children *pods);
 void job_pods_hold(struct job_state *s); /* marks those that are held; done and given_up are known */
 void job_pods_manage(struct job_state *s);
 void job_pods_stop(struct job_state *s); /* all that are active, the Job has come to its end */
-int64_t pod_index_of(const struct obj *pod);
+int64_t pod_annotation_num(const struct obj *pod, struct str key, int64_t otherwise);
+int64_t pod_index_of(const struct obj *pod); /* -1: none */
+/* How many pods of its index failed before it, ignored ones included. */
+int64_t pod_index_failures(const struct obj *pod);
+int64_t pod_end_time(const struct obj *pod); /* ns since 1970 */
 /* How many failed since the last success; *last: when the last one did, ns since 1970. */
 int64_t job_failures(const struct job_state *s, int64_t *last);
+
+/* job_make.c: as many more, or as many as may be now. */
+void job_pods_make(struct job_state *s, size_t n);
 
 /* job_policy.c */
 struct policy_match policy_of_pod(struct arena *a, const struct val *policy, const struct obj *pod);

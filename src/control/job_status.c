@@ -221,7 +221,7 @@ void job_status_plan(struct job_state *s)
     indexes_put(&l);
     uncounted_put(&l);
     const char *event = s->end == JOB_GOES_ON && !obj_deleting(s->job) ? suspension_tell(&l) : "";
-    bool over = !l.full && end_tell(&l);
+    bool over = end_tell(&l);
     struct action *act = plan_update(s->out, s->job, S("status"), l.tree);
     if (act && over)
         act->done = event_of_end(&l);

@@ -149,6 +149,21 @@ def it_goes_and_leaves_nothing(c):
     eventually('the brief one is forgotten', lambda: not c.get('jobs')['items'] and not c.get('pods')['items'])
 
 
+def sent_away(c):
+    """By an eviction, or before they had a node: what the policy says of it counts, and another comes."""
+    ignore = 'backoffLimit: 0\n  podFailurePolicy: {rules: [{action: Ignore, onPodConditions: [{type: DisruptionTarget}]}]}'
+    c.apply(job('evicted', 'sleep 1000', ignore) + job('homeless', 'true', ignore, 'nodeSelector: {no: node}'))
+    eventually('it runs', lambda: status(c, 'evicted').get('ready') == 1)
+    old = pods(c, 'evicted')[0]['metadata']['name']
+    c.kubectl('create', '--raw', '/api/v1/namespaces/default/pods/%s/eviction' % old, '-f', '-',
+              input=json.dumps({'apiVersion': 'policy/v1', 'kind': 'Eviction', 'metadata': {'name': old}}))
+    eventually('another runs', lambda: [p['metadata']['name'] != old and p['status']['phase'] for p in pods(c, 'evicted')] == ['Running'])
+    assert 'failed' not in status(c, 'evicted'), status(c, 'evicted')
+    c.kubectl('delete', 'pod', '-l', 'job-name=homeless')
+    assert wait(c, 'homeless', 'failed')['failed'] == 1
+    c.kubectl('delete', 'job', 'evicted', 'homeless')
+
+
 def killed_in_between(c):
     """Whoever is killed whenever it comes: each pod counts once."""
     n = size(12, 60)
@@ -167,4 +182,4 @@ def killed_in_between(c):
 
 
 if __name__ == '__main__':
-    main([a_job_completes, many_run_at_once_and_by_index, bad_ends, suspended_and_resumed, it_goes_and_leaves_nothing, killed_in_between])
+    main([a_job_completes, many_run_at_once_and_by_index, bad_ends, suspended_and_resumed, it_goes_and_leaves_nothing, sent_away, killed_in_between])
