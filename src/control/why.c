@@ -47,8 +47,8 @@ static const struct why_row rows[] = {
 const struct kind *const why_reads[] = {K(Deployment),
                                         K(ReplicaSet),
                                         K(ReplicationController),
+                                        K(StatefulSet),
                                         K(Job),
-
                                         K(CronJob),
                                         K(DaemonSet),
                                         K(ControllerRevision),

@@ -318,7 +318,7 @@ def roles_die_in_between(c):
                 if what == 'pod':
                     c.kubectl('delete', 'pod', 'storm-%d' % rng.randrange(3), '--wait=false', '--ignore-not-found')
                 else:
-                    os.kill(c.role_pid(what), signal.SIGKILL)
+                    eventually('one runs', lambda: os.kill(c.role_pid(what), signal.SIGKILL) is None)
             eventually('the server is back', lambda: c.kubectl('get', '--raw', '/readyz') == 'ok')
             for name in ('storm', 'calm'):
                 rolled_out(c, name, 90)

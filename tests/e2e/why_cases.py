@@ -38,6 +38,24 @@ spec:
 '''
 
 
+def stateful(name, container='', service='', before=''):
+    return f'''{before}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {{name: {name}}}
+spec:
+  replicas: 2
+  serviceName: "{service}"
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers: [{{name: c, image: "{IMAGE}"{', ' + container if container else ''}}}]
+'''
+
+
 def service(name, selector, target):
     return f'''
 apiVersion: v1
@@ -209,6 +227,12 @@ metadata: {name: job}
 spec: {backoffLimit: 0, template: {spec: {restartPolicy: Never, containers: [{name: c, image: "%s", %s}]}}}
 ''' % (IMAGE, sh('echo no such table; exit 3')),
      'Job job has failed: 1 of its pods failed, and backoffLimit allows 0; pod job-* has failed: its container c exited with code 3; its last line was "no such table". Mend what it complains of; more of it: kubectl logs job-* -c c.'),
+    ('sts/in-order', stateful('in-order', sh('echo no such disk; exit 2')),
+     'StatefulSet in-order has 0 of 2 pods ready: pod in-order-0 cannot keep its container c running: it exits with code 2; its last line was "no such disk". Mend what it complains of; more of it: kubectl logs in-order-0 -c c --previous.'),
+    ('sts/nameless', stateful('nameless', SLEEP, 'nobody'),
+     'StatefulSet nameless has 2 of 2 pods ready: its pods have no names in DNS, as Service nobody (spec.serviceName) is not there. Create it: kubectl create service clusterip nobody --clusterip=None, with the selector of the pods.'),
+    ('sts/taken', stateful('taken', SLEEP, before=pod('taken-0', SLEEP).replace('{app: taken-0}', '{app: other}')),
+     "StatefulSet taken has 0 of 2 pods ready: pod taken-0 is not this StatefulSet's (spec.selector does not select it), and has the name that it needs. Delete that pod, if nobody needs it: kubectl delete pod/taken-0."),
     ('quota/quota', '''
 apiVersion: v1
 kind: ResourceQuota

@@ -18,6 +18,7 @@ def why(c, *args, code=1, env=None):
 def plain(c, text):
     """Without what differs from run to run: hashes of pods, the node's name and size, times."""
     text = re.sub(r'(?<=[a-z])-[0-9a-f]{6,10}-[a-z0-9]{5}\b', '-*', text)
+    text = re.sub(r'(?<=\bjob)-[a-z0-9]{5}\b', '-*', text)
     text = re.sub(r'\b%s\b' % re.escape(c.node), 'NODE', text)
     text = re.sub(r'\d{4}-\d\d-\d\dT[\d:]+Z', 'TIME', text)
     text = re.sub(r'has [\d.]+m? of \d+ left', 'has N of N left', text)
@@ -27,7 +28,7 @@ def plain(c, text):
 
 def answers(c):
     """Every sentence, by kind/name as the rows have it."""
-    words = {'Deployment': 'deploy', 'Service': 'svc', 'PersistentVolumeClaim': 'pvc', 'ResourceQuota': 'quota', 'ConfigMap': 'cm', 'Namespace': 'ns'}
+    words = {'Deployment': 'deploy', 'StatefulSet': 'sts', 'Service': 'svc', 'PersistentVolumeClaim': 'pvc', 'ResourceQuota': 'quota', 'ConfigMap': 'cm', 'Namespace': 'ns'}
     items = json.loads(why(c, '-A', '-o', 'json'))['items']
     return {'%s/%s' % (words.get(i['kind'], i['kind'].lower()), i['name']): plain(c, i['sentence']) for i in items}
 
