@@ -428,6 +428,29 @@ TEST(a_provisioner_that_never_answers_is_given_up_after_ten_minutes_and_tried_ag
     world_fini(&w);
 }
 
+TEST(what_a_pod_held_that_got_no_volume_is_free_for_others)
+{
+    struct world w;
+    world_begin(&w, 16);
+    fake_remove(w.api, K(Node), S(""), S("n2"));
+    claim_put(&w, "c", 1, "made", "");
+    world_putf(
+        &w,
+        "{apiVersion: v1, kind: Pod, metadata: {name: held, namespace: default, generation: 1}, spec: {containers: "
+        "[{name: c, image: i, resources: {requests: {cpu: '6'}}}], volumes: [{name: v, persistentVolumeClaim: "
+        "{claimName: c}}]}}");
+    world_run_for(&w, NS_PER_S);
+    world_putf(
+        &w, "{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: default, generation: 1}, spec: {containers: "
+            "[{name: c, image: i, resources: {requests: {cpu: '6'}}}]}}");
+    world_run_for(&w, 590 * NS_PER_S);
+    CHECK(!pod_has_node(&w)); /* there is no room beside the other */
+    world_run_for(&w, 15 * NS_PER_S);
+    CHECK(pod_has_node(&w));
+    w.check = NULL;
+    world_fini(&w);
+}
+
 TEST(the_node_that_was_chosen_goes_and_another_is)
 {
     struct world w;

@@ -163,6 +163,17 @@ static void tell_bound(struct sched_waiting *w)
                             STR_ARG(w->pod->name), STR_ARG(w->chosen)));
 }
 
+static void scheduler_wake(struct scheduler *s, unsigned what);
+
+/* It is not on the node that was chosen any more, and tries again; what it held there is free for others. */
+static void waiting_give_back(struct sched_waiting *w)
+{
+    sched_pod_set(&w->s->state, w->pod->ns, w->pod->name, NULL, S(""));
+    back_off(w);
+    waiting_activate(w);
+    scheduler_wake(w->s, WAKE_POD_GONE | WAKE_VOLUME);
+}
+
 static void bind_done(struct call *c)
 {
     struct sched_waiting *w = container_of(c, struct sched_waiting, call);
@@ -174,9 +185,7 @@ static void bind_done(struct call *c)
     }
     log_warn("schedule.bind", "pod=" STR_FMT "/" STR_FMT " error=%s", STR_ARG(w->pod->ns), STR_ARG(w->pod->name),
              c->err.text);
-    sched_pod_set(&s->state, w->pod->ns, w->pod->name, NULL, S(""));
-    back_off(w);
-    waiting_activate(w);
+    waiting_give_back(w);
 }
 
 static void binding_post(struct sched_waiting *w)
@@ -213,9 +222,7 @@ static void volumes_failed(struct sched_waiting *w, const char *error)
                  STR_ARG(w->pod->name), error);
     }
     volume_binding_fini(&w->volumes);
-    sched_pod_set(&w->s->state, w->pod->ns, w->pod->name, NULL, S(""));
-    back_off(w);
-    waiting_activate(w);
+    waiting_give_back(w);
     if (message.n > 0)
         waiting_tell(w, "SchedulerError", message);
 }
@@ -348,8 +355,6 @@ static void waiting_tell(struct sched_waiting *w, const char *reason, struct str
 }
 
 /* ---- sending others away ---- */
-
-static void scheduler_wake(struct scheduler *s, unsigned what);
 
 static void waiting_nominate(struct sched_waiting *w, struct str node)
 {

@@ -215,6 +215,30 @@ def volumes_wait_for_their_pod(c):
     c.kubectl('delete', 'storageclass', 'late')
 
 
+def pods_get_their_volumes_while_the_server_is_killed(c):
+    """Volumes that are chosen with the node: as many as there are pods, of which each needs one for itself."""
+    n, dice = size(4, 20), random.Random(seed())
+    for i in range(n):
+        os.mkdir('%s/each%d' % (c.root, i))
+    text = storage_class('each')
+    for i in range(n):
+        text += pv('each-%d' % i, cls='each', path='%s/each%d' % (c.root, i)) + pvc('each-%d' % i, cls='each')
+        text += pod('each-%d' % i, [claim('each-%d' % i)], 'echo %d > /v0/who; sleep 100' % i)
+    maker = threading.Thread(target=lambda: eventually('all is made', lambda: c.apply(text), 30), daemon=True)
+    maker.start()
+    for _ in range(size(3, 20)):
+        time.sleep(dice.uniform(0.05, 0.4))
+        eventually('the server is there', lambda: os.kill(c.role_pid('server'), signal.SIGKILL) is None)
+    maker.join()
+    eventually('all run', lambda: all(p['status']['phase'] == 'Running' for p in c.get('pods')['items']) and pairs_that_hold(c) == n, 30)
+    said = lambda: sorted(open('%s/each%d/who' % (c.root, i)).read().strip() for i in range(n))
+    eventually('each has one of its own', lambda: said() == sorted(map(str, range(n))))
+    c.kubectl('delete', 'pod', '--all')
+    c.kubectl('delete', 'pvc', '--all')
+    c.kubectl('delete', 'pv', '--all')
+    c.kubectl('delete', 'storageclass', 'each')
+
+
 def one_pod_at_a_time(c):
     c.apply(pv('alone', more='').replace('ReadWriteOnce', 'ReadWriteOncePod') + pvc('alone', modes='ReadWriteOncePod') + pod('first', [claim('alone')]))
     eventually('it runs', lambda: is_running(c, 'first'))
@@ -282,4 +306,4 @@ def the_default_class_comes_later(c):
 
 
 main([pairs_are_bound_while_the_server_is_killed, a_claim_is_bound_within_moments, a_pod_keeps_its_claim_and_data_stay,
-      volumes_wait_for_their_pod, one_pod_at_a_time, who_may_grow, what_is_lost_is_told, the_default_class_comes_later])
+      volumes_wait_for_their_pod, pods_get_their_volumes_while_the_server_is_killed, one_pod_at_a_time, who_may_grow, what_is_lost_is_told, the_default_class_comes_later])
