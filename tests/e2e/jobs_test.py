@@ -170,7 +170,7 @@ def killed_in_between(c):
     c.apply(''.join(job('k%d' % i, 'sleep 0.%d' % (i % 7), 'completions: 3\n  parallelism: 2') for i in range(n)))
     for role in ['server', 'node'] * size(2, 12):
         time.sleep(0.7)
-        os.kill(c.role_pid(role), signal.SIGKILL)
+        eventually(role + ' is killed', lambda: os.kill(c.role_pid(role), signal.SIGKILL) is None, timeout=30)  # once it is there
     eventually('the server is there', lambda: c.get('jobs'), timeout=30)
     eventually('all are over', lambda: all(any(k['type'] == 'Complete' for k in j['status'].get('conditions', [])) for j in c.get('jobs')['items']), timeout=60)
     for j in c.get('jobs')['items']:
