@@ -231,6 +231,28 @@ metadata: {name: made-%d}
 spec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteOnce], hostPath: {path: /tmp, type: Directory}}''' % i for i in range(n))
 
 
+def claims_keep_what_is_written(c):
+    """By the class that is there from the beginning: what a pod wrote is there for the next one of its name, and goes when the
+    set goes, where its policy says so."""
+    claims = CLAIMS.replace('storageClassName: "", ', '')
+    mount = '        volumeMounts: [{name: data, mountPath: /data}]'
+    c.apply(stateful('store', 2, claims=claims, pod=mount, more='  podManagementPolicy: Parallel\n  persistentVolumeClaimRetentionPolicy: {whenDeleted: Delete}\n'))
+    rolled_out(c, 'store')
+    for n in range(2):
+        c.kubectl('exec', 'store-%d' % n, '--', 'sh', '-c', 'hostname > /data/who')
+    uids = {n: p['metadata']['uid'] for n, p in pods_of(c, 'store').items()}
+    c.kubectl('delete', 'pod', '-l', 'app=store', '--wait=false')
+    eventually('they are others', lambda: len(pods_of(c, 'store')) == 2 and all(
+        is_ready(p) and p['metadata']['uid'] != uids[n] for n, p in pods_of(c, 'store').items()), 30)
+    for n in range(2):
+        assert c.kubectl('exec', 'store-%d' % n, '--', 'cat', '/data/who').strip() == 'store-%d' % n
+    volumes = [p['spec']['volumeName'] for p in c.get('pvc', '-l', 'app=store')['items']]
+    assert len(volumes) == 2 and all(volumes), volumes
+    c.kubectl('delete', 'sts', 'store', '--wait=false')
+    eventually('claims and volumes go with it', lambda: not c.get('pvc', '-l', 'app=store')['items'] and
+               not set(volumes) & {v['metadata']['name'] for v in c.get('pv')['items']}, 40)
+
+
 # --- updates
 
 def updates_and_the_way_back(c):
@@ -267,9 +289,10 @@ def updates_and_the_way_back(c):
 
 def a_broken_revision_is_mended(c):
     """The first one is, and one in the middle: each time the next template goes through by itself."""
-    for image, pod in (('wherry.dev/none:1', '        imagePullPolicy: Never'), (IMAGE, '        command: [sh, -c, "exit 1"]')):
+    for image, pod in (('wherry.dev/none:1', '        imagePullPolicy: Never'), (IMAGE, '        command: [sh, -c, "exit 1"]'),
+                       (IMAGE, '        command: [sh, -c, "echo x > /sick; exec web"]')):
         c.apply(stateful('mend', 2, image=image, pod=pod))
-        eventually('its pod fails', lambda: any('waiting' in x['state'] and x['state']['waiting']['reason'] in ('ErrImageNeverPull', 'CrashLoopBackOff')
+        eventually('its pod fails', lambda: any('/sick' in pod and 'running' in x['state'] or x['state'].get('waiting', {}).get('reason') in ('ErrImageNeverPull', 'CrashLoopBackOff')
                                               for x in pods_of(c, 'mend')['mend-0']['status'].get('containerStatuses', [])), 30)
         c.apply(stateful('mend', 2))
         rolled_out(c, 'mend')
@@ -328,4 +351,4 @@ def roles_die_in_between(c):
 
 
 if __name__ == '__main__':
-    main([names_and_order, parallel_and_ordinals, updates_and_the_way_back, a_broken_revision_is_mended, adopted_and_deleted, roles_die_in_between])
+    main([names_and_order, parallel_and_ordinals, claims_keep_what_is_written, updates_and_the_way_back, a_broken_revision_is_mended, adopted_and_deleted, roles_die_in_between])
