@@ -345,10 +345,17 @@ static void builtin_scale_of(struct arena *a, const struct kind *k, const struct
         val_set_text(a, status, N(selector), strbuf_str(&text));
 }
 
+bool kind_is_scaled(const struct kind *k)
+{
+    return k->custom
+               ? k->custom->scale_spec.n > 0
+               : k == K(Deployment) || k == K(ReplicaSet) || k == K(StatefulSet) || k == K(ReplicationController);
+}
+
 bool kind_scale_of(struct arena *a, const struct kind *k, const struct val *tree, struct val *scale)
 {
-    bool custom = k->custom && k->custom->scale_spec.n;
-    if (!custom && k != K(Deployment) && k != K(ReplicaSet) && k != K(StatefulSet) && k != K(ReplicationController))
+    bool custom = k->custom;
+    if (!kind_is_scaled(k))
         return false;
     struct val meta = val_map(), spec = val_map(), status = val_map();
     const struct name *const copied[] = {N(name), N(namespace), N(uid), N(resourceVersion), N(creationTimestamp)};

@@ -57,8 +57,10 @@ void kind_warnings(const struct kind *k, const struct val *v, const struct val *
  * pods have any, and of these not those that no node has or that have ended. */
 int64_t kind_delete_grace(const struct kind *k, const struct val *tree, bool said, int64_t asked);
 
-/* The autoscaling/v1 Scale of an object, and back: Deployment, ReplicaSet, StatefulSet, ReplicationController.
- * False where the kind has no scale. kind_scale_apply sets spec.replicas (0 where the scale says nothing). */
+/* The autoscaling/v1 Scale of an object, and back: Deployment, ReplicaSet, StatefulSet, ReplicationController, and
+ * those of definitions that have one. False where the kind has no scale. kind_scale_apply sets spec.replicas (0 where
+ * the scale says nothing). */
+bool kind_is_scaled(const struct kind *k);
 MUST_USE bool kind_scale_of(struct arena *a, const struct kind *k, const struct val *tree, struct val *scale);
 void kind_scale_apply(struct arena *a, const struct kind *k, struct val *tree, const struct val *scale);
 /* A pod whose containers run no more and will not again: its phase is Succeeded or Failed. */

@@ -1,39 +1,53 @@
 /* The status of a PodDisruptionBudget: how many of its pods may be evicted now. Upstream: pkg/controller/disruption.
  */
+#include "api/custom.h"
 #include "api/selector.h"
+#include "api/strategy.h"
 #include "control/manager.h"
 #include "control/pods.h"
 
 #define FORGET (2 * 60 * NS_PER_S) /* an eviction that was granted and has not been seen by then did not happen */
 
-/* Who is asked for the scale of a pod's controller. */
-static const struct scaled {
-    const struct kind *kind;
-    const char *group;
-} scaled_kinds[] = {{K(ReplicaSet), "apps"}, {K(StatefulSet), "apps"}, {K(ReplicationController), ""}};
-
 static const struct obj *owner_found(const struct view *v, const struct kind *k, struct str ns, const struct val *ref)
 {
-    const struct obj *o = view_get(v, k, ns, val_text_at(ref, N(name)));
+    const struct obj *o = view_get(v, k, k->namespaced ? ns : S(""), val_text_at(ref, N(name)));
     return o && str_eq(o->uid, val_text_at(ref, N(uid))) ? o : NULL;
 }
 
-/* The object whose replicas are those of the pod's controller: of a ReplicaSet its Deployment, if it has one. NULL:
- * nobody's that can be scaled. */
-static const struct obj *scaler_of(const struct view *v, struct str ns, const struct val *ref)
+/* The object whose replicas are those of the pod's controller: of a ReplicaSet its Deployment, if it has one; else
+ * whatever has a scale, be it of a definition. NULL, and why: nobody's that can be scaled. */
+static const struct obj *scaler_of(const struct view *v, const struct obj *pod, const struct val *ref,
+                                   struct plan *out)
 {
-    struct str group, version, api = val_text_at(ref, N(apiVersion));
-    if (!str_split(api, '/', &group, &version))
-        group = S("");
-    for (size_t i = 0; i < countof(scaled_kinds); i++) {
-        const struct kind *k = scaled_kinds[i].kind;
-        if (!str_eqz(group, scaled_kinds[i].group) || !str_eq(k->kind, val_text_at(ref, N(kind))))
-            continue;
-        const struct obj *o = owner_found(v, k, ns, ref);
-        const struct val *up = o && k == K(ReplicaSet) ? obj_controller(o) : NULL;
-        return up && str_eqz(val_text_at(up, N(kind)), "Deployment") ? owner_found(v, K(Deployment), ns, up) : o;
+    struct str version = val_text_at(ref, N(apiVersion)), kind = val_text_at(ref, N(kind));
+    const struct kind *k = kind_set_of_api_version(view_kinds(v), version, kind);
+    if (!k) {
+        plan_why(out, "no matches for kind \"" STR_FMT "\" in version \"" STR_FMT "\"", STR_ARG(kind),
+                 STR_ARG(version));
+        return NULL;
     }
-    return NULL;
+    if (!kind_is_scaled(k)) {
+        plan_why(out, STR_FMT "%s" STR_FMT " does not implement the scale subresource", STR_ARG(k->plural),
+                 k->group.n > 0 ? "." : "", STR_ARG(k->group));
+        return NULL;
+    }
+    k = kind_watched(view_kinds(v), k);
+    const struct obj *o = k ? owner_found(v, k, pod->ns, ref) : NULL;
+    const struct val *up = o && k == K(ReplicaSet) ? obj_controller(o) : NULL;
+    const struct obj *deployment = up && str_eqz(val_text_at(up, N(kind)), "Deployment")
+                                       ? owner_found(v, K(Deployment), pod->ns, up)
+                                       : NULL;
+    if (!o)
+        plan_why(out, "found no controllers for pod \"" STR_FMT "\"", STR_ARG(pod->name));
+    return deployment ? deployment : o;
+}
+
+static int64_t replicas_wanted(struct arena *a, const struct obj *o)
+{
+    struct val scale;
+    if (!o->kind->custom)
+        return val_num_at(obj_spec(o), 1, N(replicas));
+    return kind_scale_of(a, o->kind, &o->tree, &scale) ? val_num_at(&scale, 0, N(spec), N(replicas)) : 0;
 }
 
 struct counts {
@@ -50,13 +64,11 @@ static bool counts_expect(const struct view *v, const struct obj *pod, struct co
         c->unmanaged++;
         return true;
     }
-    const struct obj *o = scaler_of(v, pod->ns, ref);
-    if (!o) {
-        plan_why(out, "found no controllers for pod \"" STR_FMT "\"", STR_ARG(pod->name));
+    const struct obj *o = scaler_of(v, pod, ref, out);
+    if (!o)
         return false;
-    }
     if (!map_put(&c->scalers, o->uid, (void *)(uintptr_t)o))
-        c->expected += val_num_at(obj_spec(o), 1, N(replicas));
+        c->expected += replicas_wanted(&out->arena, o);
     return true;
 }
 
@@ -213,6 +225,23 @@ static void keys_of_owner(const struct view *v, const struct obj *was, const str
         add(arg, pdb->ns, pdb->name);
 }
 
+/* Of a definition's kind that has a scale, how many it wants is told too. */
+static void keys_of_any(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
+                        void *arg)
+{
+    const struct obj *o = now ? now : was;
+    struct obj *pdb;
+    if (!o->kind->custom || !kind_is_scaled(o->kind))
+        return;
+    AUTO(arena_fini) struct arena a = ARENA;
+    if (was && now && replicas_wanted(&a, was) == replicas_wanted(&a, now))
+        return;
+    struct objset_iter it = o->kind->namespaced ? view_with(v, K(PodDisruptionBudget), &index_namespace, o->ns)
+                                                : view_all(v, K(PodDisruptionBudget));
+    while ((pdb = objset_next(&it)))
+        add(arg, pdb->ns, pdb->name);
+}
+
 static const struct controller_watch watches[] = {{K(PodDisruptionBudget), keys_self},
                                                   {K(Pod), keys_of_pod},
                                                   {K(ReplicaSet), keys_of_owner},
@@ -225,6 +254,7 @@ const struct controller disruption_controller = {
     .component = "controllermanager",
     .account = "disruption-controller",
     .watches = watches,
+    .any = keys_of_any,
     .plan = disruption_plan,
 };
 

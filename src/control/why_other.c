@@ -120,13 +120,21 @@ static size_t unmanaged_count(struct question *q, const struct obj *pdb)
 void why_budget(struct question *q, const struct obj *pdb, struct finding *f)
 {
     const struct val *status = obj_status(pdb);
-    struct str reason = why_plan(q, &disruption_controller, pdb, S(""));
+    /* as its controller wrote it: that sees owners of every kind */
+    const struct val *c = condition_get(status, "DisruptionAllowed");
+    struct str reason = str_eqz(val_text_at(c, N(reason)), "SyncFailed") ? val_text_at(c, N(message)) : S("");
     int64_t allowed = val_num_at(status, 0, N(disruptionsAllowed)),
             healthy = val_num_at(status, 0, N(currentHealthy)), desired = val_num_at(status, 0, N(desiredHealthy)),
             pods = val_num_at(status, 0, N(expectedPods));
     why_chain(q, f, "PodDisruptionBudget " STR_FMT ": %lld of %lld pods healthy, %lld are to be, %lld may be evicted",
               STR_ARG(pdb->name), (long long)healthy, (long long)pods, (long long)desired, (long long)allowed);
-    if (reason.n > 0) {
+    if (str_has(reason, S("does not implement the scale subresource"))) {
+        why_found(q, f, "PodsUnscaled",
+                  "some of its pods belong to what cannot be scaled (" STR_FMT
+                  "), so a share of them cannot be worked out, and none may be evicted",
+                  STR_ARG(reason));
+        why_way(q, f, "Use a number in spec.minAvailable: kubectl edit " STR_FMT, STR_ARG(why_target(q, pdb)));
+    } else if (reason.n > 0) {
         why_found(q, f, "PlanStopped", STR_FMT, STR_ARG(reason));
         why_way(q, f, "Mend it: kubectl edit " STR_FMT, STR_ARG(why_target(q, pdb)));
     } else if (pods == 0 && unmanaged_count(q, pdb) > 0) {

@@ -308,6 +308,72 @@ def a_broken_revision_is_mended(c):
         c.kubectl('delete', 'sts', 'mend')
 
 
+# --- budgets
+
+FLEET = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: fleets.ship.example}
+spec:
+  group: ship.example
+  scope: Namespaced
+  names: {plural: fleets, singular: fleet, kind: Fleet}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+    subresources: {scale: {specReplicasPath: .spec.boats, statusReplicasPath: .status.boats}}
+"""
+
+
+def evict(c, pod):
+    """What the API answers to the eviction of a pod."""
+    body = {'apiVersion': 'policy/v1', 'kind': 'Eviction', 'metadata': {'name': pod, 'namespace': 'default'}}
+    return Api(c).call('POST', PATH['Pod'] + '/%s/eviction' % pod, body)
+
+
+def budgets_hold(c):
+    """A StatefulSet gives away one pod at a time; pods of a definition's kind are counted by its scale; a DaemonSet has none."""
+    c.apply(stateful('kept', 2) + """
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: kept}
+spec: {maxUnavailable: 1, selector: {matchLabels: {app: kept}}}
+""" + '---' + FLEET)
+    rolled_out(c, 'kept')
+    eventually('one may go', lambda: c.get('pdb', 'kept')['status']['disruptionsAllowed'] == 1)
+    assert c.get('pdb', 'kept')['status']['expectedPods'] == 2
+    assert evict(c, 'kept-1')[0] == 201
+    status, said = evict(c, 'kept-0')
+    assert status == 429 and 'disruption budget' in said['message'], (status, said)
+    eventually('it is back', lambda: is_ready(pods_of(c, 'kept')['kept-1']) and c.get('pdb', 'kept')['status']['disruptionsAllowed'] == 1, 30)
+    c.kubectl('wait', '--for=condition=Established', 'crd/fleets.ship.example', '--timeout=20s')
+    eventually('it is served', lambda: c.apply('{apiVersion: ship.example/v1, kind: Fleet, metadata: {name: f}, spec: {boats: 3}}'))
+    uid = c.get('fleet', 'f')['metadata']['uid']
+    c.apply('\n---\n'.join(f"""
+apiVersion: v1
+kind: Pod
+metadata: {{name: boat-{i}, labels: {{app: boat}}, ownerReferences: [{{apiVersion: ship.example/v1, kind: Fleet, name: f, uid: {uid}, controller: true}}]}}
+spec: {{terminationGracePeriodSeconds: 0, containers: [{{name: web, image: {IMAGE}}}]}}
+""" for i in range(2)) + """
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: boats}
+spec: {maxUnavailable: 1, selector: {matchLabels: {app: boat}}}
+""")
+    status = lambda: {k: c.get('pdb', 'boats')['status'].get(k) for k in ('expectedPods', 'desiredHealthy', 'currentHealthy', 'disruptionsAllowed')}
+    eventually('they are counted', lambda: status() == {'expectedPods': 3, 'desiredHealthy': 2, 'currentHealthy': 2, 'disruptionsAllowed': 0}, 30)
+    assert evict(c, 'boat-0')[0] == 429
+    c.kubectl('scale', 'fleet/f', '--replicas=2')
+    eventually('fewer are wanted', lambda: status()['disruptionsAllowed'] == 1)
+    assert evict(c, 'boat-0')[0] == 201
+    c.kubectl('delete', 'crd', 'fleets.ship.example', '--wait=false')
+    c.kubectl('delete', 'sts,pdb', '--all', '--wait=false')
+
+
 # --- ends
 
 def adopted_and_deleted(c):
@@ -351,4 +417,4 @@ def roles_die_in_between(c):
 
 
 if __name__ == '__main__':
-    main([names_and_order, parallel_and_ordinals, claims_keep_what_is_written, updates_and_the_way_back, a_broken_revision_is_mended, adopted_and_deleted, roles_die_in_between])
+    main([names_and_order, parallel_and_ordinals, claims_keep_what_is_written, updates_and_the_way_back, a_broken_revision_is_mended, budgets_hold, adopted_and_deleted, roles_die_in_between])
