@@ -1,12 +1,13 @@
 /* Volumes of CSI drivers are attached to a node before it mounts them, and detached when no pod there needs them any
  * more. Upstream: pkg/controller/volume/attachdetach.
  *
- * Two plans share the work, so that neither needs a memory. `attach`, of a volume, makes and deletes its
- * VolumeAttachments, on which the driver's attacher acts: with all nodes of one volume in view, it never gives one
- * that only one node may have to two. `attached`, of a node, says in node.status.volumesAttached what is attached, on
- * which the node waits. To detach is the reverse: first a volume that no pod wants and that the node does not use is
- * taken out of that list, at the very revision of the Node that was looked at; a node mounts only what it finds there
- * once it has said in volumesInUse that it will. Then the VolumeAttachment goes.
+ * Two plans share the work, so that neither needs a memory. `attach`, of a volume, makes its VolumeAttachments, on
+ * which the driver's attacher acts: with all nodes of one volume in view, it never gives one that only one node may
+ * have to two. `attached`, of a node, says in node.status.volumesAttached what is attached, on which the node waits,
+ * and detaches: first a volume that no pod wants and that the node does not use is taken out of that list, at the
+ * very revision of the Node that was looked at; a node mounts only what it finds there once it has said in
+ * volumesInUse that it will. Then the VolumeAttachment goes. Both are one plan's, because what it has not listed
+ * nobody else has, however old its view of anything else may be.
  *
  * A node that is not ready and does not unmount is not waited for longer than six minutes; one that is out of service
  * (its taint says so) not at all. */
@@ -232,19 +233,9 @@ static void attach_plan(const struct view *v, struct key key, struct plan *out)
     struct arena *a = &out->arena;
     struct str *nodes = NULL;
     size_t n = volume && volume_attaches(v, volume) ? nodes_wanted(v, a, volume, &nodes) : 0, kept = 0;
-    struct obj *have;
     for (struct objset_iter it = view_with(v, K(VolumeAttachment), &index_attachment_volume, key.name);
-         (have = objset_next(&it));) {
-        struct str on = attachment_node(have);
-        bool wanted = false;
-        for (size_t i = 0; i < n; i++)
-            wanted |= str_eq(nodes[i], on);
+         objset_next(&it);)
         kept++;
-        if (wanted || obj_deleting(have) || (volume && !str_eq(have->name, name_on(a, volume, on))))
-            continue; /* of another name: somebody else's */
-        if (!volume || !node_lists(view_get(v, K(Node), S(""), on), unique_name(a, volume)))
-            plan_delete(out, have)->expect_rev = have->rev;
-    }
     for (size_t i = 0; i < n; i++) {
         const struct obj *mine = view_get(v, K(VolumeAttachment), S(""), name_on(a, volume, nodes[i]));
         if (mine) {
@@ -372,19 +363,29 @@ static void attached_events(const struct view *v, struct plan *out, const struct
                        "AttachVolume.Attach succeeded for volume \"" STR_FMT "\" ", STR_ARG(volume->name));
 }
 
+/* What is attached to a node and stays so; what does not is detached once it is not listed any more. */
+static bool attachment_stays(const struct view *v, struct plan *out, const struct obj *node, const struct obj *have,
+                             const struct obj *volume)
+{
+    if (node && volume && volume_attaches(v, volume) && stays_listed(v, out, node, volume))
+        return true;
+    bool ours = !volume || str_eq(have->name, name_on(&out->arena, volume, attachment_node(have)));
+    if (ours && !obj_deleting(have) && (!node || !volume || !node_lists(node, unique_name(&out->arena, volume))))
+        plan_delete(out, have)->expect_rev = have->rev;
+    return false;
+}
+
 static void attached_plan(const struct view *v, struct key key, struct plan *out)
 {
     const struct obj *node = view_get(v, K(Node), S(""), key.name);
     struct arena *a = &out->arena;
     struct val list = val_list();
     struct obj *have;
-    if (!node)
-        return;
     for (struct objset_iter it = view_with(v, K(VolumeAttachment), &index_node, key.name);
          (have = objset_next(&it));) {
         const struct obj *volume = view_get(v, K(PersistentVolume), S(""), attachment_volume(have));
-        if (!volume || obj_deleting(have) || !val_true(val_get(obj_status(have), N(attached))) ||
-            !stays_listed(v, out, node, volume))
+        if (!attachment_volume(have).n || !attachment_stays(v, out, node, have, volume) || obj_deleting(have) ||
+            !val_true(val_get(obj_status(have), N(attached))))
             continue;
         struct val row = val_map();
         val_set(a, &row, N(name), val_str(a, unique_name(a, volume)));
@@ -393,8 +394,8 @@ static void attached_plan(const struct view *v, struct key key, struct plan *out
         if (!node_lists(node, unique_name(a, volume)))
             attached_events(v, out, node, volume);
     }
-    const struct val *was = val_get(obj_status(node), N(volumesAttached));
-    bool same = val_len(&list) == val_len(was);
+    const struct val *was = node ? val_get(obj_status(node), N(volumesAttached)) : NULL;
+    bool same = !node || val_len(&list) == val_len(was);
     val_each_item (row, &list)
         same = same && val_find(was, N(name), val_text_at(row, N(name)));
     if (same)
@@ -413,8 +414,8 @@ static void keys_of_own_node(const struct view *v, const struct obj *was, const 
     (void)v;
     for (size_t i = 0; i < countof(members); i++)
         same = same && val_equal(val_get(obj_status(was), members[i]), val_get(obj_status(now), members[i]));
-    if (!same && now)
-        add(arg, S(""), now->name);
+    if (!same)
+        add(arg, S(""), (now ? now : was)->name);
 }
 
 static void nodes_of_attachment(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
@@ -458,11 +459,21 @@ static void nodes_of_claim(const struct view *v, const struct obj *was, const st
         nodes_of_volume(v, NULL, volume, add, arg);
 }
 
+static void nodes_of_driver(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
+                            void *arg)
+{
+    struct obj *volume;
+    for (struct objset_iter it = view_with(v, K(PersistentVolume), &index_volume_driver, (now ? now : was)->name);
+         (volume = objset_next(&it));)
+        nodes_of_volume(v, NULL, volume, add, arg);
+}
+
 static const struct controller_watch attached_watches[] = {{K(Node), keys_of_own_node},
                                                            {K(VolumeAttachment), nodes_of_attachment},
                                                            {K(Pod), nodes_of_pod},
                                                            {K(PersistentVolumeClaim), nodes_of_claim},
                                                            {K(PersistentVolume), nodes_of_volume},
+                                                           {K(CSIDriver), nodes_of_driver},
                                                            {0}};
 const struct controller attached_controller = {
     .name = "attached",

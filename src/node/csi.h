@@ -28,4 +28,5 @@ void csi_pods_heard(struct csi *c);        /* all pods are known: what is nobody
 /* Whether files of the volume are given to the pod's group (fsGroupPolicy). */
 bool csi_gives_group(struct agent_pod *ap, const struct volume_source *source);
 /* Adds the volumes that are attached and in use, as the Node tells them. False: that is not known yet. */
-bool csi_in_use(const struct csi *c, struct arena *a, struct val *list);
+bool csi_in_use(struct csi *c, struct arena *a, struct val *list);
+void csi_in_use_told(struct csi *c, int64_t rev); /* that status is written, at the revision */

@@ -49,6 +49,10 @@ struct csi_volume {
     struct timer again;
     int64_t gap;
     struct soon soon; /* its turn, in a later one of the loop */
+    /* The Node says since this revision that it is in use; 0: not since it is here. An older one may have said so of
+     * an earlier time, and be about to hear that it is attached no more. */
+    int64_t told_rev;
+    bool telling; /* in the status that is being written */
     struct arena arena;
 };
 /* A volume for one pod. */

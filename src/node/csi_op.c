@@ -215,7 +215,7 @@ static void attachment_read(struct call *call)
 {
     struct csi_op *op = container_of(call, struct csi_op, api);
     struct err err = call->err;
-    if (call->ok && call->obj && val_true(val_get(obj_status(call->obj), N(attached)))) {
+    if (call->ok && call->obj && !obj_deleting(call->obj) && val_true(val_get(obj_status(call->obj), N(attached)))) {
         op->publish_context = val_copy(&op->arena, val_get(obj_status(call->obj), N(attachmentMetadata)));
         op_go(op);
         return;

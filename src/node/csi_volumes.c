@@ -403,7 +403,8 @@ static bool volume_is_attached(const struct csi_volume *v)
     AUTO(arena_fini) struct arena a = ARENA;
     const struct obj *node = node_of(v->csi);
     struct str unique = csi_unique_name(&a, v->record.driver, v->record.handle);
-    return node && text_listed(val_get(obj_status(node), N(volumesInUse)), unique) &&
+    return node && v->told_rev && node->rev >= v->told_rev &&
+           text_listed(val_get(obj_status(node), N(volumesInUse)), unique) &&
            val_find(val_get(obj_status(node), N(volumesAttached)), N(name), unique);
 }
 
@@ -527,13 +528,25 @@ void csi_volumes_node(struct csi *c, const struct obj *node)
     }
 }
 
-bool csi_in_use(const struct csi *c, struct arena *a, struct val *list)
+void csi_in_use_told(struct csi *c, int64_t rev)
+{
+    map_each (e, &c->volumes) {
+        struct csi_volume *v = e->value;
+        if (v->telling && !v->told_rev)
+            v->told_rev = rev;
+        v->telling = false;
+    }
+    volumes_soon(c);
+}
+
+bool csi_in_use(struct csi *c, struct arena *a, struct val *list)
 {
     if (!c->known || !cache_synced(c->infos))
         return false;
     map_each (e, &c->volumes) {
         struct csi_volume *v = e->value;
-        if (volume_attaches(v))
+        v->telling = volume_attaches(v);
+        if (v->telling)
             val_add(a, list, val_str(a, csi_unique_name(a, v->record.driver, v->record.handle)));
     }
     return true;

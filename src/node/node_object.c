@@ -261,6 +261,7 @@ static void node_done(struct call *c)
 {
     struct node_object *n = container_of(c, struct node_object, node_call);
     if (c->ok) {
+        csi_in_use_told(n->agent->csi, c->rev);
         node_known(n, c->obj);
     } else if (c->err.kind == E_ALREADY_EXISTS) {
         n->created = true; /* from before: bring it up to date */
