@@ -1,5 +1,7 @@
+#include "api/codec.h"
 #include "api/cron.h"
 #include "api/formats.h"
+#include "api/rules.h"
 #include "base/clock.h"
 #include "base/test.h"
 
@@ -200,4 +202,40 @@ TEST(cron_what_is_no_schedule)
         CHECK(!format_ok(format_cron, str_of(rows[i].schedule)));
     }
     CHECK(format_ok(format_cron, S("+5 */100 1,,2 jan-DEC SUN")));
+}
+
+static struct val cronjob_in(struct arena *a, const char *zone)
+{
+    struct val any, v;
+    struct err err = ERR;
+    struct decode_notes notes = {.arena = a};
+    struct str yaml = arena_fmt(
+        a,
+        "{apiVersion: batch/v1, kind: CronJob, metadata: {name: c, namespace: test, resourceVersion: '1', uid: u}, "
+        "spec: {schedule: '0 3 * * *', timeZone: %s, jobTemplate: {spec: {template: {spec: {restartPolicy: Never, "
+        "containers: [{name: c, image: i}]}}}}}}",
+        zone);
+    CHECK_OK(yaml_decode(a, yaml, &any, &err), err);
+    CHECK_OK(type_decode_val(a, K(CronJob)->type, &any, &v, &notes, &err), err);
+    decode_notes_fini(&notes);
+    kind_default(a, K(CronJob), &v);
+    return v;
+}
+
+static bool zone_is_refused(struct arena *a, const struct val *v, const struct val *old)
+{
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
+    AUTO(field_errors_fini) struct field_errors e = {.arena = a};
+    kind_validate(K(CronJob), S(""), v, old, &e);
+    field_errors_text(&e, &text);
+    return str_has(strbuf_str(&text), S("unknown time zone"));
+}
+
+TEST(cron_a_zone_that_went_away_lets_the_rest_be_changed)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct val mars = cronjob_in(&a, "Mars/Olympus"), utc = cronjob_in(&a, "UTC");
+    CHECK(zone_is_refused(&a, &mars, NULL));
+    CHECK(zone_is_refused(&a, &mars, &utc));
+    CHECK(!zone_is_refused(&a, &mars, &mars));
 }

@@ -577,7 +577,8 @@ static bool zone_known(struct str s)
     return is_zone;
 }
 
-static void check_cronjob(struct field_errors *e, const struct val *v)
+/* A zone that was there when it was named need not be there any more. */
+static void cronjob_judge(struct field_errors *e, const struct val *v, const struct val *old)
 {
     const struct at *at = AT(NULL, "spec"), *job_at = AT(AT(at, "jobTemplate"), "spec");
     const struct val *spec = V(v, spec), *job = V(V(spec, jobTemplate), spec);
@@ -589,7 +590,7 @@ static void check_cronjob(struct field_errors *e, const struct val *v)
     else
         check_format(e, AT(at, "schedule"), schedule, format_cron);
     NOT_NEGATIVE(e, at, spec, startingDeadlineSeconds);
-    if (HAS(spec, timeZone)) {
+    if (HAS(spec, timeZone) && (!old || !val_unchanged(V(spec, timeZone), V(V(old, spec), timeZone)))) {
         const struct at *here = AT(at, "timeZone");
         if (zone.n == 0) {
             bad_text(e, here, zone, "timeZone must be nil or non-empty string");
@@ -617,8 +618,13 @@ static void check_cronjob(struct field_errors *e, const struct val *v)
         bad_text(e, AT(AT(NULL, "metadata"), "name"), name, "must be no more than 52 characters");
 }
 
+static void check_cronjob(struct field_errors *e, const struct val *v)
+{
+    cronjob_judge(e, v, NULL);
+}
+
 const struct kind_rules rules_batch[] = {
     RULES(Job, format_dns1123_subdomain, check_job, update_job, status_job),
-    RULES(CronJob, format_dns1123_subdomain, check_cronjob, NULL, NULL),
+    RULES(CronJob, format_dns1123_subdomain, check_cronjob, cronjob_judge, NULL, .update_alone = true),
     RULES_END,
 };
