@@ -82,13 +82,24 @@ static bool node_takes_claim(struct world *w, const struct obj *pod, const struc
     return !volume || !node || volume_takes_node(volume, node);
 }
 
+/* Another volume has the name of the one that the claim was bound to by now: the claim is lost, and will be told so.
+ */
+static bool volume_is_another(const struct obj *claim, const struct obj *volume)
+{
+    static struct map bound; /* uid of a claim -> its first volume's, in a number */
+    void *mark = (void *)(uintptr_t)(stable_hash(volume->uid, 0) | 1), *was = map_get(&bound, claim->uid);
+    if (!was)
+        map_put(&bound, claim->uid, mark);
+    return was && was != mark;
+}
+
 static void claims_hold(struct world *w)
 {
     struct map owners = MAP;
     struct obj *o;
     for (struct objset_iter it = objset_all(fake_set(w->api, K(PersistentVolumeClaim))); (o = objset_next(&it));) {
         struct obj *volume = claim_is_bound(o) && !phase_is(o, "Lost") ? volume_of(w, claim_volume(o)) : NULL;
-        if (!volume)
+        if (!volume || volume_is_another(o, volume))
             continue;
         struct obj *other = map_put(&owners, volume->name, o);
         if (other)

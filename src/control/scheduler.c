@@ -29,6 +29,7 @@
 
 #define BACKOFF_MIN (50 * NS_PER_MS)
 #define BACKOFF_MAX (10 * NS_PER_S)
+#define TELL_EVERY  (60 * NS_PER_S)
 #define VOLUMES_MAX (600 * NS_PER_S) /* for the claims of a pod; upstream's bindTimeoutSeconds */
 
 const struct kind *const scheduler_kinds[] = {K(Pod),
@@ -69,6 +70,8 @@ struct sched_waiting {
     struct volume_binding volumes;
     struct arena arena;
     char *message;           /* why it is STUCK: what its condition is to say; NULL: nothing to say */
+    int64_t told_at;         /* when an event said the same */
+    int told;                /* how often since the message is this one */
     const char *reason;      /* the same, in a word */
     struct victims *victims; /* whom it sends away, until all of them are ending; NULL: nobody */
     bool going;              /* that has begun */
@@ -345,9 +348,16 @@ static void waiting_write(struct sched_waiting *w)
     call_start(&w->call, s->t, &o);
 }
 
+/* An event tells it for the first and the second time, and from then on once a minute. */
 static void waiting_tell(struct sched_waiting *w, const char *reason, struct str message)
 {
-    events_record(w->s->events, w->pod, S(""), "Warning", "FailedScheduling", "Scheduling", message);
+    bool same = w->message && str_eqz(message, w->message);
+    int64_t now = clock_mono();
+    w->told = same ? w->told + 1 : 1;
+    if (w->told <= 2 || now >= w->told_at + TELL_EVERY) {
+        events_record(w->s->events, w->pod, S(""), "Warning", "FailedScheduling", "Scheduling", message);
+        w->told_at = now;
+    }
     mem_free(w->message);
     w->message = str_dupz(message);
     w->reason = reason;
@@ -471,6 +481,18 @@ static void scheduler_turn(void *arg, struct str key)
 
 static void scheduler_wake(struct scheduler *s, unsigned what)
 {
+    struct sched_waiting *first = NULL;
+    map_each (it, &s->waiting) {
+        struct sched_waiting *w = it->value;
+        if ((w->where == STUCK || w->where == BACKING) && (w->wake & what) &&
+            (!first || active_less(&w->node, &first->node)))
+            first = w;
+    }
+    if (!first)
+        return;
+    first->until = 0; /* whose turn it is takes the place at once; the others look when their back-off is over */
+    if (first->where == BACKING)
+        waiting_activate(first);
     map_each (it, &s->waiting) {
         struct sched_waiting *w = it->value;
         if (w->where == STUCK && (w->wake & what))
