@@ -76,12 +76,6 @@ static void world_delete(struct world *w, const struct kind *k, struct str name)
 
 /* ---- what holds at every moment ---- */
 
-static bool node_takes_claim(struct world *w, const struct obj *pod, const struct obj *claim)
-{
-    struct obj *volume = volume_of(w, claim_volume(claim)), *node = fake_get(w->api, K(Node), S(""), pod_node(pod));
-    return !volume || !node || volume_takes_node(volume, node);
-}
-
 /* Another volume has the name of the one that the claim was bound to by now: the claim is lost, and will be told so.
  */
 static bool volume_is_another(const struct obj *claim, const struct obj *volume)
@@ -91,6 +85,12 @@ static bool volume_is_another(const struct obj *claim, const struct obj *volume)
     if (!was)
         map_put(&bound, claim->uid, mark);
     return was && was != mark;
+}
+
+static bool node_takes_claim(struct world *w, const struct obj *pod, const struct obj *claim)
+{
+    struct obj *volume = volume_of(w, claim_volume(claim)), *node = fake_get(w->api, K(Node), S(""), pod_node(pod));
+    return !volume || !node || volume_is_another(claim, volume) || volume_takes_node(volume, node);
 }
 
 static void claims_hold(struct world *w)
