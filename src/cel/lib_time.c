@@ -36,7 +36,7 @@ static struct civil civil_of(int64_t seconds)
 static bool local_civil(const struct cel_value *a, size_t n, struct civil *out)
 {
     int64_t offset = 0;
-    if (n == 2 && !zone_offset(cel_text(a[1]), a[0].i, &offset))
+    if (n == 2 && !cel_zone_offset(cel_text(a[1]), a[0].i, &offset))
         return false;
     *out = civil_of(a[0].i + offset);
     return true;

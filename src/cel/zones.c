@@ -108,7 +108,7 @@ static bool digits_at(struct str s, size_t at, int *out)
     return true;
 }
 
-bool zone_offset(struct str zone, int64_t seconds, int64_t *offset)
+bool cel_zone_offset(struct str zone, int64_t seconds, int64_t *offset)
 {
     *offset = 0;
     if (!zone.n || str_eqz(zone, "UTC"))

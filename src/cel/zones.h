@@ -4,7 +4,7 @@
 #include "base/str.h"
 
 /* Seconds east of UTC. False: no such zone. "" and "UTC" are UTC, "+02:00", "-08:00" and "02:00" are offsets. */
-bool zone_offset(struct str zone, int64_t seconds, int64_t *offset);
+bool cel_zone_offset(struct str zone, int64_t seconds, int64_t *offset);
 
 struct zone_row {
     const char *name, *rule; /* a rule as POSIX's TZ has it */

@@ -147,7 +147,7 @@ size_t take_fds(struct msghdr *h, int *fds, size_t room);
 int console_take(int *console); /* the master, or -1: not there yet */
 void path_numbered(char *to, size_t size, const char *prefix, ptrdiff_t number);
 void set_size(int fd, uint16_t rows, uint16_t columns);
-bool container_start(struct kept_container *c, const char **why);
+bool kept_container_start(struct kept_container *c, const char **why);
 void container_console(struct kept_container *c);
 void quit_when_empty(void);
 bool pid_save(void);

@@ -258,7 +258,7 @@ static pid_t pid_read(const char *id, const char *name)
     return (pid_t)strtol(body, NULL, 10);
 }
 
-bool container_start(struct kept_container *c, const char **why)
+bool kept_container_start(struct kept_container *c, const char **why)
 {
     int out[2] = {-1, -1}, err[2] = {-1, -1}, in[2] = {-1, -1};
     char tty[32], tty_path[64], bundle[SHIM_PATH + SHIM_ID], pid_file[SHIM_PATH + SHIM_ID + 8];

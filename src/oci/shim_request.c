@@ -97,7 +97,7 @@ static int do_start(struct kept_container *c, uint32_t client)
         return EALREADY;
     c->start_client = client;
     c->start_seq = in_msg.head.seq;
-    if (!container_start(c, &why))
+    if (!kept_container_start(c, &why))
         return shim_fail(why);
     return -1; /* answered when crun has ended */
 }
