@@ -461,6 +461,8 @@ static bool record_mount(struct csi_op *op, struct err *err)
 static enum op_step publish_record(struct csi_op *op)
 {
     op->m->have = MAX(op->m->have, CSI_MAYBE);
+    if (op->m->record.block) /* what says whose it is goes with the last one */
+        op->v->staged = MAX(op->v->staged, CSI_MAYBE);
     return op_works(op, record_mount);
 }
 

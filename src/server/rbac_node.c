@@ -71,6 +71,12 @@ static bool claim_is_sent(struct server *s, const struct attributes *x, struct s
 static bool node_reads(struct server *s, struct arena *a, const struct attributes *x, struct str node,
                        struct str *why)
 {
+    if (str_eq(x->group, S("storage.k8s.io")) && str_eq(x->resource, S("volumeattachments"))) {
+        AUTO(obj_unref) struct obj *attached = x->name.n ? object_get(s, K(VolumeAttachment), S(""), x->name) : NULL;
+        if (attached && !str_eq(val_text_at(obj_spec(attached), N(nodeName)), node))
+            *why = arena_fmt(a, "no relationship found between node '" STR_FMT "' and this object", STR_ARG(node));
+        return !why->n;
+    }
     if (x->group.n)
         return true;
     if (str_eq(x->resource, S("nodes")) && !str_eq(x->name, node) &&

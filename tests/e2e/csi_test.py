@@ -116,6 +116,9 @@ def inline(driver=NAME, **attributes):
     return '{name: v, csi: {driver: %s, volumeAttributes: %s}}' % (driver, json.dumps(attributes))
 
 
+SECRETS = ['nodeStageSecretRef', 'nodePublishSecretRef', 'nodeExpandSecretRef', 'controllerPublishSecretRef', 'controllerExpandSecretRef']
+
+
 class Controllers(threading.Thread):
     """What external-provisioner, external-attacher and external-resizer do, by the API alone: volumes are folders that
     nobody has to make. `slow` attachments wait; `refuse` fails them with its text."""
@@ -168,7 +171,7 @@ class Controllers(threading.Thread):
             'spec': {'capacity': s['resources']['requests'], 'accessModes': s['accessModes'], 'volumeMode': s['volumeMode'], 'storageClassName': s['storageClassName'],
                      'persistentVolumeReclaimPolicy': 'Delete', 'claimRef': {'kind': 'PersistentVolumeClaim', 'namespace': m['namespace'], 'name': m['name'], 'uid': m['uid']},
                      'csi': {'driver': self.driver, 'volumeHandle': 'handle-' + m['uid'], 'fsType': 'ext4', 'volumeAttributes': {'made': 'here'},
-                             'nodeStageSecretRef': {'name': 'key', 'namespace': 'default'}}}})
+                             **{x: {'name': 'key', 'namespace': 'default'} for x in SECRETS}}}})
 
     def resize(self, claim):
         volume = self.ask('GET', '/api/v1/persistentvolumes/' + claim['spec']['volumeName'])[1]
@@ -227,7 +230,7 @@ def life(c):
     stage, publish = s.calls('NodeStageVolume'), s.calls('NodePublishVolume')
     assert len(stage) == 1 and len(publish) == 2, (stage, publish)
     volume = c.get('pvc', 'data')['spec']['volumeName']
-    assert stage[0]['context'] == {'device': 'vdx'} and stage[0]['secrets'] == {'word': 'sesame'} and stage[0]['attributes'] == {'made': 'here'}, stage
+    assert stage[0]['context'] == {'device': 'vdx'} and stage[0]['secrets'] == publish[0]['secrets'] == {'word': 'sesame'} and stage[0]['attributes'] == {'made': 'here'}, ('nodeStageSecretRef', 'nodePublishSecretRef', stage)
     assert stage[0]['capability'] == {'block': False, 'fs': 'ext4', 'flags': [], 'group': '', 'mode': 1}, stage
     assert stage[0]['staging'].startswith(s.kubelet + '/plugins/kubernetes.io/csi/%s/' % NAME) and stage[0]['staging'].endswith('/globalmount')
     uid = c.get('pod', 'one')['metadata']['uid']
@@ -243,7 +246,7 @@ def life(c):
     c.kubectl('patch', 'pvc', 'data', '-p', json.dumps({'spec': {'resources': {'requests': {'storage': '2Gi'}}}}))
     eventually('it is grown', lambda: c.get('pvc', 'data')['status']['capacity']['storage'] == '2Gi')
     grown = s.calls('NodeExpandVolume')
-    assert grown[0]['bytes'] == 2 << 30, grown
+    assert grown[0]['bytes'] == 2 << 30 and grown[0]['secrets'] == {'word': 'sesame'}, ('nodeExpandSecretRef', grown)
     eventually('nobody waits for it', lambda: not c.get('pvc', 'data')['status'].get('conditions'))
     gone(c, 'pod', 'one')
     eventually('it is taken from the pod', lambda: len(s.calls('NodeUnpublishVolume')) == 1)
