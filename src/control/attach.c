@@ -369,7 +369,9 @@ static bool attachment_stays(const struct view *v, struct plan *out, const struc
 {
     if (node && volume && volume_attaches(v, volume) && stays_listed(v, out, node, volume))
         return true;
-    bool ours = !volume || str_eq(have->name, name_on(&out->arena, volume, attachment_node(have)));
+    /* of a volume that is gone it can be told by its form alone: csi- and a SHA-256 */
+    bool ours = volume ? str_eq(have->name, name_on(&out->arena, volume, attachment_node(have)))
+                       : str_starts(have->name, S("csi-")) && have->name.n == 68;
     if (ours && !obj_deleting(have) && (!node || !volume || !node_lists(node, unique_name(&out->arena, volume))))
         plan_delete(out, have)->expect_rev = have->rev;
     return false;
