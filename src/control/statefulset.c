@@ -55,7 +55,7 @@ static bool pod_keep(struct stateful *s, const struct stateful_pod *p)
         stateful_claims_make(s, p->ordinal);
     stateful_claims_own(s, p);
     stateful_identity_mend(s, p);
-    return !stateful_pod_runs(pod) || !stateful_pod_serves(s, pod);
+    return !stateful_pod_serves(s, pod);
 }
 
 static void wait_tell(struct stateful *s)
@@ -154,7 +154,7 @@ static bool condemned_remove(struct stateful *s)
         plan_step(s->out); /* the claims are to go with the pods: first they are told so */
     size_t n = 0;
     array_each (p, &s->condemned) {
-        bool well = stateful_pod_runs(p->pod) && stateful_pod_serves(s, p->pod);
+        bool well = stateful_pod_serves(s, p->pod);
         if (s->ordered && obj_deleting(p->pod)) {
             s->waits_for = p->pod;
             return true;

@@ -42,9 +42,10 @@ int64_t stateful_ordinal(const struct obj *set, struct str pod_name);
 /* Adopts and releases as children_claim does, by the name too, and sorts what is the set's. False: the selector
  * cannot be read. */
 bool stateful_claim(struct stateful *s);
-bool stateful_pod_runs(const struct obj *pod);                       /* running and ready */
-bool stateful_pod_serves(struct stateful *s, const struct obj *pod); /* ready for minReadySeconds, and not going */
-struct str stateful_revision(const struct obj *pod);                 /* its label; "": none */
+bool stateful_pod_runs(const struct obj *pod); /* running and ready */
+bool stateful_pod_serves(struct stateful *s,
+                         const struct obj *pod);     /* runs, ready for minReadySeconds, and does not go */
+struct str stateful_revision(const struct obj *pod); /* its label; "": none */
 /* Whether a rolling update is to replace it: it is of another revision than its ordinal should have, or it lacks the
  * volumes of its claims, which no update can give it. */
 bool stateful_pod_is_old(const struct stateful *s, const struct stateful_pod *p);

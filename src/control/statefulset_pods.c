@@ -8,7 +8,7 @@ int64_t stateful_ordinal(const struct obj *set, struct str name)
     if (name.n < set->name.n + 2 || !str_starts(name, set->name) || name.p[set->name.n] != '-')
         return -1;
     struct str digits = str_sub(name, set->name.n + 1, name.n);
-    if ((digits.p[0] == '0' && digits.n > 1) || !str_to_i64(digits, 0, INT32_MAX, &ordinal))
+    if ((digits.p[0] == '0' && digits.n > 1) || !str_to_i64(digits, 0, 2LL * INT32_MAX, &ordinal))
         return -1;
     return ordinal;
 }
@@ -83,7 +83,7 @@ bool stateful_pod_runs(const struct obj *pod)
 bool stateful_pod_serves(struct stateful *s, const struct obj *pod)
 {
     int64_t at = 0;
-    bool serves = pod_is_available(pod, s->min_ready, s->view->now, &at);
+    bool serves = stateful_pod_runs(pod) && pod_is_available(pod, s->min_ready, s->view->now, &at);
     if (at)
         plan_again(s->out, at);
     return serves && !obj_deleting(pod);
