@@ -207,26 +207,64 @@ static bool is_stopping(const struct pod *p)
     return false;
 }
 
+static bool is_zero(const struct val *v)
+{
+    if (val_is(v, VAL_MAP)) {
+        val_each_member (it, v)
+            if (!is_zero(&it->v))
+                return false;
+        return true;
+    }
+    return !v || v->type == VAL_NULL || (v->type == VAL_BOOL && !v->b) || (v->type == VAL_INT && v->i == 0) ||
+           ((v->type == VAL_STRING || v->type == VAL_LIST) && v->n == 0);
+}
+
+/* Equal, where what is zero may as well be absent: on its way here it is left out. */
+static bool val_says_same(const struct val *a, const struct val *b)
+{
+    if (is_zero(a) || is_zero(b))
+        return is_zero(a) && is_zero(b);
+    if (a->type != b->type || a->type == VAL_LIST) {
+        if (a->type != b->type || a->n != b->n)
+            return false;
+        for (uint32_t i = 0; i < a->n; i++)
+            if (!val_says_same(&a->list[i], &b->list[i]))
+                return false;
+        return true;
+    }
+    if (a->type != VAL_MAP)
+        return val_equal(a, b);
+    val_each_member (it, a)
+        if (!val_says_same(&it->v, val_get(b, it->name)))
+            return false;
+    val_each_member (it, b)
+        if (!val_get(a, it->name) && !is_zero(&it->v))
+            return false;
+    return true;
+}
+
+/* In whatever order: those of others come in between, and that alone is nothing to write. */
 static bool conditions_same(const struct val *a, const struct val *b)
 {
     if (val_len(a) != val_len(b))
         return false;
     val_each_item (it, a)
-        if (!val_equal(it, val_find(b, N(type), val_text_at(it, N(type)))))
+        if (!val_says_same(it, val_find(b, N(type), val_text_at(it, N(type)))))
             return false;
     return true;
 }
 
-/* In whatever order conditions stand: those of others come in between, and that alone is nothing to write. */
+/* What others wrote into the status is in both. */
 static bool status_same(const struct val *status, const struct val *have)
 {
-    if (val_len(status) != val_len(have))
-        return false;
     val_each_member (it, status) {
         const struct val *other = val_get(have, it->name);
-        if (it->name == N(conditions) ? !conditions_same(&it->v, other) : !val_equal(&it->v, other))
+        if (it->name == N(conditions) ? !conditions_same(&it->v, other) : !val_says_same(&it->v, other))
             return false;
     }
+    val_each_member (it, have)
+        if (!val_get(status, it->name) && !is_zero(&it->v))
+            return false;
     return true;
 }
 
