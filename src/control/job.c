@@ -243,10 +243,9 @@ static void job_plan(const struct view *v, struct key key, struct plan *out)
     if (s.end == JOB_GOES_ON)
         completions_judge(&s);
     job_status_plan(&s);
-    if (s.troubled) { /* what is known is written down before what may fail again is tried */
-        plan_step(out);
+    /* What is known is written down before what may fail again is tried; of that nothing stands in another's way. */
+    if (s.troubled)
         pods_plan(&s);
-    }
 }
 
 /* ---- who is asked when ---- */
