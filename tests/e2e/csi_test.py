@@ -210,7 +210,7 @@ def nothing_left(c, s):
 
 def running(c, *pods):
     for p in pods:
-        eventually(p + " runs", lambda: c.get("pod", p)["status"]["phase"] == "Running", 20)
+        eventually(p + " runs", lambda: c.get("pod", p)["status"]["phase"] == "Running", 40)
 
 
 def events(c, reason):
@@ -284,7 +284,6 @@ def inline_and_block(c):
     assert len(stage) == 1 and stage[0]['capability']['block'] and '/volumeDevices/staging/' in stage[0]['staging'], stage
     assert c.kubectl('exec', 'device', '--', 'sh', '-c', 'echo written > /dev/raw; head -c 7 /dev/raw') == 'written'
     eventually('it is told', lambda: any('no CSIDriver object' in m for m in events(c, 'FailedMount')))
-    s.settings(most=77)
     c.kubectl('patch', 'csidriver', NAME, '--type=merge', '-p', '{"spec": {"serviceAccountTokenInSecrets": true}}')
     c.apply(pod('secretly', inline()))
     running(c, 'secretly')
@@ -384,7 +383,7 @@ class Ready:
     def __init__(self):
         self.storage = None
 
-    def ready(self, c, **settings):
+    def ready(self, c):
         if not self.storage:
             self.storage = Storage(c)
             c.apply('apiVersion: storage.k8s.io/v1\nkind: CSIDriver\nmetadata: {name: %s}\nspec: {podInfoOnMount: true, fsGroupPolicy: File, volumeLifecycleModes: [Persistent, Ephemeral], '
@@ -394,9 +393,9 @@ class Ready:
             self.controllers.start()
             self.storage.start()
         s = self.storage
-        s.settings(**settings)
         s.control()
         eventually('the driver is registered', s.row, 30)
+        s.settings(most=77)                               # from now on: it is asked again ten seconds later
         if os.path.exists(s.base + '/calls'):
             os.unlink(s.base + '/calls')
         return s
