@@ -12,6 +12,7 @@
 #define ANN_SELECTED_NODE       "volume.kubernetes.io/selected-node"
 #define ANN_DEFAULT_CLASS       "storageclass.kubernetes.io/is-default-class"
 #define ANN_CLASS_BETA          "volume.beta.kubernetes.io/storage-class"
+#define LOCAL_PROVISIONER       "wherry.dev/local" /* of the nodes themselves: node/provision.h */
 #define NO_PROVISIONER          "kubernetes.io/no-provisioner"
 
 /* Annotations of an object; "" where it has none such. */

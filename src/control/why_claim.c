@@ -210,7 +210,15 @@ static void say_provisioner(struct question *q, const struct obj *claim, const s
     const struct obj *wrong = complaint_of(q, claim, "ProvisioningFailed"),
                      *told = why_event(q, claim, "ExternalProvisioning", S(""), S(""));
     int64_t since = told ? val_time(val_get(&told->tree, N(firstTimestamp))) : obj_created(claim);
-    if (wrong) {
+    if (str_eqz(who, LOCAL_PROVISIONER) && node.n == 0) {
+        why_found(q, f, "ClassImmediate",
+                  "nobody makes its volume: class " STR_FMT " is to bind at once, and " STR_FMT
+                  " makes volumes on the node of a pod that uses them",
+                  STR_ARG(class->name), STR_ARG(who));
+        why_way(q, f, "Make the claim anew with class local, or with one of volumeBindingMode WaitForFirstConsumer");
+    } else if (wrong && str_eqz(who, LOCAL_PROVISIONER)) {
+        why_disk_made(q, claim, class, why_event_text(wrong), f);
+    } else if (wrong) {
         why_found(q, f, "ProvisioningFailed", "its provisioner " STR_FMT " fails: " STR_FMT, STR_ARG(who),
                   STR_ARG(why_quoted(q, why_event_text(wrong))));
         why_way(q, f, "Mend what it complains of; it tries again by itself");
@@ -316,6 +324,7 @@ void why_claim(struct question *q, const struct obj *claim, struct finding *f)
     why_chain(q, f, "PersistentVolumeClaim " STR_FMT ": " STR_FMT ", asks for " STR_FMT, STR_ARG(claim->name),
               STR_ARG(phase), STR_ARG(what_is_asked(q, claim)));
     if (str_eqz(phase, "Bound")) {
+        why_disk_lost(q, claim, f);
         say_growth(q, claim, f);
         if (f->state == WHY_FINE)
             f->reason = arena_fmt(q->a, "it is bound to " STR_FMT, STR_ARG(volume));

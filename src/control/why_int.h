@@ -85,6 +85,12 @@ bool why_kept(struct question *q, const struct obj *o, struct finding *f);
  * volumes to bind", with names. */
 struct str why_volume_place(struct question *q, const struct obj *pod);
 struct str why_volume_lacking(struct question *q, const struct obj *pod);
+/* why_disk.c: volumes of the node's disk. Of what the provisioner complains, what the node says of a mount (false: it
+ * is none of those causes), and a bound claim whose files are gone. */
+void why_disk_made(struct question *q, const struct obj *claim, const struct obj *class, struct str message,
+                   struct finding *f);
+bool why_disk_mount(struct question *q, const struct obj *pod, struct str message, struct finding *f);
+void why_disk_lost(struct question *q, const struct obj *claim, struct finding *f);
 why_fn why_definition; /* why_definition.c */
 why_fn why_daemonset;  /* why_daemonset.c */
 struct str daemonset_head(struct question *q, const struct obj *o);

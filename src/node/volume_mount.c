@@ -137,7 +137,7 @@ bool device_format(const char *device, const char *type, struct err *err)
     if (command_run(ext ? argv_ext : argv_other, S(""), &said, MKFS_MOST_MS, err))
         return true;
     if (err->sys == ENOENT)
-        return err_set(err, E_NOT_FOUND, "%s is missing on this node (Debian: apt-get install %s)", program,
+        return err_set(err, E_NOT_FOUND, "%s is missing (Debian: apt-get install %s)", program,
                        ext                        ? "e2fsprogs"
                        : strcmp(type, "xfs") == 0 ? "xfsprogs"
                                                   : "btrfs-progs");
@@ -180,9 +180,8 @@ static bool grow_apart(const char *device, struct err *err)
     said.n = 0;
     if (command_run(grow, S(""), &said, MKFS_MOST_MS, err))
         return true;
-    return err->sys == ENOENT
-               ? err_set(err, E_NOT_FOUND, "resize2fs is missing on this node (Debian: apt-get install e2fsprogs)")
-               : err_wrap(err, "grow the file system");
+    return err->sys == ENOENT ? err_set(err, E_NOT_FOUND, "resize2fs is missing (Debian: apt-get install e2fsprogs)")
+                              : err_wrap(err, "grow the file system");
 }
 
 bool device_fill(const char *device, struct err *err)

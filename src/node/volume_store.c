@@ -1,5 +1,4 @@
 #include "node/volume_store.h"
-#include "api/quantity.h"
 #include "base/fault.h"
 #include "node/volume_mount.h"
 #include "sys/file.h"
@@ -129,19 +128,30 @@ bool volume_store_list(struct arena *a, struct str dir, struct volume_list *out,
 
 /* --- room ------------------------------------------------------------------------------------------------------- */
 
+/* For people: "12Gi", "1.5Gi", "48Mi". */
+static struct str size_words(struct arena *a, int64_t bytes)
+{
+    int64_t tenths = bytes / ((1LL << 30) / 10);
+    if (bytes >= 1LL << 30)
+        return tenths % 10 ? arena_fmt(a, "%lld.%lldGi", (long long)tenths / 10, (long long)tenths % 10)
+                           : arena_fmt(a, "%lldGi", (long long)tenths / 10);
+    return bytes >= 1 << 20 ? arena_fmt(a, "%lldMi", (long long)bytes >> 20)
+                            : arena_fmt(a, "%lldKi", (long long)MAX(bytes, 0) >> 10);
+}
+
 bool volume_room_fits(const struct volume_room *r, int64_t percent, struct str dir, int64_t more, struct err *err)
 {
     AUTO(arena_fini) struct arena a = ARENA;
-    int64_t room = (r->whole - r->whole / RESERVED - r->others) / 100 * percent;
+    int64_t room = (int64_t)((__int128)(r->whole - r->whole / RESERVED - r->others) * percent / 100);
     if (room >= r->promised && more <= room - r->promised)
         return true;
     return err_set(err, E_UNAVAILABLE,
                    "no room below " STR_FMT " for " STR_FMT ": its disk of " STR_FMT " has " STR_FMT
                    " for volumes (others use " STR_FMT ", one part in %d is kept free), and " STR_FMT
                    " of it are promised to %zu volumes",
-                   STR_ARG(dir), STR_ARG(quantity_of_bytes(&a, more)), STR_ARG(quantity_of_bytes(&a, r->whole)),
-                   STR_ARG(quantity_of_bytes(&a, MAX(room, 0))), STR_ARG(quantity_of_bytes(&a, r->others)), RESERVED,
-                   STR_ARG(quantity_of_bytes(&a, r->promised)), r->volumes);
+                   STR_ARG(dir), STR_ARG(size_words(&a, more)), STR_ARG(size_words(&a, r->whole)),
+                   STR_ARG(size_words(&a, room)), STR_ARG(size_words(&a, r->others)), RESERVED,
+                   STR_ARG(size_words(&a, r->promised)), r->volumes);
 }
 
 /* `except`: it is about to have another size. */
