@@ -206,7 +206,8 @@ enum claims_state {
 enum claims_state claims_gather(struct agent_pod *ap, struct arena *a, struct volume_mounts *out,
                                 struct str *message);
 void claims_mounted(struct agent_pod *ap); /* the pod has them: what was to grow at that has grown */
-void claims_came_free(struct agent *g);    /* pods that wait for a claim of another one are tried again */
+void claims_came_back(struct agent *g); /* what is to be mounted may be there again: pods whose volumes failed try */
+void claims_came_free(struct agent *g); /* pods that wait for a claim of another one are tried again */
 /* The device of a volume of the pod, for a container. */
 MUST_USE bool claims_device(struct agent_pod *ap, struct str volume, struct oci_device *out, struct err *err);
 

@@ -586,8 +586,11 @@ static void on_folder(struct inotify *i, int watch, uint32_t mask, struct str na
 {
     struct provisioner *p = container_of(i, struct provisioner, watches);
     (void)watch;
-    if (!(mask & IN_IGNORED) && str_starts(name, S("pvc-")) && p->ready)
-        timer_set(&p->sweep, SWEEP_AFTER);
+    if (mask & IN_IGNORED || !str_starts(name, S("pvc-")) || !p->ready)
+        return;
+    timer_set(&p->sweep, SWEEP_AFTER);
+    if (mask & IN_MOVED_TO) /* pods that waited for it */
+        claims_came_back(p->agent);
 }
 
 static void folder_watch(struct provisioner *p)

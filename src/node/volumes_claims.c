@@ -156,6 +156,17 @@ void claims_mounted(struct agent_pod *ap)
     }
 }
 
+void claims_came_back(struct agent *g)
+{
+    map_each (e, &g->by_uid) {
+        struct agent_pod *ap = e->value;
+        if (ap->pod->volumes != PART_FAILED)
+            continue;
+        pod_retry(ap->facts);
+        agent_pod_kick(ap);
+    }
+}
+
 void claims_came_free(struct agent *g)
 {
     map_each (e, &g->by_uid) {
