@@ -5,6 +5,7 @@
 #define STAR       (1ULL << 63)
 #define YEARS_MOST 5
 #define STEPS_MOST 200000 /* of the search; five years of hours are 43,800 */
+#define JUMP_MOST  48     /* hours that a zone's clocks can be set by */
 #define SPACES     " \t\n\r\v\f"
 
 struct cron_field {
@@ -295,6 +296,19 @@ static bool part_found(struct search *s, uint64_t bits, int64_t unit)
     return true;
 }
 
+/* The first moment after `after` that the fields name; where clocks jump by half a day it may be an earlier one. */
+static int64_t fields_next(const struct cron *c, const struct zone *z, int64_t after)
+{
+    struct search s = {.cron = c, .m = {.zone = z}};
+    moment_set(&s.m, after + 1);
+    int last = s.m.tm.tm_year + YEARS_MOST;
+    for (; s.m.tm.tm_year <= last && s.steps < STEPS_MOST; s.steps++)
+        if (month_found(&s) && day_found(&s) && hour_found(&s) && part_found(&s, c->minutes, 60) &&
+            part_found(&s, 1, 1))
+            return s.steps < STEPS_MOST ? s.m.t : CRON_NEVER;
+    return CRON_NEVER;
+}
+
 int64_t cron_next(const struct cron *c, const struct zone *z, int64_t after)
 {
     if (after > INT64_MAX / 4 || after < INT64_MIN / 4)
@@ -303,13 +317,11 @@ int64_t cron_next(const struct cron *c, const struct zone *z, int64_t after)
         return after + c->every;
     if (!c->minutes || !c->hours || !c->months)
         return CRON_NEVER; /* ",": a field that nothing matches */
-    struct search s = {.cron = c, .m = {.zone = z}};
-    moment_set(&s.m, after + 1);
-    int last = s.m.tm.tm_year + YEARS_MOST;
-    for (; s.m.tm.tm_year <= last && s.steps < STEPS_MOST; s.steps++)
-        if (month_found(&s) && day_found(&s) && hour_found(&s) && part_found(&s, c->minutes, 60) &&
-            part_found(&s, 1, 1))
-            return s.steps < STEPS_MOST ? s.m.t : CRON_NEVER;
+    for (int64_t hours = 0; hours <= JUMP_MOST; hours++) {
+        int64_t t = fields_next(c, z, after + hours * 3600);
+        if (t > after)
+            return t;
+    }
     return CRON_NEVER;
 }
 
