@@ -80,6 +80,18 @@ static const struct val *container_list(const struct pod_reading *p, const struc
     return set_aside ? set_aside : p->infeasible ? NULL : wanted;
 }
 
+/* Something was set aside or is in force that is not what is wanted: while it is resized. */
+static bool status_differs(const struct pod_reading *p)
+{
+    const struct name *const lists[] = {N(containers), N(initContainers)};
+    for (size_t i = 0; i < countof(lists); i++)
+        val_each_item (c, val_at(p->pod, N(spec), lists[i]))
+            if (!val_equal(container_list(p, c, IN_FORCE), container_list(p, c, WANTED)) ||
+                !val_equal(container_list(p, c, ALLOCATED), container_list(p, c, WANTED)))
+                return true;
+    return false;
+}
+
 static bool is_sidecar(const struct val *container)
 {
     return str_eqz(val_text_at(container, N(restartPolicy)), "Always");
@@ -154,7 +166,7 @@ struct val pod_resources(struct arena *a, const struct val *pod, const struct na
     const struct val *pending = val_find(val_at(pod, N(status), N(conditions)), N(type), S("PodResizePending"));
     struct pod_reading p = {pod, way, (flags & POD_STATUS) && str_eqz(val_text_at(pending, N(reason)), "Infeasible")};
     struct val sum = p.infeasible ? val_map() : containers_sum(a, &p, WANTED);
-    if (flags & POD_STATUS) {
+    if ((flags & POD_STATUS) && (p.infeasible || status_differs(&p))) {
         struct val force = containers_sum(a, &p, IN_FORCE);
         list_most(a, &sum, &force);
         if (way == N(requests)) {

@@ -105,7 +105,7 @@ struct val usage_now(struct quotas *all, struct arena *a, struct str resource, c
                     &(struct usage_facts){.over = over, .class_resource = class_resource, .arg = all});
 }
 
-static void quota_move_by(struct quota *q, const struct quota_move *s)
+void quota_move_by(struct quota *q, const struct quota_move *s)
 {
     const struct val *spec = obj_spec(q->obj);
     bool was = s->was && usage_in_scope(spec, s->resource, s->was);
@@ -138,61 +138,6 @@ void space_move(struct quotas *all, const struct quota_space *space, struct quot
         quota_move_by(*q, s);
 }
 
-/* --- counting --- */
-
-static bool quota_is_special(struct str name)
-{
-    bool special = false;
-    for (size_t k = 0; usage_special[k]; k++)
-        special |= usage_counts(str_of(usage_special[k]), name);
-    return special;
-}
-
-static void line_count(struct quota *q, struct quota_line *line, const struct store_snapshot *snap, struct arena *a)
-{
-    struct str resource = usage_counted(line->name);
-    struct str prefix = STR_JOIN(a, resource, S("/"), q->obj->ns, S("/"));
-    if (resource.n && usage_in_scope(obj_spec(q->obj), resource, NULL))
-        amount_set(&line->used, arena_fmt(a, "%zu", store_count(snap, prefix, STR_NONE)));
-}
-
-static void quota_count_all(struct quota *q, struct str resource, const struct store_snapshot *snap)
-{
-    AUTO(arena_fini) struct arena a = ARENA;
-    struct store_iter it;
-    struct str prefix = STR_JOIN(&a, resource, S("/"), q->obj->ns, S("/"));
-    for (struct store_entry *e = store_first(&it, snap, prefix, STR_NONE); e; e = store_next(&it)) {
-        AUTO(arena_fini) struct arena scratch = ARENA;
-        struct obj *o = object_of(e);
-        q->all->walked++;
-        struct str name = str_sub(store_entry_key(e), resource.n + 1, SIZE_MAX);
-        bool over = str_eqz(resource, "pods") && leaving_note(q->all, name, o);
-        struct quota_move s = {.resource = resource, .now = &o->tree, .a = &scratch};
-        s.now_uses = usage_now(q->all, &scratch, resource, s.now, over);
-        quota_move_by(q, &s);
-    }
-}
-
-/* Numbers of objects are had from the index; what else counts is walked through, once. */
-static void quota_count(struct quota *q, const struct store_snapshot *snap)
-{
-    AUTO(arena_fini) struct arena a = ARENA;
-    q->uncounted = false;
-    for (size_t i = 0; i < q->n; i++)
-        q->lines[i].used.n = 0;
-    for (size_t k = 0; usage_special[k]; k++) {
-        bool wanted = false;
-        for (size_t i = 0; i < q->n; i++)
-            wanted |= usage_counts(str_of(usage_special[k]), q->lines[i].name);
-        if (wanted)
-            quota_count_all(q, str_of(usage_special[k]), snap);
-    }
-    for (size_t i = 0; i < q->n; i++)
-        if (!quota_is_special(q->lines[i].name))
-            line_count(q, &q->lines[i], snap, &a);
-    quota_mark(q, 0);
-}
-
 size_t quotas_walked(const struct quotas *all)
 {
     return all->walked;
@@ -200,13 +145,10 @@ size_t quotas_walked(const struct quotas *all)
 
 void quotas_settle(struct quotas *all)
 {
-    list_each (q, &all->changed, struct quota, changed) {
-        if (!q->uncounted)
-            continue;
-        struct store_snapshot snap = objects_snapshot(all->server);
-        quota_count(q, &snap);
-        store_snapshot_fini(&snap);
-    }
+    int64_t until = clock_mono() + LOOP_TURN;
+    list_each (q, &all->changed, struct quota, changed)
+        if (q->uncounted)
+            quota_count(q, until);
 }
 
 /* --- quotas that come, change and go --- */
@@ -245,6 +187,7 @@ static struct quota *quota_find(const struct quotas *all, const struct obj *o)
 
 static void quota_end(struct quota *q)
 {
+    count_end(q);
     list_del(&q->changed);
     q->due = 0;
     q->all = NULL;
@@ -358,6 +301,7 @@ struct quotas *quotas_new(struct server *s)
     list_init(&all->waiting);
     status_init(all);
     leaving_init(all);
+    counts_init(all);
     all->kinds.fn = kinds_came;
     kind_listen(&s->kinds, &all->kinds);
     return all;
@@ -372,7 +316,9 @@ static bool quota_found(struct obj *o, void *arg)
 void quotas_open(struct quotas *all)
 {
     objects_each(all->server, K(ResourceQuota), STR_NONE, quota_found, all);
-    quotas_settle(all);
+    list_each (q, &all->changed, struct quota, changed)
+        if (q->uncounted)
+            quota_count(q, INT64_MAX);
 }
 
 void quotas_stop(struct quotas *all)
@@ -380,6 +326,7 @@ void quotas_stop(struct quotas *all)
     all->stopped = true;
     status_fini(all);
     timer_stop(&all->leave);
+    timer_stop(&all->count);
     charges_answer(all);
 }
 

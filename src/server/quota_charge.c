@@ -20,7 +20,7 @@ static struct val quota_delta(struct arena *a, const struct quota *q, const stru
 
 static bool quota_concerns(const struct quota *q, const struct quota_asked *asked)
 {
-    return q->n && usage_in_scope(obj_spec(q->obj), asked->resource, asked->now);
+    return q->n && !q->count && usage_in_scope(obj_spec(q->obj), asked->resource, asked->now);
 }
 
 static int member_cmp(const void *a, const void *b)

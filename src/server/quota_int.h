@@ -25,6 +25,7 @@ struct quota {
     struct quota_line *lines; /* by name; texts are borrowed from obj */
     size_t n;
     bool uncounted;                /* used is to be found out */
+    struct quota_count *count;     /* under way: it holds nothing up, and tells nothing; NULL: none */
     struct list charges;           /* struct charge.of_quota */
     int64_t due;                   /* clock_mono: the status is to be written by then; 0: it is right */
     struct list changed;           /* in quotas.changed while due */
@@ -40,7 +41,9 @@ struct quotas {
     struct list changed; /* of struct quota */
     struct list waiting; /* of struct charges: of writes that are not answered yet */
     struct soon soon;
-    struct timer timer, leave;
+    struct timer timer, leave, count;
+    size_t counting;    /* quotas that are being counted */
+    size_t portion;     /* so many objects a turn, of tests; 0: as many as there is time for */
     struct map leaving; /* "namespace/name" -> struct pod_leaving */
     struct heap leaves;
     struct kind_listener kinds;
@@ -84,8 +87,15 @@ void quota_unref(struct quota *q);
 struct quota_space *space_of(const struct quotas *all, struct str ns); /* NULL: without quotas */
 /* over: of a pod that is past its time. */
 struct val usage_now(struct quotas *all, struct arena *a, struct str resource, const struct val *tree, bool over);
+void quota_move_by(struct quota *q, const struct quota_move *m);
 void space_move(struct quotas *all, const struct quota_space *space, struct quota_move *m, bool was_over,
                 bool now_over);
+
+/* --- quota_count.c --- */
+void quota_count(struct quota *q,
+                 int64_t until); /* begins; until: clock_mono, by then it leaves the rest to other turns */
+void count_end(struct quota *q);
+void counts_init(struct quotas *all);
 
 /* --- quota_leave.c --- */
 /* name: "NAMESPACE/NAME". Whether it is past its time; until then it is looked at again. o NULL: it is gone. */

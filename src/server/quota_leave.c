@@ -64,6 +64,10 @@ static void pods_left(struct timer *t)
 {
     struct quotas *all = container_of(t, struct quotas, leave);
     AUTO(arena_fini) struct arena a = ARENA;
+    if (all->counting) { /* which rests on who is past his time */
+        timer_set(t, RELEASE_AFTER);
+        return;
+    }
     for (struct heap_node *top; (top = heap_top(&all->leaves));) {
         struct pod_leaving *l = container_of(top, struct pod_leaving, node);
         const struct quota_space *space = space_of(all, l->pod->ns);

@@ -82,7 +82,7 @@ static void quotas_wake(struct quotas *all)
 {
     int64_t first = 0, now = clock_mono();
     list_each (q, &all->changed, struct quota, changed)
-        if (!q->writing && (!first || q->due < first))
+        if (!q->writing && !q->count && (!first || q->due < first))
             first = q->due;
     if (!first || all->stopped)
         return;
@@ -182,7 +182,7 @@ static void quotas_tell(struct quotas *all)
 {
     int64_t now = clock_mono();
     list_each (q, &all->changed, struct quota, changed) {
-        if (q->writing || q->due > now || all->stopped)
+        if (q->writing || q->count || q->due > now || all->stopped)
             continue;
         q->due = 0;
         list_del(&q->changed);

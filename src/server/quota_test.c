@@ -1,7 +1,7 @@
 #include "api/quantity.h"
 #include "api/usage.h"
 #include "base/test.h"
-#include "server/quota.h"
+#include "server/quota_int.h"
 #include "server/world_test.h"
 
 /* An object over and over. ' stands for ". */
@@ -203,6 +203,7 @@ TEST(usage_is_counted_anew_at_the_start)
     CHECK_INT(object_make(&w, K(ResourceQuota), "q",
                           ",'spec':{'hard':{'pods':'2','services.nodeports':'3','secrets':'1'}}"),
               201);
+    CHECK_INT(object_make(&w, K(ResourceQuota), "r", ",'spec':{'hard':{'count/pods':'9'}}"), 201);
     CHECK_INT(object_make(&w, K(Pod), "a", POD("")), 201);
     CHECK_INT(object_make(&w, K(Secret), "a", ""), 201);
     CHECK_INT(object_make(&w, K(Service), "a",
@@ -259,6 +260,7 @@ TEST(a_change_walks_through_nothing)
         CHECK_INT(object_make(&w, K(Pod), name, POD("")), 201);
     }
     CHECK_INT(object_make(&w, K(ResourceQuota), "q", ",'spec':{'hard':{'pods':'1000','secrets':'1000'}}"), 201);
+    until_used(&w, "q", "pods", "300");
     CHECK_INT(quotas_walked(w.server->quotas), 300);
     CHECK_INT(object_make(&w, K(Pod), "more", POD("")), 201);
     CHECK_INT(object_make(&w, K(Secret), "more", ""), 201);
@@ -529,5 +531,44 @@ TEST(a_quota_may_have_many_lines)
     CHECK_INT(object_make(&w, K(Secret), "one", ""), 201);
     CHECK_INT(object_make(&w, K(Secret), "two", ""), 403);
     CHECK_STR(used_of(&w, &a, "q", "secrets"), S("1"));
+    world_fini(&w);
+}
+
+/* Pods come, end and go under the walk, before and behind where it is. */
+TEST(what_changes_while_it_is_counted_counts_once)
+{
+    struct world w;
+    struct play p = {&w, 1};
+    world_init(&w, NULL);
+    pods_may_come(&w);
+    char name[16];
+    for (int i = 0; i < 400; i++) {
+        (void)snprintf(name, sizeof name, "p%03d", i);
+        CHECK_INT(object_make(&w, K(Pod), name, POD(CPU("10m"))), 201);
+    }
+    w.server->quotas->portion = 20;
+    for (int round = 0; round < 3; round++) {
+        struct test_ask *asks[64];
+        size_t n = 0, walked = quotas_walked(w.server->quotas);
+        asks[n++] = play_ask(
+            &p, VERB_CREATE, K(ResourceQuota), "", "",
+            "{'metadata':{'name':'q'},'spec':{'hard':{'pods':'900','requests.cpu':'900','count/pods':'900'}}}");
+        for (int64_t end = clock_mono() + 50 * NS_PER_S;
+             quotas_walked(w.server->quotas) - walked < 350 && clock_mono() < end;) {
+            loop_run_once(w.loop, NS_PER_MS);
+            if (n + 3 > countof(asks))
+                continue;
+            (void)snprintf(name, sizeof name, "p%03d", (int)play_next(&p, 400));
+            asks[n++] = play_ask(&p, VERB_DELETE, K(Pod), name, "", NULL);
+            (void)snprintf(name, sizeof name, "p%03d", (int)play_next(&p, 400));
+            asks[n++] = play_ask(&p, VERB_PATCH, K(Pod), name, "status", "{'status':{'phase':'Failed'}}");
+        }
+        world_settle(&w);
+        CHECK(n > 20); /* it took many turns */
+        for (size_t i = 0; i < n; i++)
+            ask_free(asks[i]);
+        world_until(&w, quotas_are_true, &p);
+        CHECK_INT(ask_now(&w, VERB_DELETE, K(ResourceQuota), "q", NULL), 200);
+    }
     world_fini(&w);
 }

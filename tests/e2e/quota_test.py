@@ -100,6 +100,7 @@ def changed_under_writers_and_killed(c):
             try:
                 return call()
             except LOST:
+                assert time.monotonic() < end + 40, 'the server does not come back'
                 time.sleep(0.02)
 
     def one(api, i):
@@ -240,6 +241,23 @@ spec:
     assert time.monotonic() - start < 3 * slowness(), time.monotonic() - start
 
 
+def a_namespace_refuses_pods(c):
+    """What its Pod Security Standard forbids is said, and comes when the standard lets it in."""
+    space(c, 'secure')
+    c.kubectl('label', 'namespace', 'secure', 'pod-security.kubernetes.io/enforce=baseline', 'pod-security.kubernetes.io/warn=restricted')
+    told = subprocess.run([c.bin + '/kubectl', 'create', '-n', 'secure', '-f', '-'], env=c.env, text=True, capture_output=True,
+                          input=deployment('web', 1, extra='      terminationGracePeriodSeconds: 0\n      hostIPC: true'))
+    assert told.returncode == 0 and 'Warning: would violate PodSecurity "restricted:latest": host namespaces (hostIPC=true), allowPrivilegeEscalation != false' in told.stderr, told
+    eventually('it is refused', lambda: 'violates PodSecurity "baseline:latest": host namespaces (hostIPC=true)' in str(c.get('rs', '-n', 'secure')['items'][0]['status']))
+    why = c.wherry('why', 'deploy/web', '-n', 'secure', check=False)
+    assert 'enforces the Pod Security Standard baseline:latest' in why and 'hostIPC=true' in why, why
+    time.sleep(1)
+    start = time.monotonic()
+    c.kubectl('label', 'namespace', 'secure', 'pod-security.kubernetes.io/enforce=privileged', '--overwrite')
+    eventually('its pod comes', lambda: c.get('deploy', 'web', '-n', 'secure')['status'].get('replicas') == 1, every=0.02)
+    assert time.monotonic() - start < 3 * slowness(), time.monotonic() - start
+
+
 def definitions_are_counted(c):
     """Objects of a definition count, and so do those of one that comes after its quota."""
     path, api = space(c, 'defined'), Api(c)
@@ -268,4 +286,4 @@ spec:
 
 
 if __name__ == '__main__':
-    main([writers, definitions_are_counted, limits_are_in_force, workloads_wait_for_room, changed_under_writers_and_killed])
+    main([writers, definitions_are_counted, a_namespace_refuses_pods, limits_are_in_force, workloads_wait_for_room, changed_under_writers_and_killed])
