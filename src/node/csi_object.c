@@ -65,9 +65,10 @@ static bool labels_of(struct arena *a, const struct obj *node, const struct csi_
                            "\":\"" STR_FMT "\" but existing label is \"" STR_FMT "\":\"" STR_FMT "\"",
                            STR_ARG(m->name->s), STR_ARG(val_text(&m->v)), STR_ARG(m->name->s),
                            STR_ARG(val_text(have)));
-        if (!have)
-            val_set_str(a, out, m->name->s, val_str(a, val_text(&m->v)));
     }
+    val_each_member (m, &d->node.topology)
+        if (!val_get_str(obj_labels(node), m->name->s))
+            val_set_str(a, out, m->name->s, val_str(a, val_text(&m->v)));
     return true;
 }
 
@@ -80,10 +81,8 @@ static bool node_patch(struct csi *c, struct arena *a, const struct obj *node, s
     *patch = val_map();
     map_each (e, &c->drivers) {
         struct err err = ERR;
-        if (!labels_of(a, node, e->value, &labels, &err)) {
+        if (!labels_of(a, node, e->value, &labels, &err)) /* it is refused, and leaves once it has been told */
             csi_plugin_told(c, e->value, &err);
-            return node_patch(c, a, node, patch); /* without it */
-        }
     }
     if (val_len(&labels))
         val_set(a, val_need_map(a, patch, N(metadata)), N(labels), labels);

@@ -266,7 +266,8 @@ def driver(name, node_id, socket, base):
 
 
 def registrar(socket, endpoint, registry):
-    """Asks the driver for its name, as long as it takes, and offers it to the node. Ends where the node refuses it."""
+    """Asks the driver for its name, as long as it takes, and offers it to the node. Where it is refused it stays: the node
+    tries again."""
     while True:
         try:
             with grpc.insecure_channel('unix:' + socket) as channel:
@@ -280,8 +281,6 @@ def registrar(socket, endpoint, registry):
             return put(1, 'CSIPlugin') + put(2, name) + put(3, endpoint) + put(4, '1.0.0')
         f = fields(data)
         print('registered=%r %s' % (bool(f.get(1, [0])[-1]), text(f, 2)), flush=True)
-        if not f.get(1, [0])[-1]:
-            threading.Timer(0.2, os._exit, (1,)).start()
         return b''
     serve('%s/%s-reg.sock' % (registry, name), handlers('pluginregistration.Registration', ['GetInfo', 'NotifyRegistrationStatus'], call))
 

@@ -406,7 +406,13 @@ STORAGE = Ready()
 
 def registration(c):
     """A driver registers: CSINode, labels and annotation of the Node; it goes, and they do; and the node comes back to it."""
+    name = c.get('node')['items'][0]['metadata']['name']
+    c.kubectl('label', 'node', name, 'topology.test/zone=other')
     s = Storage(c, settings=dict(most=5, topology={'topology.test/zone': 'z1', 'topology.test/rack': 'r2'})).start()
+    eventually('it is refused', lambda: 'detected topology value collision: driver reported "topology.test/zone":"z1" but existing label is "topology.test/zone":"other"'
+               in c.kubectl('logs', 'driver-test', '-c', 'registrar'), 30)
+    c.kubectl('label', 'node', name, 'topology.test/zone-')
+    eventually('its label is there', lambda: c.get('node')['items'][0]['metadata']['labels'].get('topology.test/zone') == 'z1', 30)
     row = eventually('the driver is registered', s.row, 30)
     assert row == {'name': NAME, 'nodeID': 'node-a', 'topologyKeys': ['topology.test/rack', 'topology.test/zone'], 'allocatable': {'count': 5}}, row
     node = c.get('node')['items'][0]
