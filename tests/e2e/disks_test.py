@@ -1,10 +1,8 @@
 #!/usr/bin/env python3
 """Claims on the node: volumes of every kind in real containers, what is told where one cannot be had, and what is left
 behind (nothing)."""
-import glob, random
+import glob, http.client, random, socket
 from lib import *
-
-NODE = "$(hostname)"
 
 
 def loops(c):
@@ -496,6 +494,44 @@ def killed_anywhere(c):
     assert c.root + '/run/wherry/mounts/' not in mounts(), mounts()
 
 
+def as_node(c, method, path, body=None):
+    """Status and message of a request by the node's own account: root, over the server's socket."""
+    class Unix(http.client.HTTPConnection):
+        def connect(self):
+            self.sock = socket.socket(socket.AF_UNIX)
+            self.sock.connect(c.root + '/run/wherry/server.sock')
+    h = Unix('localhost', timeout=10)
+    h.request(method, path, body and json.dumps(body), {'Content-Type': 'application/json'})
+    r = h.getresponse()
+    return r.status, json.loads(r.read()).get('message', '')
+
+
+def a_node_has_its_own(c):
+    """It reads claims that were sent to it and makes volumes for them, and no others."""
+    core, node = '/api/v1', os.uname().nodename
+    c.apply(volume('theirs', 'hostPath: {path: %s}' % c.root) + claim('unsent'))
+    bind(c, 'theirs')
+    uid = c.get('pvc', 'unsent')['metadata']['uid']
+    ours = {'apiVersion': 'v1', 'kind': 'PersistentVolume', 'metadata': {'name': 'pvc-x', 'annotations': {
+        'pv.kubernetes.io/provisioned-by': 'wherry.dev/local'}}, 'spec': {
+        'capacity': {'storage': '1Mi'}, 'accessModes': ['ReadWriteOnce'], 'local': {'path': '/'},
+        'claimRef': {'namespace': 'default', 'name': 'unsent', 'uid': uid}, 'nodeAffinity': {'required': {'nodeSelectorTerms': [
+            {'matchExpressions': [{'key': 'kubernetes.io/hostname', 'operator': 'In', 'values': [node]}]}]}}}}
+    other = json.loads(json.dumps(ours).replace('"%s"' % node, '"another"'))
+    for method, path, body in (
+            ('GET', core + '/persistentvolumeclaims', None), ('GET', core + '/persistentvolumes', None),
+            ('GET', core + '/persistentvolumeclaims?fieldSelector=wherry.dev/node%3Danother', None),
+            ('GET', core + '/namespaces/default/persistentvolumeclaims/theirs', None), ('GET', core + '/persistentvolumes/theirs', None),
+            ('DELETE', core + '/persistentvolumes/theirs', None), ('POST', core + '/persistentvolumes', ours),
+            ('POST', core + '/persistentvolumes', other)):
+        status, message = as_node(c, method, path, body)
+        assert status == 403, (method, path, status, message)
+    for kind in ('persistentvolumes', 'persistentvolumeclaims'):
+        status, message = as_node(c, 'GET', core + '/%s?fieldSelector=wherry.dev/node%%3D%s' % (kind, node))
+        assert status == 200, (status, message)
+    c.kubectl('delete', 'pvc', 'unsent', 'theirs')
+
+
 class Disks(Cluster):
     """A cluster whose node role dies where the test says (base/fault.h), and which leaves no devices behind."""
 
@@ -524,4 +560,4 @@ class Disks(Cluster):
 
 if __name__ == '__main__':
     main([volumes_by_hand, what_cannot_be_had, a_claim_is_made_a_volume, many_at_once, devices_and_what_is_kept, what_cannot_be_made,
-          a_quota_holds, killed_anywhere], cluster=Disks)
+          a_quota_holds, a_node_has_its_own, killed_anywhere], cluster=Disks)
