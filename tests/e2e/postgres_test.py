@@ -202,7 +202,23 @@ spec:
     assert c.kubectl('exec', 'postgres-0', '--', 'psql', '-h', '/tmp', '-U', 'postgres', '-d', 'again', '-tAc', 'SELECT count(*) FROM told').strip() == rows
 
 
+def volumes_that_are_lost_are_filled_again(c):
+    """As the README says: a standby's by itself, the primary's from a standby, and not before somebody says so."""
+    rows = int(sql(c, 'postgres-0', 'SELECT count(*) FROM told'))
+    for n in (2, 0):
+        c.kubectl('delete', 'pvc', 'data-postgres-%d' % n, '--wait=false')
+        c.kubectl('delete', 'pod', 'postgres-%d' % n, '--wait=false')
+        if n == 0:
+            eventually('it makes no new database', lambda: 'postgres-1 has the data' in c.kubectl('logs', 'postgres-0'), 60)
+            c.kubectl('apply', '-f', os.path.join(TOP, 'examples/postgres/rebuild-primary.yaml'))
+            c.kubectl('wait', '--for=condition=complete', 'job/rebuild-primary', '--timeout=60s', timeout=70)
+        eventually('it is there again', lambda: len(ready(c)) == 3 and streaming(c), 120, 0.3)
+    sql(c, 'postgres-0', 'INSERT INTO told VALUES (-1, 1)')
+    for pod in ('postgres-0', 'postgres-1', 'postgres-2'):
+        eventually('%s has all' % pod, lambda: int(sql(c, pod, 'SELECT count(*) FROM told')) == rows + 1)
+
+
 if __name__ == '__main__':
     if os.environ.get('WHERRY_E2E') != 'inside':
         fetched()                                       # comes from the network, which there is not inside
-    main([it_starts, nothing_acknowledged_is_lost, a_backup_can_be_restored], cluster=PostgresCluster)
+    main([it_starts, nothing_acknowledged_is_lost, a_backup_can_be_restored] + [volumes_that_are_lost_are_filled_again] * STORM, cluster=PostgresCluster)
