@@ -173,6 +173,10 @@ static void write_failed(struct csi *c, const struct err *err)
         return;
     }
     log_warn("csi.node", "error=\"%s\"", err->text);
+    if (err->kind == E_INVALID || err->kind == E_FORBIDDEN || err->kind == E_BAD_REQUEST)
+        map_each (e,
+                  &c->drivers) /* what one of them says of the node cannot be: those that just register are refused */
+            csi_plugin_told(c, e->value, err);
     object_later(c);
 }
 

@@ -408,7 +408,9 @@ def registration(c):
     """A driver registers: CSINode, labels and annotation of the Node; it goes, and they do; and the node comes back to it."""
     name = c.get('node')['items'][0]['metadata']['name']
     c.kubectl('label', 'node', name, 'topology.test/zone=other')
-    s = Storage(c, settings=dict(most=5, topology={'topology.test/zone': 'z1', 'topology.test/rack': 'r2'})).start()
+    s = Storage(c, settings=dict(topology={'topology.test/rack': 'no label'})).start()
+    eventually('it is refused', lambda: 'registered=False' in c.kubectl('logs', 'driver-test', '-c', 'registrar'), 30)
+    s.settings(most=5, topology={'topology.test/zone': 'z1', 'topology.test/rack': 'r2'})
     eventually('it is refused', lambda: 'detected topology value collision: driver reported "topology.test/zone":"z1" but existing label is "topology.test/zone":"other"'
                in c.kubectl('logs', 'driver-test', '-c', 'registrar'), 30)
     c.kubectl('label', 'node', name, 'topology.test/zone-')
