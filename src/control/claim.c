@@ -14,6 +14,11 @@
 #include "control/pods.h"
 #include "control/volumes.h"
 
+static bool node_takes_volumes(const struct obj *node)
+{
+    return condition_is(obj_status(node), "Ready", "True") && !val_true(val_get(obj_spec(node), N(unschedulable)));
+}
+
 static void note_set(struct plan *out, struct val *tree, const char *key, const char *text)
 {
     struct arena *a = &out->arena;
@@ -186,6 +191,23 @@ static void tell_waiting(const struct view *v, const struct obj *claim, struct p
     }
 }
 
+/* Volumes of the nodes' own disks lie on one of them. Where a claim is to be bound before any pod uses it, no
+ * scheduler has chosen that node: it is a ready one, by the uid of the claim, so that many claims do not all go to
+ * the same. NULL: there is none. */
+static const struct obj *node_for_disk(const struct view *v, const struct obj *claim, const struct obj *class)
+{
+    const struct obj *node, *best = NULL;
+    uint64_t most = 0;
+    for (struct objset_iter it = view_all(v, K(Node)); (node = objset_next(&it));) {
+        uint64_t hash = stable_hash(claim->uid, stable_hash(node->name, 0));
+        if (node_takes_volumes(node) && class_takes_node(class, node) && (!best || hash > most)) {
+            best = node;
+            most = hash;
+        }
+    }
+    return best;
+}
+
 /* Whoever provisions for the class is told by annotations that it is his turn. */
 static void claim_provision(const struct view *v, const struct obj *claim, const struct obj *class, struct plan *out)
 {
@@ -201,11 +223,20 @@ static void claim_provision(const struct view *v, const struct obj *claim, const
         return;
     }
     who = who.n ? who : named;
-    if (!str_eq(obj_note(claim, ANN_PROVISIONER), who)) {
+    bool ours = str_eqz(who, LOCAL_PROVISIONER) && obj_note(claim, ANN_SELECTED_NODE).n == 0;
+    const struct obj *node = ours ? node_for_disk(v, claim, class) : NULL;
+    if (!str_eq(obj_note(claim, ANN_PROVISIONER), who) || node) {
         struct val tree = plan_edit(out, claim);
         note_set(out, &tree, ANN_PROVISIONER_BETA, arena_strz(&out->arena, who));
         note_set(out, &tree, ANN_PROVISIONER, arena_strz(&out->arena, who));
+        if (node)
+            note_set(out, &tree, ANN_SELECTED_NODE, arena_strz(&out->arena, node->name));
         plan_update(out, claim, S(""), tree);
+    }
+    if (ours && !node) {
+        claim_tell(v, out, claim, "Warning", "ProvisioningFailed",
+                   "no node is ready on whose disk class \"" STR_FMT "\" may have a volume", STR_ARG(class->name));
+        return;
     }
     claim_tell(v, out, claim, "Normal", "ExternalProvisioning",
                "Waiting for a volume to be created either by the external provisioner '" STR_FMT
@@ -225,7 +256,7 @@ static bool class_given(const struct view *v, const struct obj *claim, struct pl
     return true;
 }
 
-/* The node for which a volume is to be made has gone: the scheduler chooses another. */
+/* The node for which a volume is to be made has gone: another is chosen. */
 static bool node_forgotten(const struct view *v, const struct obj *claim, struct plan *out)
 {
     struct str node = obj_note(claim, ANN_SELECTED_NODE);
@@ -250,7 +281,7 @@ static void claim_unbound(const struct view *v, const struct obj *claim, struct 
     bool delayed = class_is_delayed(class);
     if (!delayed && claim_free(v, claim, &out->arena))
         return; /* volume_match.c gives it that one, or another that suits it */
-    if (class_given(v, claim, out) || (delayed && node_forgotten(v, claim, out)))
+    if (class_given(v, claim, out) || node_forgotten(v, claim, out))
         return;
     if (delayed && obj_note(claim, ANN_SELECTED_NODE).n == 0) {
         tell_waiting(v, claim, out);
@@ -344,10 +375,11 @@ static void keys_of_node(const struct view *v, const struct obj *was, const stru
                          void *arg)
 {
     struct obj *o;
-    if (now)
+    bool comes = now && node_takes_volumes(now) && !(was && node_takes_volumes(was));
+    if (now && !comes)
         return;
     for (struct objset_iter it = view_all(v, K(PersistentVolumeClaim)); (o = objset_next(&it));)
-        if (claim_volume(o).n == 0 && str_eq(obj_note(o, ANN_SELECTED_NODE), was->name))
+        if (claim_volume(o).n == 0 && str_eq(obj_note(o, ANN_SELECTED_NODE), comes ? S("") : was->name))
             add(arg, o->ns, o->name);
 }
 

@@ -211,11 +211,9 @@ static void say_provisioner(struct question *q, const struct obj *claim, const s
                      *told = why_event(q, claim, "ExternalProvisioning", S(""), S(""));
     int64_t since = told ? val_time(val_get(&told->tree, N(firstTimestamp))) : obj_created(claim);
     if (str_eqz(who, LOCAL_PROVISIONER) && node.n == 0) {
-        why_found(q, f, "ClassImmediate",
-                  "nobody makes its volume: class " STR_FMT " is to bind at once, and " STR_FMT
-                  " makes volumes on the node of a pod that uses them",
-                  STR_ARG(class->name), STR_ARG(who));
-        why_way(q, f, "Make the claim anew with class local, or with one of volumeBindingMode WaitForFirstConsumer");
+        why_found(q, f, "NoNodeForVolume", "no node is ready on whose disk class " STR_FMT " may have a volume",
+                  STR_ARG(class->name));
+        why_way(q, f, "Look at kubectl get nodes, and at the class's allowedTopologies");
     } else if (wrong && str_eqz(who, LOCAL_PROVISIONER)) {
         why_disk_made(q, claim, class, why_event_text(wrong), f);
     } else if (wrong) {
