@@ -9,6 +9,7 @@
 #include "cli/jsonpath.h"
 #include "cli/keybundle.h"
 #include "cli/lastapplied.h"
+#include "cli/rollout.h"
 #include "cli/settings.h"
 #include "cli/uplock.h"
 #include "sys/file.h"
@@ -197,6 +198,94 @@ TEST(describe_shows_no_secret_and_leaves_keys_as_they_are)
     describe_object(&a, S("ConfigMap"), &config, 0, &c);
     CHECK(str_has(strbuf_str(&b), S("p: 6 bytes")) && !str_has(strbuf_str(&b), S("Z2Vo")));
     CHECK(str_has(strbuf_str(&c), S("logLevel:")) && str_has(strbuf_str(&c), S("info")));
+}
+
+#define OF_NAME(generation) "\"metadata\": {\"name\": \"x\", \"generation\": " #generation "}, "
+#define ROLLING             "\"updateStrategy\": {\"type\": \"RollingUpdate\"}"
+#define PARTED(n)           "\"updateStrategy\": {\"type\": \"RollingUpdate\", \"rollingUpdate\": {\"partition\": " #n "}}"
+
+/* Each object as it may be seen, and what kubectl says of it; of an error a part. */
+static const struct rollout_case {
+    const char *kind, *object;
+    enum rollout_state state;
+    const char *says;
+} rollout_cases[] = {
+    {"Deployment", OF_NAME(2) "\"spec\": {\"replicas\": 2}, \"status\": {\"observedGeneration\": 1}", ROLLOUT_ON,
+     "Waiting for deployment spec update to be observed..."},
+    {"Deployment",
+     OF_NAME(2) "\"spec\": {\"replicas\": 2}, \"status\": {\"observedGeneration\": 1, \"conditions\": "
+                "[{\"type\": \"Progressing\", \"reason\": \"ProgressDeadlineExceeded\"}]}",
+     ROLLOUT_ON, "Waiting for deployment spec update to be observed..."},
+    {"Deployment",
+     OF_NAME(2) "\"spec\": {\"replicas\": 2}, \"status\": {\"observedGeneration\": 2, \"updatedReplicas\": 1, "
+                "\"conditions\": [{\"type\": \"Progressing\", \"reason\": \"ProgressDeadlineExceeded\"}]}",
+     ROLLOUT_FAILED, "deployment \"x\" exceeded its progress deadline"},
+    {"Deployment",
+     OF_NAME(2) "\"spec\": {\"replicas\": 2}, \"status\": {\"observedGeneration\": 2, \"updatedReplicas\": 2, "
+                "\"replicas\": 3, \"availableReplicas\": 2}",
+     ROLLOUT_ON, "Waiting for deployment \"x\" rollout to finish: 1 old replicas are pending termination..."},
+    {"Deployment",
+     OF_NAME(2) "\"spec\": {\"replicas\": 2}, \"status\": {\"observedGeneration\": 2, \"updatedReplicas\": 2, "
+                "\"replicas\": 2, \"availableReplicas\": 2}",
+     ROLLOUT_DONE, "deployment \"x\" successfully rolled out"},
+    {"DaemonSet", OF_NAME(3) "\"spec\": {" ROLLING "}, \"status\": {\"observedGeneration\": 2}", ROLLOUT_ON,
+     "Waiting for daemon set spec update to be observed..."},
+    {"DaemonSet",
+     OF_NAME(3) "\"spec\": {" ROLLING "}, \"status\": {\"observedGeneration\": 3, \"desiredNumberScheduled\": 4, "
+                "\"updatedNumberScheduled\": 1, \"numberAvailable\": 4}",
+     ROLLOUT_ON, "Waiting for daemon set \"x\" rollout to finish: 1 out of 4 new pods have been updated..."},
+    {"DaemonSet",
+     OF_NAME(3) "\"spec\": {" ROLLING "}, \"status\": {\"observedGeneration\": 3, \"desiredNumberScheduled\": 4, "
+                "\"updatedNumberScheduled\": 4, \"numberAvailable\": 3}",
+     ROLLOUT_ON, "Waiting for daemon set \"x\" rollout to finish: 3 of 4 updated pods are available..."},
+    {"DaemonSet",
+     OF_NAME(3) "\"spec\": {" ROLLING "}, \"status\": {\"observedGeneration\": 3, \"desiredNumberScheduled\": 0}",
+     ROLLOUT_DONE, "daemon set \"x\" successfully rolled out"},
+    {"DaemonSet", OF_NAME(3) "\"spec\": {\"updateStrategy\": {\"type\": \"OnDelete\"}}", ROLLOUT_FAILED,
+     "rollout status is only available for RollingUpdate strategy type"},
+    {"StatefulSet", OF_NAME(0) "\"spec\": {\"replicas\": 3, " PARTED(0) "}, \"status\": {}", ROLLOUT_ON,
+     "Waiting for statefulset spec update to be observed..."},
+    {"StatefulSet",
+     OF_NAME(1) "\"spec\": {\"replicas\": 3, " PARTED(0) "}, \"status\": {\"observedGeneration\": 1, "
+                                                         "\"readyReplicas\": 1, \"updatedReplicas\": 3}",
+     ROLLOUT_ON, "Waiting for 2 pods to be ready..."},
+    {"StatefulSet",
+     OF_NAME(1) "\"spec\": {\"replicas\": 3, " PARTED(1) "}, \"status\": {\"observedGeneration\": 1, "
+                                                         "\"readyReplicas\": 3, \"updatedReplicas\": 1}",
+     ROLLOUT_ON, "Waiting for partitioned roll out to finish: 1 out of 2 new pods have been updated..."},
+    {"StatefulSet",
+     OF_NAME(1) "\"spec\": {\"replicas\": 3, " PARTED(1) "}, \"status\": {\"observedGeneration\": 1, "
+                                                         "\"readyReplicas\": 3, \"updatedReplicas\": 2}",
+     ROLLOUT_DONE, "partitioned roll out complete: 2 new pods have been updated..."},
+    {"StatefulSet",
+     OF_NAME(1) "\"spec\": {\"replicas\": 3, " ROLLING
+                "}, \"status\": {\"observedGeneration\": 1, \"readyReplicas\": "
+                "3, \"updatedReplicas\": 1, \"updateRevision\": \"x-b\", \"currentRevision\": \"x-a\"}",
+     ROLLOUT_ON, "waiting for statefulset rolling update to complete 1 pods at revision x-b..."},
+    {"StatefulSet",
+     OF_NAME(1) "\"spec\": {\"replicas\": 3, " ROLLING
+                "}, \"status\": {\"observedGeneration\": 1, \"readyReplicas\": "
+                "3, \"currentReplicas\": 3, \"updateRevision\": \"x-b\", \"currentRevision\": \"x-b\"}",
+     ROLLOUT_DONE, "statefulset rolling update complete 3 pods at revision x-b..."},
+    {"StatefulSet", OF_NAME(1) "\"spec\": {\"replicas\": 3, \"updateStrategy\": {\"type\": \"OnDelete\"}}",
+     ROLLOUT_FAILED, "rollout status is only available for RollingUpdate strategy type"},
+    {"ReplicaSet", OF_NAME(1) "\"spec\": {\"replicas\": 3}", ROLLOUT_FAILED, "a ReplicaSet has no rollout"},
+};
+
+TEST(a_rollout_is_told_in_kubectl_s_words)
+{
+    for (size_t i = 0; i < countof(rollout_cases); i++) {
+        AUTO(arena_fini) struct arena a = ARENA;
+        const struct rollout_case *t = &rollout_cases[i];
+        struct err err = ERR;
+        struct str text;
+        struct val v = json_val(&a, arena_strz(&a, arena_fmt(&a, "{%s}", t->object)));
+        CHECK_INT(rollout_state_of(&a, str_of(t->kind), &v, &text, &err), t->state);
+        if (t->state == ROLLOUT_FAILED)
+            CHECK(str_starts(str_of(err.text), str_of(t->says)));
+        else
+            CHECK_STR(text, str_of(t->says));
+    }
 }
 
 TEST(settings_that_cannot_be_together_are_named)

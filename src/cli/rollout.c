@@ -1,26 +1,30 @@
-/* rollout.c - `wherry rollout`: what becomes of a change to a Deployment, and the way back.
+/* rollout.c - `wherry rollout`: what becomes of a change to a Deployment, StatefulSet or DaemonSet, and the way back.
  *
- * There is no rollout in the API. What kubectl and this verb show is worked out from a Deployment's status and its
- * ReplicaSets:
+ * There is no rollout in the API. What kubectl and this verb show is worked out from a workload's status
+ * (rollout_state.c) and its revisions: a Deployment's are its ReplicaSets, numbered by an annotation; the others'
+ * are ControllerRevisions, which hold the pod template as a strategic merge patch of the workload.
  *
- * - status watches the Deployment and says what it still waits for, in kubectl's words and order: the controller has
- *   seen the change, all new pods are made, old ones are gone, the new ones are available. A progress deadline that
- *   has passed is an error, but only once the controller has seen the newest generation; before, it speaks of the
- *   last change.
- * - history lists ReplicaSets by the revision in their annotation; undo puts the pod template of one of them back
- *   with a JSON patch, without the label that the controller added (pod-template-hash). The controller then gives
- *   the old ReplicaSet a new revision, so undoing twice leads back.
+ * - status watches the object and says what it still waits for.
+ * - history lists the revisions; undo puts the pod template of one of them back: a Deployment's with a JSON patch,
+ *   without the label that the controller added (pod-template-hash), the others' with the revision's own patch. The
+ *   controller then gives the old revision a new number, so undoing twice leads back.
  * - restart changes an annotation of the pod template, which is a change of it like any other. pause and resume set
- *   spec.paused.
- *
- * Only Deployments: of StatefulSets and DaemonSets kubectl shows the same.
+ *   spec.paused, which only Deployments have.
  */
+#include "cli/rollout.h"
 #include "base/clock.h"
 #include "cli/fields.h"
 #include "cli/observe.h"
 #include "cli/output.h"
-#include "cli/pods.h"
 #include "cli/verbs.h"
+
+struct rollout_kind {
+    const char *plural, *revisions; /* in apps/v1 */
+    bool pauses;
+};
+static const struct rollout_kind rollout_kinds[] = {{"deployments", "replicasets", true},
+                                                    {"statefulsets", "controllerrevisions", false},
+                                                    {"daemonsets", "controllerrevisions", false}};
 
 struct rollout_command {
     struct connect_options to;
@@ -28,6 +32,7 @@ struct rollout_command {
     bool no_watch, dry_run;
     struct client *client;
     const struct resource *resource;
+    const struct rollout_kind *kind;
     struct str name;
     struct str said; /* the last line of status */
 };
@@ -46,25 +51,25 @@ static const struct arg_row rows[] = {
 };
 static const struct arg_spec spec = {
     .verb = "rollout",
-    .usage = "status|history|undo|restart|pause|resume deploy/NAME",
+    .usage = "status|history|undo|restart|pause|resume RESOURCE/NAME ...",
     .summary =
-        "Follows a change of a Deployment to its end, lists its revisions, goes back to one of them, restarts\n"
-        "all pods, or holds changes back.",
-    .examples = "  wherry rollout status deploy/web --timeout 2m\n"
+        "Follows a change of a Deployment, StatefulSet or DaemonSet to its end, lists its revisions, goes back to\n"
+        "one of them, or restarts all pods. pause and resume hold the changes of a Deployment back.",
+    .examples = "  wherry rollout status sts/db --timeout 2m\n"
                 "  wherry rollout undo deploy/web --to-revision 3\n",
     .rows = rows,
     .nrows = countof(rows),
     .connects = true,
 };
 
-static bool deployment_get(struct rollout_command *x, struct val *out, struct err *err)
+static bool workload_get(struct rollout_command *x, struct val *out, struct err *err)
 {
     struct client *c = x->client;
     return client_ask(c, &(struct ask){.path = resource_path(&c->arena, x->resource, c->ns, x->name, S(""))}, out,
                       err);
 }
 
-static bool deployment_change(struct rollout_command *x, const struct val *body, const char *type, struct err *err)
+static bool workload_change(struct rollout_command *x, const struct val *body, const char *type, struct err *err)
 {
     struct client *c = x->client;
     struct ask q = {.method = "PATCH",
@@ -85,62 +90,27 @@ static bool rollout_say(struct rollout_command *x, const char *done)
 
 /* ---- status ---- */
 
-static bool deadline_passed(const struct val *d)
-{
-    val_each_item (it, field_at(d, "status.conditions"))
-        if (str_eqz(field_text(it, "type"), "Progressing") &&
-            str_eqz(field_text(it, "reason"), "ProgressDeadlineExceeded"))
-            return true;
-    return false;
-}
-
-static struct str waiting_for(struct rollout_command *x, const struct val *d)
-{
-    struct arena *a = &x->client->arena;
-    long long wanted = field_num(d, "spec.replicas", 1), all = field_num(d, "status.replicas", 0),
-              updated = field_num(d, "status.updatedReplicas", 0),
-              available = field_num(d, "status.availableReplicas", 0);
-    struct str head = arena_fmt(a, "Waiting for deployment \"" STR_FMT "\" rollout to finish: ", STR_ARG(x->name));
-    if (field_num(d, "metadata.generation", 0) > field_num(d, "status.observedGeneration", 0))
-        return S("Waiting for deployment spec update to be observed...");
-    if (updated < wanted)
-        return arena_fmt(a, STR_FMT "%lld out of %lld new replicas have been updated...", STR_ARG(head), updated,
-                         wanted);
-    if (all > updated)
-        return arena_fmt(a, STR_FMT "%lld old replicas are pending termination...", STR_ARG(head), all - updated);
-    if (available < updated)
-        return arena_fmt(a, STR_FMT "%lld of %lld updated replicas are available...", STR_ARG(head), available,
-                         updated);
-    return S("");
-}
-
-static enum observed deployment_seen(const struct val *d, void *arg, struct err *err)
+static enum observed workload_seen(const struct val *object, void *arg, struct err *err)
 {
     struct rollout_command *x = arg;
-    if (!d)
-        return err_set(err, E_NOT_FOUND, "deployment \"" STR_FMT "\" is gone", STR_ARG(x->name)), OBSERVE_FAILED;
-    struct str text = waiting_for(x, d);
-    bool observed = field_num(d, "metadata.generation", 0) <= field_num(d, "status.observedGeneration", 0);
-    if (text.n && observed && deadline_passed(d))
-        return err_set(err, E_TIMEOUT,
-                       "deployment \"" STR_FMT "\" exceeded its progress deadline (" STR_FMT
-                       "); wherry describe deploy/" STR_FMT " and its pods say why",
-                       STR_ARG(x->name), STR_ARG(text), STR_ARG(x->name)),
-               OBSERVE_FAILED;
-    if (!text.n)
-        text = arena_fmt(&x->client->arena, "deployment \"" STR_FMT "\" successfully rolled out", STR_ARG(x->name));
-    else if (str_eq(text, x->said))
-        return x->no_watch ? OBSERVE_DONE : OBSERVE_ON;
-    bool over = !str_starts(text, S("Waiting"));
-    output_show(stdout, STR_FMT "\n", STR_ARG(text));
-    fflush(stdout);
-    x->said = text;
-    return over || x->no_watch ? OBSERVE_DONE : OBSERVE_ON;
+    struct str text, label = resource_label(&x->client->arena, x->resource, x->name);
+    if (!object)
+        return err_set(err, E_NOT_FOUND, STR_FMT " is gone", STR_ARG(label)), OBSERVE_FAILED;
+    enum rollout_state state = rollout_state_of(&x->client->arena, x->resource->kind, object, &text, err);
+    if (state == ROLLOUT_FAILED)
+        return OBSERVE_FAILED;
+    if (!str_eq(text, x->said)) {
+        output_show(stdout, STR_FMT "\n", STR_ARG(text));
+        fflush(stdout);
+        x->said = text;
+    }
+    return state == ROLLOUT_DONE || x->no_watch ? OBSERVE_DONE : OBSERVE_ON;
 }
 
 static bool rollout_status(struct rollout_command *x, struct err *err)
 {
-    return object_observe(x->client, x->resource, x->client->ns, x->name, deployment_seen, x,
+    x->said = S("");
+    return object_observe(x->client, x->resource, x->client->ns, x->name, workload_seen, x,
                           x->timeout_ns ? x->timeout_ns : -1, err);
 }
 
@@ -148,25 +118,39 @@ static bool rollout_status(struct rollout_command *x, struct err *err)
 
 static int64_t revision_of(const struct val *object)
 {
-    int64_t n = 0;
+    int64_t n = field_num(object, "revision", 0);
     struct str text = val_text(val_get_str(field_at(object, "metadata.annotations"), REVISION));
-    return str_to_i64(text, 0, INT64_MAX, &n) ? n : 0;
+    return n || str_to_i64(text, 0, INT64_MAX, &n) ? n : 0;
 }
 
-/* The ReplicaSets of the Deployment, the oldest revision first. */
-static bool revisions_get(struct rollout_command *x, const struct val *deployment, struct val *out, struct err *err)
+/* The pod template that a revision stands for, without what controllers put there for themselves. */
+static struct val template_of(struct rollout_command *x, const struct val *revision)
+{
+    struct arena *a = &x->client->arena;
+    const struct val *data = field_at(revision, "data");
+    struct val template = val_copy(a, field_at(data ? data : revision, "spec.template"));
+    if (data)
+        val_del_str(&template, S("$patch"));
+    else
+        val_del_str(val_need_map(a, &template, N(metadata), N(labels)), S("pod-template-hash"));
+    return template;
+}
+
+/* What belongs to the workload, the oldest revision first. */
+static bool revisions_get(struct rollout_command *x, const struct val *workload, struct val *out, struct err *err)
 {
     struct client *c = x->client;
     struct val list;
     if (!client_ask(c,
-                    &(struct ask){.path = arena_fmt(&c->arena, "/apis/apps/v1/namespaces/" STR_FMT "/replicasets",
-                                                    STR_ARG(c->ns))},
+                    &(struct ask){.path = arena_fmt(&c->arena, "/apis/apps/v1/namespaces/" STR_FMT "/%s",
+                                                    STR_ARG(target_ns(c, x->resource)), x->kind->revisions)},
                     &list, err))
         return false;
     *out = val_list();
     val_each_item (it, field_at(&list, "items"))
         val_each_item (owner, field_at(it, "metadata.ownerReferences"))
-            if (str_eq(field_text(owner, "uid"), field_text(deployment, "metadata.uid")))
+            if (revision_of(it) && val_true(field_at(owner, "controller")) &&
+                str_eq(field_text(owner, "uid"), field_text(workload, "metadata.uid")))
                 val_add(&c->arena, out, *it);
     for (size_t i = 1; i < out->n; i++)
         for (size_t k = i; k > 0 && revision_of(&out->list[k]) < revision_of(&out->list[k - 1]); k--) {
@@ -177,28 +161,40 @@ static bool revisions_get(struct rollout_command *x, const struct val *deploymen
     return true;
 }
 
+static bool no_revision(struct rollout_command *x, struct err *err)
+{
+    return err_set(err, E_NOT_FOUND,
+                   "unable to find the specified revision: there is no %lld; wherry rollout history " STR_FMT
+                   "/" STR_FMT " lists what there is",
+                   (long long)x->revision, STR_ARG(x->resource->singular), STR_ARG(x->name));
+}
+
 static bool rollout_history(struct rollout_command *x, struct err *err)
 {
     struct client *c = x->client;
-    struct val d, all;
+    struct val workload, all;
     AUTO(table_fini) struct table t = {.columns = 2};
-    if (!deployment_get(x, &d, err) || !revisions_get(x, &d, &all, err))
+    if (!workload_get(x, &workload, err) || !revisions_get(x, &workload, &all, err))
         return false;
     table_add(&t, S("REVISION"));
     table_add(&t, S("CHANGE-CAUSE"));
     val_each_item (it, &all) {
         struct str cause = val_text(val_get_str(field_at(it, "metadata.annotations"), CAUSE));
         if (x->revision > 0 && revision_of(it) == x->revision) {
-            output_print(c, &(struct output){.form = OUT_YAML}, NULL, field_at(it, "spec.template"));
+            struct val template = template_of(x, it);
+            output_print(c, &(struct output){.form = OUT_YAML}, NULL, &template);
             return true;
         }
         table_add(&t, arena_fmt(&c->arena, "%lld", (long long)revision_of(it)));
         table_add(&t, cause.n ? cause : S("<none>"));
     }
     if (x->revision > 0)
-        return err_set(err, E_NOT_FOUND, "there is no revision %lld; wherry rollout history lists them",
-                       (long long)x->revision);
-    table_print(&t, 0, stdout);
+        return no_revision(x, err);
+    output_show(stdout, STR_FMT "\n", STR_ARG(resource_label(&c->arena, x->resource, x->name)));
+    if (val_len(&all))
+        table_print(&t, 0, stdout);
+    else
+        output_show(stdout, "No rollout history found.\n");
     return true;
 }
 
@@ -213,50 +209,57 @@ static void op_add(struct arena *a, struct val *ops, const char *op, const char 
     val_add(a, ops, o);
 }
 
-static const struct val *revision_back(struct rollout_command *x, const struct val *d, const struct val *all,
-                                       struct err *err)
+/* The revision to go back to: the one that was asked for, else the newest but one. */
+static const struct val *revision_back(struct rollout_command *x, const struct val *all, struct err *err)
 {
-    int64_t now = revision_of(d);
-    const struct val *best = NULL;
-    val_each_item (it, all) {
-        if (x->revision > 0 ? revision_of(it) == x->revision : revision_of(it) < now)
-            best = it;
+    if (x->revision > 0) {
+        val_each_item (it, all)
+            if (revision_of(it) == x->revision)
+                return it;
+        no_revision(x, err);
+        return NULL;
     }
-    if (!best && x->revision > 0)
-        err_set(err, E_NOT_FOUND, "there is no revision %lld; wherry rollout history lists them",
-                (long long)x->revision);
-    else if (!best)
-        err_set(err, E_NOT_FOUND, "there is no revision before %lld to go back to", (long long)now);
-    return best;
+    if (val_len(all) < 2)
+        err_set(err, E_NOT_FOUND, "no last revision to roll back to: " STR_FMT " has had one pod template only",
+                STR_ARG(resource_label(&x->client->arena, x->resource, x->name)));
+    return val_len(all) < 2 ? NULL : val_item(all, val_len(all) - 2);
 }
 
-static bool rollout_undo(struct rollout_command *x, struct err *err)
+static bool deployment_undo(struct rollout_command *x, const struct val *d, const struct val *back,
+                            struct val template, struct err *err)
 {
     struct arena *a = &x->client->arena;
-    struct val d, all, ops = val_list();
-    if (!deployment_get(x, &d, err) || !revisions_get(x, &d, &all, err))
-        return false;
-    if (val_true(field_at(&d, "spec.paused")))
-        return err_set(err, E_CONFLICT, "deployment \"" STR_FMT "\" is paused; wherry rollout resume it first",
-                       STR_ARG(x->name));
-    const struct val *back = revision_back(x, &d, &all, err);
-    if (!back)
-        return false;
-    struct val template = val_copy(a, field_at(back, "spec.template"));
-    val_del_str(val_need_map(a, &template, N(metadata), N(labels)), S("pod-template-hash"));
-    if (val_equal(&template, field_at(&d, "spec.template"))) {
-        output_show(stdout, "skipped: the pod template is that of revision %lld already\n",
-                    (long long)revision_of(back));
-        return true;
-    }
+    struct val ops = val_list();
     op_add(a, &ops, "replace", "/spec/template", template);
     const struct val *cause = val_get_str(field_at(back, "metadata.annotations"), CAUSE);
-    const struct val *notes = field_at(&d, "metadata.annotations");
+    const struct val *notes = field_at(d, "metadata.annotations");
     if (cause && notes)
         op_add(a, &ops, "add", "/metadata/annotations/kubernetes.io~1change-cause", *cause);
     else if (val_get_str(notes, CAUSE))
         op_add(a, &ops, "remove", "/metadata/annotations/kubernetes.io~1change-cause", VAL_NONE);
-    return deployment_change(x, &ops, "application/json-patch+json", err) && rollout_say(x, "rolled back");
+    return workload_change(x, &ops, "application/json-patch+json", err);
+}
+
+static bool rollout_undo(struct rollout_command *x, struct err *err)
+{
+    struct val workload, all;
+    if (!workload_get(x, &workload, err) || !revisions_get(x, &workload, &all, err))
+        return false;
+    if (val_true(field_at(&workload, "spec.paused")))
+        return err_set(err, E_CONFLICT, "deployment \"" STR_FMT "\" is paused; wherry rollout resume it first",
+                       STR_ARG(x->name));
+    const struct val *back = revision_back(x, &all, err);
+    if (!back)
+        return false;
+    struct val template = template_of(x, back);
+    if (val_equal(&template, field_at(&workload, "spec.template"))) {
+        output_show(stdout, STR_FMT " skipped rollback (current template already matches revision %lld)\n",
+                    STR_ARG(resource_label(&x->client->arena, x->resource, x->name)), (long long)revision_of(back));
+        return true;
+    }
+    const struct val *patch = field_at(back, "data");
+    return (patch ? workload_change(x, patch, STRATEGIC, err) : deployment_undo(x, &workload, back, template, err)) &&
+           rollout_say(x, "rolled back");
 }
 
 /* ---- restart, pause, resume ---- */
@@ -264,23 +267,38 @@ static bool rollout_undo(struct rollout_command *x, struct err *err)
 static bool rollout_restart(struct rollout_command *x, struct err *err)
 {
     struct arena *a = &x->client->arena;
-    struct val v = val_map();
+    struct str now = time_text(a, clock_real());
+    struct val workload, v = val_map();
+    if (!workload_get(x, &workload, err))
+        return false;
+    if (val_true(field_at(&workload, "spec.paused")))
+        return err_set(err, E_CONFLICT,
+                       "can't restart paused deployment \"" STR_FMT "\"; wherry rollout resume it first",
+                       STR_ARG(x->name));
+    const struct val *notes = field_at(&workload, "spec.template.metadata.annotations");
+    if (str_eq(val_text(val_get_str(notes, RESTARTED)), now)) /* the same time again would change nothing */
+        return err_set(err, E_CONFLICT, STR_FMT " was restarted within the past second; try again in a moment",
+                       STR_ARG(resource_label(a, x->resource, x->name)));
     val_set_str(a, val_need_map(a, &v, N(spec), N(template), N(metadata), N(annotations)), RESTARTED,
-                val_str(a, time_text(a, clock_real())));
-    return deployment_change(x, &v, STRATEGIC, err) && rollout_say(x, "restarted");
+                val_str(a, now));
+    return workload_change(x, &v, STRATEGIC, err) && rollout_say(x, "restarted");
 }
 
 static bool set_paused(struct rollout_command *x, bool paused, struct err *err)
 {
     struct arena *a = &x->client->arena;
     struct val d, v = val_map();
-    if (!deployment_get(x, &d, err))
+    if (!x->kind->pauses)
+        return err_set(err, E_INVALID,
+                       STR_FMT " \"" STR_FMT "\": %s is not supported; only Deployments can be paused",
+                       STR_ARG(x->resource->plural), STR_ARG(x->name), paused ? "pausing" : "resuming");
+    if (!workload_get(x, &d, err))
         return false;
     if (val_true(field_at(&d, "spec.paused")) == paused)
         return err_set(err, E_CONFLICT, "deployment \"" STR_FMT "\" is %s", STR_ARG(x->name),
-                       paused ? "paused already" : "not paused");
+                       paused ? "already paused" : "not paused");
     val_set_bool(a, val_need_map(a, &v, N(spec)), N(paused), paused);
-    return deployment_change(x, &v, STRATEGIC, err) && rollout_say(x, paused ? "paused" : "resumed");
+    return workload_change(x, &v, STRATEGIC, err) && rollout_say(x, paused ? "paused" : "resumed");
 }
 
 static bool pause_rollout(struct rollout_command *x, struct err *err)
@@ -299,6 +317,19 @@ static const struct {
 } words_known[] = {{"status", rollout_status},   {"history", rollout_history}, {"undo", rollout_undo},
                    {"restart", rollout_restart}, {"pause", pause_rollout},     {"resume", rollout_resume}};
 
+static bool workload_find(struct rollout_command *x, struct err *err)
+{
+    x->kind = NULL;
+    for (size_t i = 0; i < countof(rollout_kinds); i++)
+        if (str_eqz(x->resource->group, "apps") && str_eqz(x->resource->plural, rollout_kinds[i].plural))
+            x->kind = &rollout_kinds[i];
+    if (!x->kind)
+        return err_set(err, E_INVALID,
+                       STR_FMT ": has no rollout to follow; deployments, statefulsets and daemonsets have",
+                       STR_ARG(x->resource->plural));
+    return x->name.n || err_set(err, E_INVALID, "name one, e.g. " STR_FMT "/web", STR_ARG(x->resource->singular));
+}
+
 static bool rollout_run(struct rollout_command *x, struct words words, struct err *err)
 {
     struct targets t;
@@ -310,12 +341,7 @@ static bool rollout_run(struct rollout_command *x, struct words words, struct er
         for (size_t k = 0; k < t.n; k++) {
             x->resource = t.p[k].resource;
             x->name = t.p[k].name;
-            if (!str_eqz(x->resource->plural, "deployments"))
-                return err_set(err, E_INVALID, STR_FMT ": has no rollout to follow; deployments have",
-                               STR_ARG(x->resource->plural));
-            if (!x->name.n)
-                return err_set(err, E_INVALID, "name the Deployment, e.g. deploy/web");
-            if (!words_known[i].run(x, err))
+            if (!workload_find(x, err) || !words_known[i].run(x, err))
                 return false;
         }
         return true;

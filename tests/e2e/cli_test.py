@@ -101,12 +101,12 @@ def a_rollout_there_and_back(c):
     assert c.wherry('wait', 'deploy/roll', '--for', 'condition=Available') == 'deployment.apps/roll condition met\n'
     c.wherry('rollout', 'restart', 'deploy/roll')
     c.wherry('rollout', 'status', 'deploy/roll', '--timeout', '30s')
-    assert c.wherry('rollout', 'history', 'deploy/roll').split()[2:] == ['1', '<none>', '2', '<none>']
+    assert c.wherry('rollout', 'history', 'deploy/roll').split() == ['deployment.apps/roll', 'REVISION', 'CHANGE-CAUSE', '1', '<none>', '2', '<none>']
     c.wherry('rollout', 'undo', 'deploy/roll')
     c.wherry('rollout', 'status', 'deploy/roll', '--timeout', '30s')
     assert 'restartedAt' not in c.kubectl('get', 'deploy', 'roll', '-o', 'jsonpath={.spec.template}')
     c.wherry('rollout', 'pause', 'deploy/roll')
-    assert 'paused' in fails(c, 'rollout', 'undo', 'deploy/roll')
+    assert 'paused' in fails(c, 'rollout', 'undo', 'deploy/roll') and 'paused' in fails(c, 'rollout', 'restart', 'deploy/roll')
     c.wherry('rollout', 'resume', 'deploy/roll')
     c.wherry('scale', 'deploy/roll', '--replicas', '1')
     c.wherry('wait', 'deploy/roll', '--for', 'jsonpath={.status.replicas}=1')

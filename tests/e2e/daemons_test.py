@@ -214,8 +214,9 @@ def a_daemon_set_is_on_its_node(c):
     c.kubectl('rollout', 'status', 'ds/agent', '--timeout=40s')
     assert 'env' not in pods(c, 'agent')[0]['spec']['containers'][0]
     assert sorted(r['revision'] for r in c.get('controllerrevisions', '-l', 'app=agent')['items']) == [2, 3]
-    c.kubectl('rollout', 'restart', 'ds/agent')
-    c.kubectl('rollout', 'status', 'ds/agent', '--timeout=40s')
+    assert c.wherry('rollout', 'restart', 'ds/agent') == 'daemonset.apps/agent restarted\n'
+    assert c.wherry('rollout', 'status', 'ds/agent', '--timeout=40s').endswith('daemon set "agent" successfully rolled out\n')
+    assert c.wherry('rollout', 'history', 'ds/agent').split() == c.kubectl('rollout', 'history', 'ds/agent').split()
     name = pods(c, 'agent')[0]['metadata']['name']
     c.kubectl('patch', 'pod', name, '--subresource=status', '-p', '{"status":{"phase":"Failed","reason":"Evicted","message":"by hand"}}')
     eventually('one that fails is replaced', lambda: [p for p in pods(c, 'agent') if p['metadata']['name'] != name] and status()['numberReady'] == 1)

@@ -283,6 +283,17 @@ def updates_and_the_way_back(c):
         rolled_out(c, 'roll')
         assert set(rounds(c, 'roll').values()) == {'2'}, rounds(c, 'roll')
         w.check('roll')
+    assert c.wherry('rollout', 'status', 'sts/roll') == c.kubectl('rollout', 'status', 'sts/roll') == 'partitioned roll out complete: 3 new pods have been updated...\n'
+    told = c.wherry('rollout', 'history', 'sts/roll').split()
+    assert told == c.kubectl('rollout', 'history', 'sts/roll').split() and told[-2:] == ['5', '<none>'], told
+    assert c.wherry('rollout', 'undo', 'sts/roll', '--to-revision', '3') == 'statefulset.apps/roll rolled back\n'
+    c.wherry('rollout', 'status', 'sts/roll', '--timeout', '60s')
+    assert set(rounds(c, 'roll').values()) == {'0'}, rounds(c, 'roll')
+    assert c.wherry('rollout', 'undo', 'sts/roll', '--to-revision', '6') == 'statefulset.apps/roll skipped rollback (current template already matches revision 6)\n'
+    assert 'app: roll' in c.wherry('rollout', 'history', 'sts/roll', '--revision', '5')
+    for word, said in ('pause', 'pausing is not supported'), ('resume', 'resuming is not supported'), ('undo', 'no 99'):
+        p = subprocess.run([WHERRY, 'rollout', word, 'sts/roll', '--to-revision', '99'], env=c.env, capture_output=True, text=True)
+        assert p.returncode == 1 and said in p.stderr, p.stderr
     p = subprocess.run([c.bin + '/kubectl', 'rollout', 'pause', 'sts/roll'], env=c.env, capture_output=True, text=True)
     assert p.returncode == 1 and 'pausing is not supported' in p.stderr, p.stderr
 
