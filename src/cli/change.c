@@ -262,8 +262,10 @@ static bool image_one(struct change_command *x, const struct target *t, struct w
                     &(struct ask){.path = resource_path(a, t->resource, target_ns(c, t->resource), t->name, S(""))},
                     &live, err))
         return false;
-    bool is_pod = str_eqz(t->resource->plural, "pods");
-    const struct val *spec = field_at(&live, is_pod ? "spec" : "spec.template.spec");
+    bool is_pod = str_eqz(t->resource->plural, "pods"), is_cron = str_eqz(t->resource->plural, "cronjobs");
+    const struct val *spec = field_at(&live, is_pod    ? "spec"
+                                             : is_cron ? "spec.jobTemplate.spec.template.spec"
+                                                       : "spec.template.spec");
     for (size_t i = 0; i < changes.n; i++) {
         struct str name, image;
         if (!str_split(changes.p[i], '=', &name, &image) || !image.n)
@@ -273,7 +275,8 @@ static bool image_one(struct change_command *x, const struct target *t, struct w
             return err_set(err, E_NOT_FOUND, STR_FMT ": has no container \"" STR_FMT "\"",
                            STR_ARG(resource_label(a, t->resource, t->name)), STR_ARG(name));
     }
-    struct val *to = is_pod ? val_need_map(a, &v, N(spec)) : val_need_map(a, &v, N(spec), N(template), N(spec));
+    struct val *to = is_cron ? val_need_map(a, &v, N(spec), N(jobTemplate), N(spec)) : &v;
+    to = is_pod ? val_need_map(a, to, N(spec)) : val_need_map(a, to, N(spec), N(template), N(spec));
     if (main.n)
         val_set(a, to, N(containers), main);
     if (init.n)
