@@ -9,8 +9,9 @@
 
 #define UUID_OF(version, variant)                                                                                    \
     "(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?" version "[0-9a-f]{3}-?" variant "[0-9a-f]{3}-?[0-9a-f]{12}$"
-#define BYTE_OF_COLOR "(0|[1-9]\\d?|1\\d\\d?|2[0-4]\\d|25[0-5])"
-#define LETTER        "a-zA-Z0-9\\p{S}\\p{L}"
+#define BYTE_OF_COLOR  "(0|[1-9]\\d?|1\\d\\d?|2[0-4]\\d|25[0-5])"
+#define LETTER         "a-zA-Z0-9\\p{S}\\p{L}"
+#define OFFSET_OF_ZONE "([+-][0-9]{2}:[0-9]{2})"
 
 enum pattern {
     PATTERN_HOSTNAME,
@@ -44,8 +45,7 @@ static const char *const patterns[PATTERNS] = {
     [PATTERN_BYTE] = "^(?:[A-Za-z0-9+\\/]{4})*(?:[A-Za-z0-9+\\/]{2}==|[A-Za-z0-9+\\/]{3}=|[A-Za-z0-9+\\/]{4})$",
     [PATTERN_DATE] = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
     [PATTERN_DATETIME] =
-        "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]([0-9]{2}):([0-9]{2}):([0-9]{2})(\\.[0-9]+)?(z|([+-][0-9]{2}:"
-        "[0-9]{2}))$",
+        "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]([0-9]{2}):([0-9]{2}):([0-9]{2})(\\.[0-9]+)?(z|" OFFSET_OF_ZONE ")$",
 };
 
 static bool text_matches(enum pattern p, struct str s)
