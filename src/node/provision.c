@@ -12,33 +12,15 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
-#include "client/workqueue.h"
-#include "node/agent_int.h"
+#include "node/provision_int.h"
 #include "node/provision_plan.h"
 #include "sys/file.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/inotify.h>
 
 #define RETRY_FIRST NS_PER_S
 #define RETRY_MOST  (300 * NS_PER_S)
 #define HEARD_AFTER (50 * NS_PER_MS)
-#define SWEEP_AFTER NS_PER_S /* of what changed in the folder by other hands */
-
-struct provisioner {
-    struct agent *agent;
-    struct events *events;
-    struct lane *lane; /* from the first job on; NULL: there was none */
-    struct cache *claims, *volumes, *classes;
-    struct cache_handler on_claims, on_volumes, on_classes;
-    struct workqueue *queue;
-    struct map roomless; /* keys of claims for which there was no room */
-    struct inotify watches;
-    bool watching;
-    struct timer sweep;
-    int64_t made_rev; /* of the volume that was made last */
-    bool ready, sweeping;
-};
 
 enum provision_what { MAKE_VOLUME, GROW_VOLUME, DROP_VOLUME };
 struct provision_task {
@@ -89,25 +71,28 @@ static void provision_tell(struct provision_task *t, const struct obj *about, bo
     events_record(t->p->events, about, S(""), warning ? "Warning" : "Normal", reason, NULL, text);
 }
 
-/* Room came free: whoever waits for it is tried again. */
-static void room_came(struct provisioner *p)
+void provision_room_came(struct provisioner *p)
 {
     map_each (e, &p->roomless)
         workqueue_add(p->queue, e->key);
     map_fini(&p->roomless);
 }
 
-static bool lane_begin(struct provision_task *t, void (*work)(struct job *j), void (*done)(struct job *j))
+bool provision_lane(struct provisioner *p)
 {
-    struct provisioner *p = t->p;
     struct err err = ERR;
     if (!p->lane)
         p->lane = lane_new(p->agent->cfg.loop, &err);
-    if (!p->lane) {
+    if (!p->lane)
         log_warn("provision.lane", "error=\"%s\"", err.text);
+    return p->lane;
+}
+
+static bool lane_begin(struct provision_task *t, void (*work)(struct job *j), void (*done)(struct job *j))
+{
+    if (!provision_lane(t->p))
         return false;
-    }
-    lane_start(p->lane, &t->job, work, done);
+    lane_start(t->p->lane, &t->job, work, done);
     return true;
 }
 
@@ -347,12 +332,12 @@ static void removal_work(struct job *j)
 static void removal_done(struct job *j)
 {
     struct provision_removal *r = container_of(j, struct provision_removal, job);
-    room_came(r->p);
+    provision_room_came(r->p);
     mem_free(r->path);
     mem_free(r);
 }
 
-static void removal_start(struct provisioner *p, struct str path)
+void provision_remove(struct provisioner *p, struct str path)
 {
     struct provision_removal *r = NEW(struct provision_removal);
     r->p = p;
@@ -404,7 +389,7 @@ static void drop_done(struct job *j)
         return;
     }
     if (t->gone.n)
-        removal_start(t->p, t->gone);
+        provision_remove(t->p, t->gone);
     if (obj_deleting(t->volume)) {
         finalizer_remove(t, t->volume);
         return;
@@ -427,182 +412,6 @@ static void volume_go(struct provisioner *p, struct str key, struct obj *volume,
     }
     if (!lane_begin(t, drop_work, drop_done))
         task_over(t, false);
-}
-
-/* --- what a crash left ------------------------------------------------------------------------------------------ */
-
-/* One job lists the node's folder, the loop compares it with the objects: what is half made or half gone is taken
- * away, what has a volume is marked as published, and a volume whose files are gone is told of. */
-struct provision_sweep {
-    struct job job;
-    struct provisioner *p;
-    struct arena arena;
-    struct str dir;
-    struct volume_list all;
-    bool first, ok;
-    struct err err;
-};
-
-static void sweep_work(struct job *j)
-{
-    struct provision_sweep *s = container_of(j, struct provision_sweep, job);
-    s->ok = volume_store_list(&s->arena, s->dir, &s->all, &s->err);
-}
-
-static bool is_claimed(struct provisioner *p, struct str volume)
-{
-    struct objset_iter it = objset_all(cache_set(p->claims));
-    for (struct obj *o; (o = objset_next(&it));)
-        if (str_ends(volume, o->uid) && volume.n == o->uid.n + 4)
-            return true;
-    return false;
-}
-
-struct provision_mend {
-    struct job job;
-    struct arena arena;
-    struct str dir, gone;
-    ARRAY(struct str) publish, drop;
-    struct provisioner *p;
-};
-
-static void mend_work(struct job *j)
-{
-    struct provision_mend *m = container_of(j, struct provision_mend, job);
-    struct err err = ERR;
-    array_each (name, &m->publish)
-        if (!volume_store_publish(m->dir, *name, &err))
-            log_warn("provision.mend", "error=\"%s\"", err.text);
-    array_each (name, &m->drop) {
-        struct str gone;
-        if (!volume_store_drop(&m->arena, m->dir, *name, &gone, &err) ||
-            (gone.n && !tree_remove(AT_FDCWD, gone.p, &err)))
-            log_warn("provision.mend", "error=\"%s\"", err.text);
-    }
-}
-
-static void mend_done(struct job *j)
-{
-    struct provision_mend *m = container_of(j, struct provision_mend, job);
-    if (m->drop.n)
-        room_came(m->p);
-    array_fini(&m->publish);
-    array_fini(&m->drop);
-    arena_fini(&m->arena);
-    mem_free(m);
-}
-
-static bool is_listed(const struct provision_sweep *s, struct str name)
-{
-    array_each (v, &s->all.list)
-        if (str_eq(v->name, name))
-            return true;
-    return false;
-}
-
-static void missing_tell(struct provision_sweep *s)
-{
-    struct provisioner *p = s->p;
-    struct objset_iter it = objset_all(cache_set(p->volumes));
-    for (struct obj *o; (o = objset_next(&it));) {
-        struct str dir, name, path = val_text_at(obj_spec(o), N(local), N(path));
-        const struct val *ref = val_get(obj_spec(o), N(claimRef));
-        if (!volume_store_split(path, &dir, &name) || !str_eq(dir, s->dir) || is_listed(s, name) || obj_deleting(o) ||
-            volume_fate(o) != VOLUME_STAYS)
-            continue;
-        struct str text = arena_fmt(&s->arena,
-                                    "The volume's folder " STR_FMT "/" STR_FMT " is not there: somebody removed it. "
-                                    "Put it back, or delete the claim: its files are lost",
-                                    STR_ARG(dir), STR_ARG(name));
-        const struct obj *claim = cache_peek(p->claims, val_text_at(ref, N(namespace)), val_text_at(ref, N(name)));
-        log_warn("provision.missing", "volume=" STR_FMT " path=" STR_FMT, STR_ARG(o->name), STR_ARG(path));
-        events_record(p->events, o, S(""), "Warning", "VolumeMissing", NULL, text);
-        if (claim)
-            events_record(p->events, claim, S(""), "Warning", "VolumeMissing", NULL, text);
-    }
-}
-
-static void sweep_done(struct job *j)
-{
-    struct provision_sweep *s = container_of(j, struct provision_sweep, job);
-    struct provisioner *p = s->p;
-    struct provision_mend *m = NEW(struct provision_mend);
-    m->p = p;
-    m->dir = str_dup(&m->arena, s->dir);
-    p->sweeping = false;
-    if (!s->ok)
-        log_warn("provision.sweep", "error=\"%s\"", s->err.text);
-    for (size_t i = 0; s->first && i < s->all.left.n; i++) /* later ones are of tasks under way */
-        removal_start(p, s->all.left.p[i]);
-    array_each (v, &s->all.list) {
-        if (v->published)
-            continue;
-        if (cache_peek(p->volumes, S(""), v->name))
-            array_push(&m->publish, str_dup(&m->arena, v->name));
-        else if (!is_claimed(p, v->name))
-            array_push(&m->drop, str_dup(&m->arena, v->name));
-    }
-    if (s->ok)
-        missing_tell(s);
-    volume_list_fini(&s->all);
-    arena_fini(&s->arena);
-    mem_free(s);
-    if (m->publish.n || m->drop.n)
-        lane_start(p->lane, &m->job, mend_work, mend_done);
-    else
-        mend_done(&m->job);
-}
-
-static void sweep_start(struct provisioner *p, bool first)
-{
-    struct err err = ERR;
-    if (p->sweeping)
-        return;
-    if (!p->lane)
-        p->lane = lane_new(p->agent->cfg.loop, &err);
-    if (!p->lane) {
-        log_warn("provision.lane", "error=\"%s\"", err.text);
-        return;
-    }
-    struct provision_sweep *s = NEW(struct provision_sweep);
-    s->p = p;
-    s->first = first;
-    s->dir = str_dup(&s->arena, str_of(p->agent->cfg.volumes));
-    p->sweeping = true;
-    lane_start(p->lane, &s->job, sweep_work, sweep_done);
-}
-
-static void on_sweep(struct timer *t)
-{
-    struct provisioner *p = container_of(t, struct provisioner, sweep);
-    if (p->sweeping)
-        timer_set(t, SWEEP_AFTER);
-    else
-        sweep_start(p, false);
-}
-
-/* Somebody else's hands; our own renames come here as well, and find everything as it should be. */
-static void on_folder(struct inotify *i, int watch, uint32_t mask, struct str name)
-{
-    struct provisioner *p = container_of(i, struct provisioner, watches);
-    (void)watch;
-    if (mask & IN_IGNORED || !str_starts(name, S("pvc-")) || !p->ready)
-        return;
-    timer_set(&p->sweep, SWEEP_AFTER);
-    if (mask & IN_MOVED_TO) /* pods that waited for it */
-        claims_came_back(p->agent);
-}
-
-static void folder_watch(struct provisioner *p)
-{
-    struct err err = ERR;
-    bool ok = dir_make(p->agent->cfg.volumes, 0700, &err);
-    p->watching = ok && inotify_start(&p->watches, p->agent->cfg.loop, on_folder, &err);
-    ok = p->watching && inotify_add(&p->watches, p->agent->cfg.volumes,
-                                    IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR, &err) >= 0;
-    if (!ok)
-        log_warn("provision.watch", "volumes that somebody removes are missed only by their pods: error=\"%s\"",
-                 err.text);
 }
 
 /* --- what there is to do ---------------------------------------------------------------------------------------- */
@@ -655,7 +464,7 @@ static void claim_changed(struct cache_handler *h, struct obj *was, struct obj *
     if (now)
         key_add(p, now);
     if (other && p->ready && !val_text_at(obj_spec(was), N(volumeName)).n)
-        timer_set(&p->sweep, SWEEP_AFTER); /* its volume may have been made, and be nobody's */
+        provision_sweep_soon(p); /* its volume may have been made, and be nobody's */
 }
 
 static void volume_changed(struct cache_handler *h, struct obj *was, struct obj *now)
@@ -687,8 +496,7 @@ static void provisioner_heard(struct provisioner *p)
     if (p->ready || !cache_synced(p->claims) || !cache_synced(p->volumes) || !cache_synced(p->classes))
         return;
     p->ready = true;
-    folder_watch(p);
-    sweep_start(p, true);
+    provision_sweep_start(p);
     workqueue_start(p->queue);
 }
 
@@ -723,7 +531,7 @@ struct provisioner *provisioner_new(struct agent *g)
     p->events = events_new(t, PROVISIONER, g->cfg.name);
     p->queue = workqueue_new(&(struct workqueue_options){
         .loop = g->cfg.loop, .work = key_work, .arg = p, .backoff_ns = RETRY_FIRST, .backoff_max_ns = RETRY_MOST});
-    timer_init(&p->sweep, g->cfg.loop, on_sweep);
+    provision_sweep_init(p);
     p->claims = cache_new(t, &(struct cache_options){.kind = K(PersistentVolumeClaim), .field_selector = mine});
     p->volumes = cache_new(t, &(struct cache_options){.kind = K(PersistentVolume), .field_selector = mine});
     p->classes = cache_new(t, &(struct cache_options){.kind = K(StorageClass)});
@@ -743,9 +551,7 @@ void provisioner_free(struct provisioner *p)
 {
     if (!p)
         return;
-    timer_stop(&p->sweep);
-    if (p->watching)
-        inotify_stop(&p->watches);
+    provision_sweep_stop(p);
     cache_handler_del(&p->on_claims);
     cache_handler_del(&p->on_volumes);
     cache_handler_del(&p->on_classes);
