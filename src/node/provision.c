@@ -105,6 +105,35 @@ static bool answer_is_done(const struct call *c, enum err_kind fine)
 
 /* --- making ----------------------------------------------------------------------------------------------------- */
 
+static void dir_add(struct arena *a, struct str *dirs, size_t *n, struct str dir)
+{
+    for (size_t i = 0; i < *n; i++)
+        if (str_eq(dirs[i], dir))
+            return;
+    dirs[(*n)++] = str_dup(a, dir);
+}
+
+struct strs provision_dirs(struct provisioner *p, struct arena *a)
+{
+    const struct objset *classes = cache_set(p->classes), *volumes = cache_set(p->volumes);
+    struct str *dirs = arena_alloc(a, (objset_len(classes) + objset_len(volumes) + 1) * sizeof *dirs), dir, name;
+    size_t n = 0;
+    dir_add(a, dirs, &n, str_of(p->agent->cfg.volumes));
+    struct objset_iter it = objset_all(classes);
+    for (struct obj *o; (o = objset_next(&it));) {
+        struct store_wish wish = {0};
+        struct err ignored = ERR; /* it is told of where a claim asks for it, and has no volumes */
+        if (str_eqz(val_text_at(&o->tree, N(provisioner)), PROVISIONER) && class_parameters(o, &wish, &ignored) &&
+            wish.dir.n)
+            dir_add(a, dirs, &n, wish.dir);
+    }
+    it = objset_all(volumes);
+    for (struct obj *o; (o = objset_next(&it));)
+        if (volume_store_split(val_text_at(obj_spec(o), N(local), N(path)), &dir, &name))
+            dir_add(a, dirs, &n, dir);
+    return (struct strs){dirs, n};
+}
+
 static void publish_work(struct job *j)
 {
     struct provision_task *t = container_of(j, struct provision_task, job);
@@ -190,6 +219,7 @@ static void volume_make(struct provisioner *p, struct str key, struct obj *claim
         make_failed(t);
         return;
     }
+    t->wish.beside = provision_dirs(p, &t->arena);
     provision_tell(t, claim, false, "Provisioning",
                    arena_fmt(&t->arena, "External provisioner is provisioning volume for claim \"" STR_FMT "\"",
                              STR_ARG(t->wish.claim)));
@@ -296,7 +326,7 @@ static void volume_grow(struct provisioner *p, struct str key, struct obj *claim
     struct provision_task *t = task_new(p, key, GROW_VOLUME);
     t->claim = obj_ref(claim);
     t->volume = obj_ref(volume);
-    t->wish = (struct store_wish){.percent = p->agent->cfg.volumes_percent};
+    t->wish = (struct store_wish){.percent = p->agent->cfg.volumes_percent, .beside = provision_dirs(p, &t->arena)};
     t->wish.size = quantity_value(
         val_text(val_get_str(val_at(obj_spec(claim), N(resources), N(requests)), S("storage"))));
     if (!volume_store_split(val_text_at(obj_spec(volume), N(local), N(path)), &t->wish.dir, &t->wish.name)) {

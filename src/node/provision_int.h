@@ -16,11 +16,15 @@ struct provisioner {
     bool watching;
     struct timer sweep;
     int64_t made_rev; /* of the volume that was made last */
-    bool ready, sweeping;
+    bool ready;
+    size_t sweeping; /* folders that are being swept */
 };
 
 /* Its lane, made when it is needed first; false: that failed, and has been logged. */
 MUST_USE bool provision_lane(struct provisioner *p);
+/* Where volumes of this node may lie: in its own folder (the first), in those of the classes that name another, and
+ * where there are volumes of classes that are gone. */
+struct strs provision_dirs(struct provisioner *p, struct arena *a);
 /* Room came free: whoever waits for it is tried again. */
 void provision_room_came(struct provisioner *p);
 /* Files that are nobody's any more, as long as it takes. */

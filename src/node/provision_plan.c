@@ -26,7 +26,7 @@ bool claim_wants_volume(const struct obj *claim)
            note_of(claim, "volume.kubernetes.io/selected-node").n > 0;
 }
 
-static bool parameters_read(const struct obj *class, struct store_wish *out, struct err *err)
+bool class_parameters(const struct obj *class, struct store_wish *out, struct err *err)
 {
     val_each_member (m, val_get(&class->tree, N(parameters))) {
         struct str value = val_text(&m->v);
@@ -69,7 +69,7 @@ bool provision_wish(struct arena *a, const struct obj *claim, const struct obj *
         return err_set(err, E_NOT_IMPLEMENTED, "volumeAttributesClassName is not supported");
     if (out->size <= 0)
         return err_set(err, E_INVALID, "resources.requests.storage: a volume has a size");
-    return parameters_read(class, out, err);
+    return class_parameters(class, out, err);
 }
 
 static struct str size_text(struct arena *a, struct str asked, int64_t size)

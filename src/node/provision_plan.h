@@ -9,6 +9,9 @@
 
 /* The claim waits for a volume of this provisioner on this node (the one that was selected for it). */
 bool claim_wants_volume(const struct obj *claim);
+/* dir (which the class may not name: then it stays) and by. False: a parameter is not known, or its value is wrong.
+ */
+MUST_USE bool class_parameters(const struct obj *class, struct store_wish *out, struct err *err);
 /* What is asked for; percent and dir are the node's own, the class may name another dir. False with a sentence for
  * ProvisioningFailed: what cannot be had here. */
 MUST_USE bool provision_wish(struct arena *a, const struct obj *claim, const struct obj *class, struct str dir,

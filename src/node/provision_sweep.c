@@ -1,4 +1,5 @@
-/* What a crash left, and other hands did: a job lists the node's folder, the loop compares it with the objects. What
+/* What a crash left, and other hands did: a job for each folder of volumes lists it, the loop compares it with
+ * the objects. What
  * is half made or half gone is taken away, what has a volume is marked as published, and a volume whose files are
  * gone is told of. */
 #include "base/clock.h"
@@ -111,7 +112,7 @@ static void sweep_done(struct job *j)
     struct provision_mend *m = NEW(struct provision_mend);
     m->p = p;
     m->dir = str_dup(&m->arena, s->dir);
-    p->sweeping = false;
+    p->sweeping--;
     if (!s->ok)
         log_warn("provision.sweep", "error=\"%s\"", s->err.text);
     for (size_t i = 0; s->first && i < s->all.left.n; i++) /* later ones are of tasks under way */
@@ -139,12 +140,16 @@ static void sweep_start(struct provisioner *p, bool first)
 {
     if (p->sweeping || !provision_lane(p))
         return;
-    struct provision_sweep *s = NEW(struct provision_sweep);
-    s->p = p;
-    s->first = first;
-    s->dir = str_dup(&s->arena, str_of(p->agent->cfg.volumes));
-    p->sweeping = true;
-    lane_start(p->lane, &s->job, sweep_work, sweep_done);
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct strs dirs = provision_dirs(p, &a);
+    for (size_t i = 0; i < dirs.n; i++) {
+        struct provision_sweep *s = NEW(struct provision_sweep);
+        s->p = p;
+        s->first = first;
+        s->dir = str_dup(&s->arena, dirs.p[i]);
+        p->sweeping++;
+        lane_start(p->lane, &s->job, sweep_work, sweep_done);
+    }
 }
 
 static void on_sweep(struct timer *t)

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #define NOTES                                                                                                        \
     "annotations: {volume.kubernetes.io/selected-node: n1, volume.kubernetes.io/storage-provisioner: "               \
@@ -171,6 +172,38 @@ TEST(a_volume_is_made_as_a_whole)
             break;
     }
     CHECK_OK(tree_remove(AT_FDCWD, path, &err), err);
+}
+
+/* Two folders of one disk share what it has. */
+TEST(a_disk_is_promised_once_whatever_the_folder)
+{
+    char path[] = "/tmp/storeXXXXXX";
+    struct err err = ERR;
+    struct statvfs fs;
+    if (geteuid() != 0)
+        return;
+    CHECK(mkdtemp(path) && statvfs(path, &fs) == 0);
+    struct arena a = ARENA;
+    struct str where, dirs[] = {arena_fmt(&a, "%s/one", path), arena_fmt(&a, "%s/two", path), S("/proc/nothing")};
+    int64_t size, room = (int64_t)(fs.f_bavail * fs.f_frsize) - (int64_t)(fs.f_blocks * fs.f_frsize) / 20;
+    struct store_wish wish = {.dir = dirs[0],
+                              .name = S("pvc-1"),
+                              .by = SIZE_NONE,
+                              .size = room / 4 * 3,
+                              .percent = 100,
+                              .beside = {dirs, countof(dirs)}};
+    if (room > 1 << 20) {
+        CHECK_OK(volume_store_make(&a, &wish, &where, &size, &err), err);
+        wish.dir = dirs[1];
+        wish.name = S("pvc-2");
+        CHECK(!volume_store_make(&a, &wish, &where, &size, &err));
+        CHECK_INT(err.kind, E_UNAVAILABLE);
+        err = ERR;
+        wish.beside = (struct strs){0}; /* as if it had the disk for itself */
+        CHECK_OK(volume_store_make(&a, &wish, &where, &size, &err), err);
+    }
+    CHECK_OK(tree_remove(AT_FDCWD, path, &err), err);
+    arena_fini(&a);
 }
 
 /* A folder that does not say that it is a volume is nobody's to remove. */

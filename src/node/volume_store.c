@@ -154,23 +154,39 @@ bool volume_room_fits(const struct volume_room *r, int64_t percent, struct str d
                    STR_ARG(size_words(&a, r->promised)), r->volumes);
 }
 
-/* `except`: it is about to have another size. */
-static bool room_check(struct arena *a, const struct store_wish *w, int dir, struct str except, struct err *err)
+/* Bytes that volumes of `dir` really take. `except`: it is about to have another size. */
+static bool promises_add(struct arena *a, struct str dir, struct str except, struct volume_room *r, int64_t *taken,
+                         struct err *err)
 {
     AUTO(volume_list_fini) struct volume_list all = {0};
-    struct statvfs fs;
-    struct volume_room r = {0};
-    int64_t ours = 0;
-    if (!volume_store_list(a, w->dir, &all, err))
+    if (!volume_store_list(a, dir, &all, err))
         return false;
-    if (fstatvfs(dir, &fs) < 0)
-        return err_errno(err, "look at the room of " STR_FMT, STR_ARG(w->dir));
     array_each (v, &all.list) {
-        ours += MAX(v->used, 0);
+        *taken += MAX(v->used, 0);
         if (str_eq(v->name, except))
             continue;
-        r.promised += v->size;
-        r.volumes++;
+        r->promised += v->size;
+        r->volumes++;
+    }
+    return true;
+}
+
+/* Of what lies on the disk of `dir`, in whichever folder. */
+static bool room_check(struct arena *a, const struct store_wish *w, int dir, struct str except, struct err *err)
+{
+    struct statvfs fs;
+    struct stat own, st;
+    struct volume_room r = {0};
+    int64_t ours = 0;
+    if (fstatvfs(dir, &fs) < 0 || fstat(dir, &own) < 0)
+        return err_errno(err, "look at the room of " STR_FMT, STR_ARG(w->dir));
+    if (!promises_add(a, w->dir, except, &r, &ours, err))
+        return false;
+    for (size_t i = 0; i < w->beside.n; i++) {
+        bool same = stat(arena_strz(a, w->beside.p[i]), &st) == 0 && st.st_dev == own.st_dev &&
+                    st.st_ino != own.st_ino; /* one that is not there has no volumes */
+        if (same && !promises_add(a, w->beside.p[i], S(""), &r, &ours, err))
+            return false;
     }
     r.whole = (int64_t)(fs.f_blocks * fs.f_frsize);
     /* what root alone may take is nobody's here */
@@ -180,7 +196,14 @@ static bool room_check(struct arena *a, const struct store_wish *w, int dir, str
 
 /* --- making ----------------------------------------------------------------------------------------------------- */
 
-static bool project_find(struct arena *a, struct str dir, uint32_t *out, struct err *err)
+/* Numbers are a file system's: other folders of it, and what is being removed, may have some. */
+static bool project_is_free(int dir, uint32_t project, struct err *err)
+{
+    int64_t used = 0, limit = 0;
+    return quota_read(dir, project, &used, &limit, err) && !used && !limit;
+}
+
+static bool project_find(struct arena *a, struct str dir, int folder, uint32_t *out, struct err *err)
 {
     AUTO(volume_list_fini) struct volume_list all = {0};
     uint32_t most = PROJECT_FIRST;
@@ -193,8 +216,11 @@ static bool project_find(struct arena *a, struct str dir, uint32_t *out, struct 
         if (project >= PROJECT_FIRST && project <= PROJECT_LAST)
             most = MAX(most, project);
     }
-    *out = most + 1;
-    return most < PROJECT_LAST || err_set(err, E_UNAVAILABLE, "no number is left for a project quota");
+    while (++most <= PROJECT_LAST && !project_is_free(folder, most, err))
+        if (err->kind)
+            return false;
+    *out = most;
+    return most <= PROJECT_LAST || err_set(err, E_UNAVAILABLE, "no number is left for a project quota");
 }
 
 static bool folder_make(struct arena *a, const struct store_wish *w, const struct stored_volume *v, int folder,
@@ -206,8 +232,9 @@ static bool folder_make(struct arena *a, const struct store_wish *w, const struc
     AUTO(fd_close) int data = openat(folder, "data", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (data < 0)
         return err_errno(err, "open data");
-    if (v->by == SIZE_QUOTA && (!project_find(a, w->dir, &project, err) || !quota_project_set(data, project, err) ||
-                                !quota_limit_set(data, project, v->size, err)))
+    if (v->by == SIZE_QUOTA &&
+        (!project_find(a, w->dir, data, &project, err) || !quota_project_set(data, project, err) ||
+         !quota_limit_set(data, project, v->size, err)))
         return false;
     return fchmod(data, FOLDER_MODE) == 0 || err_errno(err, "chmod data");
 }

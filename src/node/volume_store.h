@@ -10,6 +10,7 @@
 #pragma once
 #include "base/array.h"
 #include "base/err.h"
+#include "oci/image.h"
 
 enum size_by {
     SIZE_ANY,   /* quota, where the file system has it, else an image */
@@ -33,6 +34,8 @@ struct store_wish {
     bool block;
     int64_t size;
     int64_t percent; /* of the room that may be promised */
+    /* other folders of volumes: what is promised there is promised of the same disk, where they lie on it */
+    struct strs beside;
 };
 /* One that is there already stays as it is. *path: of its files or image, in the arena; *size: at least the size that
  * was asked for. E_UNAVAILABLE: there is no room, err has the figures. */

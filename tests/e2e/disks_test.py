@@ -494,6 +494,39 @@ def killed_anywhere(c):
     assert c.root + '/run/wherry/mounts/' not in mounts(), mounts()
 
 
+def what_was_left_on_other_disks(c):
+    """Classes with folders of their own: what a killed role left there goes as well, and one disk is promised once."""
+    disks = [c.root + '/other-disk', c.root + '/other-disk/second']
+    os.mkdir(disks[0])
+    run(['mount', '-t', 'tmpfs', '-o', 'size=64m', 'tmpfs', disks[0]])
+    c.apply(''.join(storage_class('other%d' % i, 'size-by: none, path: %s' % d) for i, d in enumerate(disks)))
+    held = lambda: [f for d in disks if os.path.isdir(d) for f in os.listdir(d) if 'pvc' in f]
+
+    def made(name, cls='other0'):
+        c.apply(claim(name, '40Mi', cls=cls) + pod(name, name))
+
+    c.die_at('node.provision.renamed')                  # made, and nobody knows of it
+    made('half')
+    eventually('it died', c.died)
+    c.kubectl('delete', 'pod/half', 'pvc/half', '--wait=false')
+    eventually('nothing is left of what nobody wants', lambda: not held() and not c.get('pvc')['items'] and not c.get('pv')['items'])
+    made('whole')
+    running(c, 'whole')
+    made('more', 'other1')
+    told(c, 'more', 'ProvisioningFailed', 'no room below %s for 40Mi' % disks[1], '40Mi of it are promised to 1 volumes')
+    c.die_at('node.provision.remove')                   # gone for everybody, but for its files
+    c.kubectl('delete', 'pod/whole', 'pvc/whole', '--wait=false')
+    eventually('it died', c.died)
+    running(c, 'more', timeout=40)
+    eventually('one is left', lambda: [f for f in held() if not f.startswith('pvc-')] == [] and len(held()) == 1)
+    gone(c, 'more')
+    unclaimed(c, 'more')
+    eventually('none is left', lambda: not held())
+    c.die_at('')
+    c.kubectl('delete', 'sc', 'other0', 'other1')
+    run(['umount', disks[0]])
+
+
 def as_node(c, method, path, body=None):
     """Status and message of a request by the node's own account: root, over the server's socket."""
     class Unix(http.client.HTTPConnection):
@@ -560,4 +593,4 @@ class Disks(Cluster):
 
 if __name__ == '__main__':
     main([volumes_by_hand, what_cannot_be_had, a_claim_is_made_a_volume, many_at_once, devices_and_what_is_kept, what_cannot_be_made,
-          a_quota_holds, a_node_has_its_own, killed_anywhere], cluster=Disks)
+          a_quota_holds, what_was_left_on_other_disks, a_node_has_its_own, killed_anywhere], cluster=Disks)
