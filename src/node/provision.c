@@ -18,9 +18,10 @@
 #include <errno.h>
 #include <fcntl.h>
 
-#define RETRY_FIRST NS_PER_S
-#define RETRY_MOST  (300 * NS_PER_S)
-#define HEARD_AFTER (50 * NS_PER_MS)
+#define RETRY_FIRST    NS_PER_S
+#define RETRY_MOST     (300 * NS_PER_S)
+#define QUIET_FAILURES 2 /* some three seconds; then people are told of a volume that is in use, and nobody's */
+#define HEARD_AFTER    (50 * NS_PER_MS)
 
 enum provision_what { MAKE_VOLUME, GROW_VOLUME, DROP_VOLUME };
 struct provision_task {
@@ -378,7 +379,8 @@ void provision_remove(struct provisioner *p, struct str path)
 static void volume_let_go(struct call *c)
 {
     struct provision_task *t = container_of(c, struct provision_task, call);
-    task_over(t, answer_is_done(c, E_NOT_FOUND));
+    bool changed = !c->ok && c->err.kind == E_CONFLICT; /* the change comes, and brings us here again */
+    task_over(t, changed || answer_is_done(c, E_NOT_FOUND));
 }
 
 /* Our finalizer goes, and with it what was deleted. */
@@ -414,7 +416,9 @@ static void drop_done(struct job *j)
 {
     struct provision_task *t = container_of(j, struct provision_task, job);
     if (!t->ok) {
-        provision_tell(t, t->volume, true, "VolumeFailedDelete", str_of(t->err.text));
+        /* a pod that nobody waited for is still being ended */
+        if (t->err.kind != E_CONFLICT || workqueue_failures(t->p->queue, t->key) >= QUIET_FAILURES)
+            provision_tell(t, t->volume, true, "VolumeFailedDelete", str_of(t->err.text));
         task_over(t, false);
         return;
     }

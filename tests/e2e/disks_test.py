@@ -268,7 +268,8 @@ def below(c, sub='volumes'):
 
 def unclaimed(c, *names):
     """Claims go, and their volumes with them."""
-    c.kubectl('delete', 'pvc', *names)
+    if names:
+        c.kubectl('delete', 'pvc', *names)
     eventually('no volume is left', lambda: not [v for v in c.get('pv')['items'] if v['metadata']['name'].startswith('pvc-')], timeout=20)
     eventually('no folder is left', lambda: below(c) == [], timeout=20)
 
@@ -539,6 +540,24 @@ def as_node(c, method, path, body=None):
     return r.status, json.loads(r.read()).get('message', '')
 
 
+def what_goes_goes_quietly(c):
+    """A claim that goes with its pod, one in order and one by force: no warnings, of events or in the log."""
+    logged = len(c.log())
+    for name in ('slow', 'forced'):
+        c.apply(claim(name) + pod(name, name, 'trap "exit 0" TERM; while true; do sleep 0.1; done').replace(
+            'terminationGracePeriodSeconds: 0', 'terminationGracePeriodSeconds: 5'))
+    running(c, 'slow', 'forced')
+    volumes = [c.get('pvc', n)['spec']['volumeName'] for n in ('slow', 'forced')]
+    c.kubectl('delete', 'pvc', 'slow', 'forced', '--wait=false')
+    c.kubectl('delete', 'pod', 'forced', '--force', '--grace-period=0', '--wait=false')
+    c.kubectl('delete', 'pod', 'slow')
+    unclaimed(c)
+    for v in volumes:
+        assert not events(c, v, 'VolumeFailedDelete'), events(c, v, 'VolumeFailedDelete')
+    assert ' provision.' not in c.log()[logged:], [l for l in c.log()[logged:].splitlines() if ' provision.' in l]
+    eventually('no loop device is left', lambda: not loops(c), timeout=10)
+
+
 def a_node_has_its_own(c):
     """It reads claims that were sent to it and makes volumes for them, and no others."""
     core, node = '/api/v1', os.uname().nodename
@@ -593,4 +612,4 @@ class Disks(Cluster):
 
 if __name__ == '__main__':
     main([volumes_by_hand, what_cannot_be_had, a_claim_is_made_a_volume, many_at_once, devices_and_what_is_kept, what_cannot_be_made,
-          a_quota_holds, what_was_left_on_other_disks, a_node_has_its_own, killed_anywhere], cluster=Disks)
+          a_quota_holds, what_was_left_on_other_disks, what_goes_goes_quietly, a_node_has_its_own, killed_anywhere], cluster=Disks)
