@@ -10,6 +10,7 @@
 struct zone_kept {
     struct zone *zone;
     struct timespec changed; /* of its file */
+    ino_t file;              /* one that takes its place within a tick of the clock is another */
 };
 struct zoneinfo {
     char *folder;
@@ -65,16 +66,18 @@ const struct zone *zoneinfo_get(struct zoneinfo *z, struct str name, struct err 
         if (name.n > 0 && !str_eq(name, S("UTC")))
             return not_there(z, name, err), NULL;
         st.st_mtim = (struct timespec){0};
+        st.st_ino = 0;
         found = false;
     }
     struct zone_kept *k = map_get(&z->kept, name);
-    if (k && k->changed.tv_sec == st.st_mtim.tv_sec && k->changed.tv_nsec == st.st_mtim.tv_nsec)
+    if (k && k->file == st.st_ino && k->changed.tv_sec == st.st_mtim.tv_sec &&
+        k->changed.tv_nsec == st.st_mtim.tv_nsec)
         return k->zone;
     struct zone *zone = found ? file_zone(name.n == 0 ? OWN : path.p, err) : zone_of_rule(S("UTC0"), err);
     if (!zone)
         return err_wrap(err, "time zone " STR_FMT, STR_ARG(name)), NULL;
     k = NEW(struct zone_kept);
-    *k = (struct zone_kept){zone, st.st_mtim};
+    *k = (struct zone_kept){zone, st.st_mtim, st.st_ino};
     kept_free(map_put(&z->kept, name, k));
     return zone;
 }
