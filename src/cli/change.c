@@ -112,7 +112,7 @@ static const struct arg_row scale_rows[] = {
 static const struct arg_spec scale_spec = {
     .verb = "scale",
     .usage = "RESOURCE/NAME ... --replicas N",
-    .summary = "Sets how many pods a Deployment, ReplicaSet or the like keeps running.",
+    .summary = "Sets how many pods a Deployment, StatefulSet or the like keeps running.",
     .examples = "  wherry scale deploy/web --replicas 5\n  wherry scale deploy -l tier=front --replicas 0\n",
     .rows = scale_rows,
     .nrows = countof(scale_rows),
@@ -127,8 +127,13 @@ static bool scale_one(struct change_command *x, const struct target *t, struct w
     if (x->replicas < 0)
         return err_set(err, E_INVALID, "--replicas: say how many, 0 or more");
     val_set_num(a, val_need_map(a, &v, N(spec)), N(replicas), x->replicas);
-    if (!object_patch(x, t->resource, t->name, S("scale"), &v, "application/merge-patch+json", &out, err))
+    if (!object_patch(x, t->resource, t->name, S("scale"), &v, "application/merge-patch+json", &out, err)) {
+        if (err->kind == E_NOT_FOUND &&
+            str_eqz(str_of(err->text), "the server could not find the requested resource"))
+            err_set(err, E_INVALID, STR_FMT ": how many there are cannot be set (no subresource scale)",
+                    STR_ARG(resource_label(a, t->resource, t->name)));
         return false;
+    }
     change_say(x, t->resource, t->name, "scaled");
     return true;
 }
@@ -275,7 +280,7 @@ static bool image_one(struct change_command *x, const struct target *t, struct w
             return err_set(err, E_NOT_FOUND, STR_FMT ": has no container \"" STR_FMT "\"",
                            STR_ARG(resource_label(a, t->resource, t->name)), STR_ARG(name));
     }
-    struct val *to = is_cron ? val_need_map(a, &v, N(spec), N(jobTemplate), N(spec)) : &v;
+    struct val *to = is_cron ? val_need_map(a, &v, N(spec), N(jobTemplate)) : &v;
     to = is_pod ? val_need_map(a, to, N(spec)) : val_need_map(a, to, N(spec), N(template), N(spec));
     if (main.n)
         val_set(a, to, N(containers), main);

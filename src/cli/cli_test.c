@@ -194,10 +194,34 @@ TEST(describe_shows_no_secret_and_leaves_keys_as_they_are)
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT), c = STRBUF(STRBUF_TEXT);
     struct val secret = json_val(&a, "{\"metadata\":{\"name\":\"s\"},\"data\":{\"p\":\"Z2VoZWlt\"}}"),
                config = json_val(&a, "{\"metadata\":{\"name\":\"c\"},\"data\":{\"logLevel\":\"info\"}}");
-    describe_object(&a, S("Secret"), &secret, 0, &b);
-    describe_object(&a, S("ConfigMap"), &config, 0, &c);
+    describe_object(&a, S("Secret"), T(core_v1_Secret), &secret, 0, &b);
+    describe_object(&a, S("ConfigMap"), T(core_v1_ConfigMap), &config, 0, &c);
     CHECK(str_has(strbuf_str(&b), S("p: 6 bytes")) && !str_has(strbuf_str(&b), S("Z2Vo")));
     CHECK(str_has(strbuf_str(&c), S("logLevel:")) && str_has(strbuf_str(&c), S("info")));
+    struct val quota = json_val(&a, "{\"metadata\":{\"name\":\"q\"},\"spec\":{\"hard\":{\"requests.cpu\":\"1\"}}}"),
+               odd = json_val(&a,
+                              "{\"metadata\":{\"name\":\"o\"},\"spec\":{\"someField\":1},\"data\":{\"someKey\":2}}");
+    strbuf_reset(&b);
+    describe_object(&a, S("ResourceQuota"), T(core_v1_ResourceQuota), &quota, 0, &b);
+    describe_object(&a, S("Odd"), NULL, &odd, 0, &b);
+    CHECK(str_has(strbuf_str(&b), S("Spec:\n  Hard:\n    requests.cpu:  ")));
+    CHECK(str_has(strbuf_str(&b), S("Some Field:")) && str_has(strbuf_str(&b), S("someKey:")));
+}
+
+TEST(describe_aligns_events_however_long_their_reasons_are)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    struct val list = json_val(
+        &a, "{\"items\":[{\"type\":\"Normal\",\"reason\":\"FileSystemResizeRequired\",\"message\":\"m1\","
+            "\"source\":{\"component\":\"persistentvolume-controller\"}},"
+            "{\"type\":\"Warning\",\"reason\":\"Bad\",\"message\":\"m2\",\"reportingComponent\":\"k\"}]}");
+    describe_events(&a, &list, 0, &b);
+    CHECK_STR(strbuf_str(&b),
+              S("Events:\n"
+                "  TYPE     REASON                    AGE        FROM                         MESSAGE\n"
+                "  Normal   FileSystemResizeRequired  <unknown>  persistentvolume-controller  m1\n"
+                "  Warning  Bad                       <unknown>  k                            m2\n"));
 }
 
 #define OF_NAME(generation) "\"metadata\": {\"name\": \"x\", \"generation\": " #generation "}, "

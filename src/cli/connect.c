@@ -72,8 +72,9 @@ bool client_ask_text(struct client *c, const struct ask *q, struct str *out, str
     if (q->body && !q->content_type.n)
         o.content_type = S("application/json");
     bool ok = call_run(&call, c->transport, &o, err);
-    if (call.warning)
-        output_show(stderr, "Warning: %s\n", call.warning);
+    struct str warnings = call.warnings ? str_of(call.warnings) : STR_NONE, one;
+    while (warnings.n && str_cut(&warnings, '\n', &one))
+        output_show(stderr, "Warning: " STR_FMT "\n", STR_ARG(one));
     if (!ok)
         return call.http ? false : client_unreachable(c, err);
     *out = str_dup(&c->arena, call.bytes);

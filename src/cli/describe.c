@@ -43,7 +43,7 @@ static bool describe_one(struct client *c, const struct resource *r, const struc
                          struct err *err)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(64u << 20);
-    describe_object(&c->arena, r->kind, object, clock_real(), &b);
+    describe_object(&c->arena, r->kind, r->type, object, clock_real(), &b);
     if (!events_add(c, object, &b, err))
         return false;
     output_show(stdout, "%s%s", first ? "" : "\n\n", b.p);

@@ -291,18 +291,29 @@ static struct str title_of(struct arena *a, struct str name)
     return str_dup(a, strbuf_str(&b));
 }
 
-/* Keys below `own` are the user's, and stay as they are. */
-static void value_write(struct describe_text *t, int indent, struct str name, const struct val *v, bool own)
+/* What is below: a member of a struct by its field, those of lists and maps by what they hold. NULL: not known. */
+static const struct type *type_below(const struct type *t, const struct name *name)
+{
+    const struct field *f = t && t->kind == TYPE_STRUCT ? type_field(t, name) : NULL;
+    return f ? f->type : t && (t->kind == TYPE_LIST || t->kind == TYPE_MAP) ? t->of : NULL;
+}
+
+/* Names of fields are made readable. Keys that somebody chose (of maps, and of what has no type of its own) stay as
+ * they are; so do, of custom resources, those below data. */
+static void value_write(struct describe_text *t, int indent, struct str name, const struct val *v,
+                        const struct type *type, bool own)
 {
     struct str shown = own ? name : title_of(t->a, name);
     if (!val_is(v, VAL_MAP) && !val_is(v, VAL_LIST)) {
         line_write(t, indent, arena_strz(t->a, shown), scalar_text(t->a, v));
         return;
     }
+    bool keys = type ? type->kind == TYPE_MAP || type->kind == TYPE_ANY
+                     : own || (indent == 0 && (str_eqz(name, "data") || str_eqz(name, "binaryData")));
     strbuf_addf(t->out, "%*s" STR_FMT ":\n", indent, "", STR_ARG(shown));
     val_each_member (it, v)
-        value_write(t, indent + 2, it->name->s, &it->v,
-                    own || (indent == 0 && (str_eqz(name, "data") || str_eqz(name, "binaryData"))));
+        value_write(t, indent + 2, it->name->s, &it->v, type_below(type, it->name), keys);
+    const struct type *of = type_below(type, NULL);
     val_each_item (it, v) {
         if (!val_is(it, VAL_MAP)) {
             strbuf_addf(t->out, "%*s- " STR_FMT "\n", indent + 2, "", STR_ARG(scalar_text(t->a, it)));
@@ -310,7 +321,8 @@ static void value_write(struct describe_text *t, int indent, struct str name, co
         }
         strbuf_addf(t->out, "%*s-\n", indent + 2, "");
         val_each_member (m, it)
-            value_write(t, indent + 4, m->name->s, &m->v, own);
+            value_write(t, indent + 4, m->name->s, &m->v, type_below(of, m->name),
+                        of ? of->kind == TYPE_MAP || of->kind == TYPE_ANY : keys);
     }
 }
 
@@ -324,7 +336,8 @@ static const struct {
     void (*fn)(struct describe_text *t);
 } rows[] = {{"Pod", pod_write}, {"Deployment", deployment_write}, {"Node", node_write}, {"Service", service_write}};
 
-void describe_object(struct arena *a, struct str kind, const struct val *object, int64_t now_ns, struct strbuf *out)
+void describe_object(struct arena *a, struct str kind, const struct type *type, const struct val *object,
+                     int64_t now_ns, struct strbuf *out)
 {
     struct describe_text t = {a, out, now_ns, object};
     head_write(&t);
@@ -338,7 +351,7 @@ void describe_object(struct arena *a, struct str kind, const struct val *object,
         if (it->name == N(metadata) || it->name == N(apiVersion) || it->name == N(kind))
             continue;
         if (!secret || it->name != N(data)) {
-            value_write(&t, 0, it->name->s, &it->v, false);
+            value_write(&t, 0, it->name->s, &it->v, type_below(type, it->name), false);
             continue;
         }
         strbuf_addz(out, "Data:\n");
@@ -347,26 +360,40 @@ void describe_object(struct arena *a, struct str kind, const struct val *object,
     }
 }
 
+/* The columns are as wide as what stands in them; the message is last and has no end. */
 void describe_events(struct arena *a, const struct val *list, int64_t now_ns, struct strbuf *out)
 {
+    enum { COLUMNS = 4 };
+    static const char *const heads[COLUMNS] = {"TYPE", "REASON", "AGE", "FROM"};
     const struct val *items = field_at(list, "items");
-    if (!val_len(items)) {
+    size_t n = val_len(items), i = 0, wide[COLUMNS];
+    if (!n) {
         strbuf_addz(out, "Events:                    <none>\n");
         return;
     }
-    strbuf_addf(out, "Events:\n  %-8s %-22s %-10s %-24s %s\n", "TYPE", "REASON", "AGE", "FROM", "MESSAGE");
+    struct str(*cells)[COLUMNS] = arena_alloc(a, n * sizeof *cells);
+    for (size_t k = 0; k < COLUMNS; k++)
+        wide[k] = strlen(heads[k]);
     val_each_item (it, items) {
         struct str last = field_text(it, "lastTimestamp"), from = field_text(it, "source.component");
-        if (!last.n)
-            last = field_text(it, "eventTime");
-        if (!from.n)
-            from = field_text(it, "reportingComponent");
-        struct str age = age_text(a, last, now_ns);
+        struct str age = age_text(a, last.n ? last : field_text(it, "eventTime"), now_ns);
         int64_t count = field_num(it, "count", 1);
-        if (count > 1)
-            age = arena_fmt(a, STR_FMT " (x%lld)", STR_ARG(age), (long long)count);
-        strbuf_addf(out, "  %-8.*s %-22.*s %-10.*s %-24.*s " STR_FMT "\n", STR_ARG(field_text(it, "type")),
-                    STR_ARG(field_text(it, "reason")), STR_ARG(age), STR_ARG(from),
-                    STR_ARG(field_text(it, "message")));
+        cells[i][0] = field_text(it, "type");
+        cells[i][1] = field_text(it, "reason");
+        cells[i][2] = count > 1 ? arena_fmt(a, STR_FMT " (x%lld)", STR_ARG(age), (long long)count) : age;
+        cells[i][3] = from.n ? from : field_text(it, "reportingComponent");
+        for (size_t k = 0; k < COLUMNS; k++)
+            wide[k] = MAX(wide[k], cells[i][k].n);
+        i++;
+    }
+    strbuf_addz(out, "Events:\n ");
+    for (size_t k = 0; k < COLUMNS; k++)
+        strbuf_addf(out, " %-*s ", (int)wide[k], heads[k]);
+    strbuf_addz(out, " MESSAGE\n");
+    for (i = 0; i < n; i++) {
+        strbuf_addc(out, ' ');
+        for (size_t k = 0; k < COLUMNS; k++)
+            strbuf_addf(out, " %-*.*s ", (int)wide[k], STR_ARG(cells[i][k]));
+        strbuf_addf(out, " " STR_FMT "\n", STR_ARG(field_text(val_item(items, i), "message")));
     }
 }

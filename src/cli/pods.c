@@ -88,7 +88,8 @@ bool pods_of(struct client *c, struct str word, struct val *list, struct err *er
     AUTO(strbuf_fini) struct strbuf selector = STRBUF(STRBUF_TEXT);
     selector_of_object(&object, &selector);
     if (!selector.n)
-        return err_set(err, E_INVALID, STR_FMT ": has no selector, so it has no pods; name a pod", STR_ARG(word));
+        return err_set(err, E_INVALID, STR_FMT ": has no selector, so no pods are its own; name a pod%s",
+                       STR_ARG(word), str_eqz(r->plural, "cronjobs") ? ", or one of its jobs: wherry get jobs" : "");
     if (!pods_selected(c, strbuf_str(&selector), list, err))
         return false;
     return val_len(list) || err_set(err, E_NOT_FOUND, STR_FMT ": has no pods (" STR_FMT ")", STR_ARG(word),

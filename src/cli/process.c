@@ -80,8 +80,11 @@ static void take_answer(struct process_asking *x, struct call *c)
         break;
     case ANSWER_NONE: break;
     }
-    if (a->warnings.n)
-        c->warning = arena_strz(&c->arena, a->warnings.p[0]);
+    AUTO(strbuf_fini) struct strbuf warnings = STRBUF(STRBUF_TEXT);
+    for (size_t i = 0; i < a->warnings.n; i++)
+        strbuf_addf(&warnings, "%s" STR_FMT, i ? "\n" : "", STR_ARG(a->warnings.p[i]));
+    if (warnings.n)
+        c->warnings = arena_strz(&c->arena, strbuf_str(&warnings));
 }
 
 static void on_done(struct request *r)

@@ -264,12 +264,23 @@ static void https_call_free(struct https_call *hc)
     mem_free(hc);
 }
 
-static const char *warning_of(struct call *c, const struct http_answer *a)
+/* 299 - "text, where \\" and \\\\ stand for themselves": the text of each, one a line. */
+static const char *warnings_of(struct call *c, const struct http_answer *a)
 {
-    struct str w = http_header(&a->headers, S("Warning")), head, text;
-    if (!str_split(w, '"', &head, &text))
-        return NULL;
-    return arena_strz(&c->arena, str_sub(text, 0, text.n ? text.n - 1 : 0));
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    struct str head, text;
+    for (size_t i = 0; i < a->headers.n; i++) {
+        const struct http_header *h = &a->headers.p[i];
+        if (!str_ieq(h->name, S("Warning")) || !str_split(h->value, '"', &head, &text))
+            continue;
+        if (b.n)
+            strbuf_addc(&b, '\n');
+        for (size_t k = 0; k < text.n && text.p[k] != '"'; k++) {
+            k += text.p[k] == '\\' && k + 1 < text.n;
+            strbuf_addc(&b, text.p[k] == '\n' ? ' ' : text.p[k]);
+        }
+    }
+    return b.n ? arena_strz(&c->arena, strbuf_str(&b)) : NULL;
 }
 
 static void call_answered(struct http_call *http, const struct http_answer *a, struct err *err)
@@ -280,7 +291,7 @@ static void call_answered(struct http_call *http, const struct http_answer *a, s
         c->err = *err;
     } else {
         c->http = a->status;
-        c->warning = warning_of(c, a);
+        c->warnings = warnings_of(c, a);
         struct str body = c->data ? strbuf_str(&hc->refusal) : a->body;
         if (a->status < 200 || a->status > 299)
             c->ok = call_refused(c, a->status, body);

@@ -100,7 +100,7 @@ struct call {
     struct str bytes; /* RAW */
     int http;         /* status of the answer; 0: none */
     int64_t retry_after_ns; /* what the server asked for; 0: nothing */
-    const char *warning;    /* the first Warning header's text; NULL: none */
+    const char *warnings;   /* the texts of Warning headers, one a line; NULL: none */
     /* the implementation's */
     void *impl;
     struct arena arena; /* of tree, items, bytes */

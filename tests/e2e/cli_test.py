@@ -93,6 +93,26 @@ def changes_of_one_field(c):
     assert 'tier' not in c.get('deploy', 'one')['metadata'].get('labels', {})
     assert 'no container "nix"' in fails(c, 'set', 'image', 'deploy/one', 'nix=a')
     c.wherry('delete', 'deploy', 'one')
+    c.wherry('apply', '-f', '-', input='''
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: one}
+spec: {schedule: "0 0 1 1 *", jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: a}]}}}}}''')
+    c.wherry('set', 'image', 'cj/one', 'c=other:1')
+    assert c.get('cj', 'one')['spec']['jobTemplate']['spec']['template']['spec']['containers'][0]['image'] == 'other:1'
+    assert 'cronjob.batch/one: how many there are cannot be set' in fails(c, 'scale', 'cj/one', '--replicas', '2')
+    assert 'or one of its jobs' in fails(c, 'logs', 'cj/one')
+    c.wherry('delete', 'cj', 'one')
+
+
+def warnings_are_told(c):
+    """Each of them, as kubectl does: quotes in them, and more than one."""
+    c.wherry('create', 'ns', 'warns')
+    c.wherry('label', 'ns', 'warns', 'pod-security.kubernetes.io/warn=restricted')
+    pod = '{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: warns, annotations: {container.apparmor.security.beta.kubernetes.io/c: unconfined}}, spec: {nodeSelector: {beta.kubernetes.io/os: none}, containers: [{name: c, image: a}]}}'
+    told = [subprocess.run([program, 'create', '-f', '-', '--dry-run=server'], input=pod, env=c.env, capture_output=True, text=True).stderr for program in (WHERRY, c.bin + '/kubectl')]
+    assert told[0] == told[1] and told[0].count('Warning: ') > 1 and '(container "c" must set' in told[0], told
+    c.wherry('delete', 'ns', 'warns')
 
 
 def a_rollout_there_and_back(c):
@@ -307,7 +327,7 @@ def a_backup_is_taken_while_it_runs_and_restored_while_it_does_not(c):
 
 signal.alarm(240)  # a line that never comes ends the test, not the day
 main([get_shows_what_kubectl_shows, get_watches, apply_is_three_way_and_mixes_with_kubectl,
-      apply_says_what_is_wrong_and_where, a_folder_is_applied_and_deleted, changes_of_one_field, a_rollout_there_and_back,
+      apply_says_what_is_wrong_and_where, a_folder_is_applied_and_deleted, changes_of_one_field, warnings_are_told, a_rollout_there_and_back,
       logs_and_exec, exec_has_a_terminal, logs_follow, create_and_token, errors_name_the_way_out,
       no_stranger_speaks_to_the_terminal, a_full_disk_is_told,
       a_backup_is_taken_while_it_runs_and_restored_while_it_does_not], port=16447)
