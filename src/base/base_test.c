@@ -207,4 +207,14 @@ TEST(what_a_terminal_would_obey_is_shown)
         for (size_t i = 0; i < b.n; i++)
             CHECK((b.p[i] >= ' ' && b.p[i] < 0x7f) || b.p[i] == '\n' || b.p[i] == '\t');
     }
+    for (unsigned c = 0x80; c < 256; c += c == 0xc1 ? 0xf5 - 0xc1 : 1) { /* begins nothing, whatever is behind it */
+        char raw[] = "?\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80";
+        uint32_t code;
+        raw[0] = (char)c;
+        AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+        CHECK(!str_rune(str_of(raw), &code));
+        strbuf_add_shown(&b, str_of(raw));
+        for (size_t i = 0; i < b.n; i++)
+            CHECK(b.p[i] >= ' ' && b.p[i] < 0x7f);
+    }
 }

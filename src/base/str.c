@@ -154,7 +154,7 @@ size_t str_rune(struct str s, uint32_t *c)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     size_t n = s.n ? utf8_tail((unsigned char)s.p[0]) + 1 : 0;
-    if (!n || n > s.n)
+    if (!n || n >= countof(least) || n > s.n) /* a byte that begins nothing may have many behind it */
         return 0;
     uint32_t code = n == 1 ? (unsigned char)s.p[0] : (unsigned char)s.p[0] & (0x7fu >> n);
     for (size_t i = 1; i < n; i++) {
