@@ -31,13 +31,13 @@ bool class_parameters(const struct obj *class, struct store_wish *out, struct er
     val_each_member (m, val_get(&class->tree, N(parameters))) {
         struct str value = val_text(&m->v);
         if (str_eqz(m->name->s, "path")) {
+            while (value.n > 1 && value.p[value.n - 1] == '/')
+                value.n--;
             if (!str_starts(value, S("/")) || str_find(value, S("..")) >= 0 || memchr(value.p, 0, value.n) ||
                 value.n < 2)
                 return err_set(err, E_INVALID,
                                "parameter path: \"" STR_FMT "\" is not an absolute path without \"..\"",
                                STR_ARG(value));
-            while (value.p[value.n - 1] == '/' && value.n > 1)
-                value.n--;
             out->dir = value;
         } else if (str_eqz(m->name->s, "size-by")) {
             if (!value.n || !size_by_read(value, &out->by))

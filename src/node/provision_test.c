@@ -24,6 +24,7 @@ TEST(a_claim_is_asked_for_as_its_class_says)
         {CLAIM(GI ", volumeMode: Block"), "{parameters: {size-by: image}}", "/v pvc-u1 ns/c image block 1073741824"},
         {CLAIM(GI), "{parameters: {path: /mnt/a//, size-by: none}}", "/mnt/a pvc-u1 ns/c none 1073741824"},
         {CLAIM(GI), "{parameters: {path: a}}", "parameter path: \"a\" is not an absolute path without \"..\""},
+        {CLAIM(GI), "{parameters: {path: //}}", "parameter path: \"/\" is not an absolute path without \"..\""},
         {CLAIM(GI), "{parameters: {path: /a/../b}}",
          "parameter path: \"/a/../b\" is not an absolute path without \"..\""},
         {CLAIM(GI), "{parameters: {size-by: du}}", "parameter size-by: \"du\" is none of quota, image and none"},
