@@ -181,25 +181,10 @@ def a_backup_can_be_restored(c):
     c.kubectl('wait', '--for=condition=complete', 'job/now', '--timeout=60s', timeout=70)
     said = c.kubectl('logs', 'job/now')
     assert re.match(r'made /backup/app-.*\.dump, \d+ bytes', said), said
-    pod = """
-apiVersion: v1
-kind: Pod
-metadata: {name: restore}
-spec:
-  restartPolicy: Never
-  terminationGracePeriodSeconds: 0
-  containers:
-  - name: restore
-    image: wherry.dev/postgres:15
-    command: [bash, -c, 'createdb -h postgres-primary -U postgres -O app again && pg_restore -h postgres-primary -U postgres -d again --role=app /backup/*.dump']
-    env: [{name: PGPASSWORD, value: %s}]
-    volumeMounts: [{name: backup, mountPath: /backup}]
-  volumes: [{name: backup, persistentVolumeClaim: {claimName: postgres-backup}}]
-""" % PASSWORD
-    c.apply(pod)
-    phase = eventually('it has run', lambda: [p for p in [c.get('pod', 'restore')['status']['phase']] if p in ('Succeeded', 'Failed')], 60, 0.3)
-    assert phase == ['Succeeded'], c.kubectl('logs', 'restore')
-    assert c.kubectl('exec', 'postgres-0', '--', 'psql', '-h', '/tmp', '-U', 'postgres', '-d', 'again', '-tAc', 'SELECT count(*) FROM told').strip() == rows
+    c.kubectl('apply', '-f', os.path.join(TOP, 'examples/postgres/restore-backup.yaml'))
+    eventually('it has run', lambda: c.get('job', 'restore-backup')['status'].get('conditions'), 60, 0.3)
+    assert 'database restored holds' in c.kubectl('logs', 'job/restore-backup')
+    assert c.kubectl('exec', 'postgres-0', '--', 'psql', '-h', '/tmp', '-U', 'postgres', '-d', 'restored', '-tAc', 'SELECT count(*) FROM told').strip() == rows
 
 
 def volumes_that_are_lost_are_filled_again(c):
