@@ -342,7 +342,7 @@ static void agent_step(struct agent_pod *ap)
     pod_step(ap->facts, clock_mono(), &out);
     array_each (x, &out.list)
         agent_do(ap, x);
-    if ((p->deleted || p->fail_reason) && (csi_let_go(ap) || hostpaths_let_go(ap) || volumes_let_go(ap))) {
+    if (pod_is_to_end(p) && (csi_let_go(ap) || hostpaths_let_go(ap) || volumes_let_go(ap))) {
         pod_saw_volumes(ap->facts, false, S("the pod is going"), clock_mono());
         agent_pod_kick(ap);
     }

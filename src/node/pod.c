@@ -183,6 +183,26 @@ void pod_free(struct pod *p)
     mem_free(p);
 }
 
+bool pod_is_to_end(const struct pod *p)
+{
+    return p->deleted || p->fail_reason || p->told_phase;
+}
+
+/* A final phase stays, whoever wrote it: a stranger's, or that of a control plane which gave this node up.
+ * Controllers have counted the pod as over by then, and may have made its successor. */
+static void pod_told_over(struct pod *p, const struct obj *obj, int64_t now)
+{
+    struct str phase = val_text_at(obj_status(obj), N(phase));
+    bool failed = str_eq(phase, S("Failed"));
+    if ((!failed && !str_eq(phase, S("Succeeded"))) || p->told_phase || p->rejected || p->state >= POD_CLEANING)
+        return;
+    if (!pod_is_to_end(p)) {
+        p->grace_s = val_num_at(pod_spec(p), 30, N(terminationGracePeriodSeconds));
+        p->stop_since = now;
+    }
+    p->told_phase = failed ? "Failed" : "Succeeded";
+}
+
 void pod_wanted(struct pod *p, struct obj *obj, int64_t now)
 {
     AUTO(obj_unref) struct obj *was = p->obj; /* what `spec` of the containers points into until they move on */
@@ -221,6 +241,7 @@ void pod_wanted(struct pod *p, struct obj *obj, int64_t now)
             if (c->kill_at)
                 c->kill_at = MIN(c->kill_at, p->stop_since + ns_of_seconds(p->grace_s));
     }
+    pod_told_over(p, obj, now);
 }
 
 void pod_gone(struct pod *p, int64_t now)

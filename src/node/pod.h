@@ -110,7 +110,9 @@ struct pod {
     bool in_service, left, drained; /* ARCHITECTURE.md, Leaving */
     const char *fail_reason;        /* DeadlineExceeded, Evicted, OutOfcpu ...; NULL: none */
     struct str fail_message;
-    bool rejected;                      /* refused by the node: no conditions, nothing was started */
+    const char
+        *told_phase; /* Failed or Succeeded, where another wrote it while the pod ran: then it is over; or NULL */
+    bool rejected;   /* refused by the node: no conditions, nothing was started */
     int64_t started_real, started_mono; /* status.startTime; the same by the other clock */
     bool concluded;                     /* an earlier agent wrote a final status: it stays */
     bool delete_asked;                  /* the final DELETE is on its way */
@@ -153,6 +155,7 @@ AUTO_POINTER(pod_free, struct pod);
 /* A newer version of the object: spec changes that are allowed while it runs, deletion, grace. */
 void pod_wanted(struct pod *p, struct obj *obj, int64_t now);
 void pod_gone(struct pod *p, int64_t now); /* the object was removed: forced */
+bool pod_is_to_end(const struct pod *p);   /* deleted, failed here, or called over by another */
 void pod_fail(struct pod *p, const char *reason, struct str message, bool rejected, int64_t now);
 void pod_evict(struct pod *p, struct str message, int64_t now); /* fails it, with a second to end in */
 

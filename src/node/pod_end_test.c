@@ -61,6 +61,55 @@ TEST(pod_behind_no_service_is_stopped_at_once_and_killed_when_grace_is_over)
     play_end(&y);
 }
 
+/* Another than the node writes it. */
+static void play_called(struct play *y, const char *phase, const char *reason)
+{
+    struct val tree = val_copy(&y->arena, &y->p->obj->tree);
+    struct val *status = val_need_map(&y->arena, &tree, N(status));
+    val_set_text(&y->arena, status, N(phase), str_of(phase));
+    val_set_text(&y->arena, status, N(reason), str_of(reason));
+    AUTO(obj_unref) struct obj *o = obj_new(K(Pod), &tree, 2);
+    pod_wanted(y->p, o, y->now);
+}
+
+TEST(pod_that_another_calls_over_is_ended_and_stays_so)
+{
+    struct play y;
+    play_running(&y, ONE);
+    play_called(&y, "Failed", "NodeLost");
+    y.hold = true;
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("!Killing:c term:c"));
+    CHECK_INT(y.actions.wake_at, y.now + 30 * NS_PER_S);
+    CHECK_STR(str_of(pod_phase(y.p)), S("Failed")); /* its container still runs */
+    y.hold = false;
+    play_exits(&y, "c", 0);
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("unsandbox unvolumes")); /* the object is not ours to delete */
+    struct val s = pod_status(y.p, &y.arena, PLAY_REAL);
+    CHECK_STR(val_text_at(&s, N(phase)), S("Failed"));
+    CHECK_STR(val_text_at(&s, N(reason)), S("NodeLost"));
+    CHECK_STR(val_text_at(val_find(val_get(&s, N(conditions)), N(type), S("Ready")), N(status)), S("False"));
+    play_delete(&y, 30);
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("unvolumes delete"));
+    play_end(&y);
+}
+
+TEST(pod_that_is_called_over_while_it_is_made_ends_without_having_run)
+{
+    struct play y;
+    play_sandbox(&y, ONE);
+    (void)play_told(&y);
+    play_called(&y, "Succeeded", "");
+    y.hold = false;
+    play_run(&y);
+    CHECK(!str_has(play_told(&y), S("start:")));
+    CHECK_INT(y.p->state, POD_ENDED);
+    CHECK_STR(str_of(pod_phase(y.p)), S("Succeeded"));
+    play_end(&y);
+}
+
 /* How each container of a pod ended that was deleted while its init containers ran. */
 TEST(only_what_ever_ran_is_lost_with_a_pod)
 {

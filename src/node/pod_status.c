@@ -83,6 +83,8 @@ const char *pod_phase(const struct pod *p)
         else
             waiting++;
     }
+    if (p->told_phase)
+        return p->told_phase;
     if (p->rejected)
         return "Failed";
     if (stopped_all(p) && (p->deleted || p->fail_reason))
@@ -496,6 +498,11 @@ struct val pod_status(const struct pod *p, struct arena *a, int64_t real)
     if (p->fail_reason && strcmp(phase, "Failed") == 0) {
         text_put(&v, &status, N(reason), p->fail_reason);
         val_set(a, &status, N(message), val_str(a, p->fail_message));
+    } else if (p->told_phase) { /* in the words of who wrote it */
+        if (val_get(v.old, N(reason)))
+            val_set(a, &status, N(reason), val_copy(a, val_get(v.old, N(reason))));
+        if (val_get(v.old, N(message)))
+            val_set(a, &status, N(message), val_copy(a, val_get(v.old, N(message))));
     }
     add_addresses(&v, &status);
     put_time(&v, &status, N(startTime), p->started_real);

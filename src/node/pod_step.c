@@ -83,7 +83,7 @@ static bool rule_restarts(const struct pod_container *c)
 
 static bool container_restarts(const struct pod *p, const struct pod_container *c)
 {
-    if (p->deleted || p->fail_reason || c->role == CONTAINER_EPHEMERAL)
+    if (pod_is_to_end(p) || c->role == CONTAINER_EPHEMERAL)
         return false;
     if (c->role == CONTAINER_SIDECAR || c->redefined)
         return true;
@@ -257,7 +257,7 @@ static bool step_stop(struct pod *p, int i, bool turn, int64_t now, struct pod_a
 static bool step_deadline(struct pod *p, int64_t now, struct pod_actions *out)
 {
     int64_t deadline = val_num_at(pod_spec(p), 0, N(activeDeadlineSeconds));
-    if (!deadline || p->fail_reason || p->deleted)
+    if (!deadline || pod_is_to_end(p))
         return false;
     if (now < p->started_mono + ns_of_seconds(deadline)) {
         actions_wake(out, p->started_mono + ns_of_seconds(deadline));
@@ -285,7 +285,7 @@ static void step_preparing(struct pod *p, int64_t now, struct pod_actions *out)
         return;
     }
     (void)step_deadline(p, now, out);
-    if (p->deleted || p->fail_reason) {
+    if (pod_is_to_end(p)) {
         if (p->volumes != PART_BUSY && p->sandbox != PART_BUSY) /* what was begun is waited for, then undone */
             pod_move(p, POD_STOPPING);
         return;
@@ -317,7 +317,7 @@ static void step_begin_stop(struct pod *p)
 
 static void step_active(struct pod *p, int64_t now, struct pod_actions *out)
 {
-    if (p->deleted || p->fail_reason) {
+    if (pod_is_to_end(p)) {
         step_begin_stop(p);
         return;
     }

@@ -81,7 +81,7 @@ static void look_done(struct job *j)
 {
     struct usage_look *l = container_of(j, struct usage_look, job);
     struct agent_pod *ap = l->ap;
-    bool active = ap->pod->state == POD_ACTIVE && !ap->pod->deleted && !ap->pod->fail_reason;
+    bool active = ap->pod->state == POD_ACTIVE && !pod_is_to_end(ap->pod);
     array_each (v, &l->volumes) {
         if (v->over && active) {
             pod_over_limit(ap, v);
