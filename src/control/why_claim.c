@@ -154,19 +154,20 @@ static void say_asked_volume(struct question *q, const struct obj *claim, struct
     why_coming(q, f, "ClaimBinding", "it is being bound to " STR_FMT, STR_ARG(name));
 }
 
-static const struct obj *consumer_of(struct question *q, const struct obj *claim)
+/* A pod that uses it: one on a node, or one that waits for a node. */
+static const struct obj *consumer_of(struct question *q, const struct obj *claim, bool on_node)
 {
     struct obj *pod;
     for (struct objset_iter it = view_with(q->v, K(Pod), &index_pod_claims, claim_key(q->a, claim->ns, claim->name));
          (pod = objset_next(&it));)
-        if (pod_is_active(pod) && pod_node(pod).n == 0)
+        if (pod_is_active(pod) && (pod_node(pod).n > 0) == on_node)
             return pod;
     return NULL;
 }
 
 static void say_first_consumer(struct question *q, const struct obj *claim, struct finding *f)
 {
-    const struct obj *pod = consumer_of(q, claim);
+    const struct obj *pod = consumer_of(q, claim, false);
     if (!pod) {
         why_coming(q, f, "NoConsumer", "it gets its volume when the first pod uses it, as its class " STR_FMT " says",
                    STR_ARG(class_of_storage(claim)));
@@ -306,7 +307,13 @@ static void say_growth(struct question *q, const struct obj *claim, struct findi
                       STR_ARG(why_quoted(q, val_text_at(condition_get(status, wrong[i]), N(message)))));
             why_way(q, f, "Ask for less, down to what it has: kubectl edit " STR_FMT, STR_ARG(why_target(q, claim)));
         }
-    if (condition_is(status, "FileSystemResizePending", "True"))
+    const struct obj *pod = consumer_of(q, claim, true);
+    if (condition_is(status, "FileSystemResizePending", "True") && pod)
+        why_coming(q, f, "GrowthPending",
+                   STR_FMT ": the volume has grown; its file system follows while pod " STR_FMT
+                           " uses it, or else when that starts anew: kubectl delete " STR_FMT,
+                   STR_ARG(grows), STR_ARG(pod->name), STR_ARG(why_target(q, why_about(q, pod).owner)));
+    else if (condition_is(status, "FileSystemResizePending", "True"))
         why_coming(q, f, "GrowthPending", STR_FMT ": the volume has grown, its file system does when a pod uses it",
                    STR_ARG(grows));
     if (volume && !obj_has_note(volume, ANN_PROVISIONED_BY) && !val_get(obj_spec(volume), N(csi)) &&
