@@ -12,7 +12,7 @@ struct create {
     struct connect_options to;
     bool deep;
     struct words files, literals, from_files, images, command;
-    struct str output, dry_run, type, audience;
+    struct str output, dry_run, type, audience, from;
     int64_t replicas, port, duration_ns;
     struct client *client;
     struct output form;
@@ -27,7 +27,8 @@ static const struct arg_row rows[] = {
      "nothing is created, only checked; =client: the server is not asked"},
     {0, "from-literal", ARG_TEXTS, AT(literals), "KEY=VALUE", "configmap, secret: a value"},
     {0, "from-file", ARG_TEXTS, AT(from_files), "[KEY=]FILE", "configmap, secret: the contents of a file"},
-    {0, "image", ARG_TEXTS, AT(images), "IMAGE", "deployment: the image of a container"},
+    {0, "image", ARG_TEXTS, AT(images), "IMAGE", "deployment, job: the image of a container"},
+    {0, "from", ARG_TEXT, AT(from), "cronjob/NAME", "job: what the CronJob would start, now"},
     {0, "replicas", ARG_NUM, AT(replicas), "N", "deployment: how many pods"},
     {0, "port", ARG_NUM, AT(port), "PORT", "deployment: the port that its container serves"},
     {0, "type", ARG_TEXT, AT(type), "TYPE", "secret: its type, instead of Opaque"},
@@ -36,10 +37,11 @@ static const struct arg_row rows[] = {
 };
 static const struct arg_spec spec = {
     .verb = "create",
-    .usage = "-f FILE | namespace|configmap|secret|serviceaccount|deployment|token NAME",
+    .usage = "-f FILE | namespace|configmap|secret|serviceaccount|deployment|job|token NAME",
     .summary = "Creates objects that do not exist yet.",
     .examples = "  wherry create deployment web --image demo:1 --replicas 3\n"
-                "  wherry create configmap settings --from-literal level=info --dry-run=client -o yaml\n",
+                "  wherry create configmap settings --from-literal level=info --dry-run=client -o yaml\n"
+                "  wherry create job now --from cronjob/backup\n",
     .rows = rows,
     .nrows = countof(rows),
     .connects = true,
@@ -139,6 +141,27 @@ static struct str container_name(struct str image)
     return base;
 }
 
+static struct val container_make(struct create *x, struct str name, struct str image)
+{
+    struct arena *a = &x->client->arena;
+    struct val c = val_map();
+    val_set(a, &c, N(name), val_str(a, name));
+    val_set(a, &c, N(image), val_str(a, image));
+    if (x->port > 0) {
+        struct val ports = val_list(), port = val_map();
+        val_set_num(a, &port, N(containerPort), x->port);
+        val_add(a, &ports, port);
+        val_set(a, &c, N(ports), ports);
+    }
+    if (x->command.n) {
+        struct val command = val_list();
+        for (size_t k = 0; k < x->command.n; k++)
+            val_add(a, &command, val_str(a, x->command.p[k]));
+        val_set(a, &c, N(command), command);
+    }
+    return c;
+}
+
 static bool deployment_make(struct create *x, struct str name, struct val *v, struct err *err)
 {
     struct arena *a = &x->client->arena;
@@ -151,25 +174,60 @@ static bool deployment_make(struct create *x, struct str name, struct val *v, st
     val_set_str(a, val_need_map(a, v, N(metadata), N(labels)), S("app"), val_str(a, name));
     val_set_str(a, val_need_map(a, v, N(spec), N(selector), N(matchLabels)), S("app"), val_str(a, name));
     val_set_str(a, val_need_map(a, v, N(spec), N(template), N(metadata), N(labels)), S("app"), val_str(a, name));
-    for (size_t i = 0; i < x->images.n; i++) {
-        struct val c = val_map();
-        val_set(a, &c, N(name), val_str(a, container_name(x->images.p[i])));
-        val_set(a, &c, N(image), val_str(a, x->images.p[i]));
-        if (x->port > 0) {
-            struct val ports = val_list(), port = val_map();
-            val_set_num(a, &port, N(containerPort), x->port);
-            val_add(a, &ports, port);
-            val_set(a, &c, N(ports), ports);
-        }
-        if (x->command.n) {
-            struct val command = val_list();
-            for (size_t k = 0; k < x->command.n; k++)
-                val_add(a, &command, val_str(a, x->command.p[k]));
-            val_set(a, &c, N(command), command);
-        }
-        val_add(a, &containers, c);
-    }
+    for (size_t i = 0; i < x->images.n; i++)
+        val_add(a, &containers, container_make(x, container_name(x->images.p[i]), x->images.p[i]));
     val_set(a, val_need_map(a, v, N(spec), N(template), N(spec)), N(containers), containers);
+    return true;
+}
+
+/* What the CronJob's controller would make at its time, with what tells that a person did. The owner does not block
+ * its deletion, as that would take a right of its own. */
+static bool job_of_cronjob(struct create *x, struct val *v, struct err *err)
+{
+    struct client *c = x->client;
+    struct arena *a = &c->arena;
+    struct words word = {&x->from, 1};
+    struct targets t;
+    struct val cron, owner = val_map(), owners = val_list();
+    if (!targets_read(c, word, &t, err))
+        return err_wrap(err, "--from");
+    if (!str_eqz(t.p[0].resource->plural, "cronjobs") || !t.p[0].name.n)
+        return err_set(err, E_INVALID, "--from " STR_FMT ": must be cronjob/NAME", STR_ARG(x->from));
+    if (!client_ask(c, &(struct ask){.path = resource_path(a, t.p[0].resource, c->ns, t.p[0].name, S(""))}, &cron,
+                    err))
+        return false;
+    const struct val *template = field_at(&cron, "spec.jobTemplate"), *spec_ = field_at(template, "spec");
+    struct val *meta = val_need_map(a, v, N(metadata));
+    if (field_at(template, "metadata.labels"))
+        val_set(a, meta, N(labels), *field_at(template, "metadata.labels"));
+    if (field_at(template, "metadata.annotations"))
+        val_set(a, meta, N(annotations), val_copy(a, field_at(template, "metadata.annotations")));
+    val_set_str(a, val_need_map(a, meta, N(annotations)), S("cronjob.kubernetes.io/instantiate"),
+                val_str(a, S("manual")));
+    val_set_text(a, &owner, N(apiVersion), S("batch/v1"));
+    val_set_text(a, &owner, N(kind), S("CronJob"));
+    val_set(a, &owner, N(name), val_str(a, t.p[0].name));
+    val_set(a, &owner, N(uid), val_str(a, field_text(&cron, "metadata.uid")));
+    val_set_bool(a, &owner, N(controller), true);
+    val_add(a, &owners, owner);
+    val_set(a, meta, N(ownerReferences), owners);
+    if (spec_)
+        val_set(a, v, N(spec), *spec_);
+    return true;
+}
+
+static bool job_make(struct create *x, struct str name, struct val *v, struct err *err)
+{
+    struct arena *a = &x->client->arena;
+    *v = object_begin(x, "batch/v1", "Job", name);
+    if (x->from.n && !x->images.n && !x->command.n)
+        return job_of_cronjob(x, v, err);
+    if (x->from.n || x->images.n != 1)
+        return err_set(err, E_INVALID, "say either --image IMAGE [-- COMMAND ...] or --from cronjob/NAME");
+    struct val *pod = val_need_map(a, v, N(spec), N(template), N(spec)), containers = val_list();
+    val_add(a, &containers, container_make(x, name, x->images.p[0]));
+    val_set(a, pod, N(containers), containers);
+    val_set_text(a, pod, N(restartPolicy), S("Never"));
     return true;
 }
 
@@ -179,7 +237,7 @@ static const struct {
 } makers[] = {
     {{"namespace", "ns"}, namespace_make},       {{"serviceaccount", "sa"}, account_make},
     {{"configmap", "cm"}, configmap_make},       {{"secret"}, secret_make},
-    {{"deployment", "deploy"}, deployment_make},
+    {{"deployment", "deploy"}, deployment_make}, {{"job"}, job_make},
 };
 
 static bool document_send(struct create *x, struct document *d, struct err *err)

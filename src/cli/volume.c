@@ -7,6 +7,7 @@
 #include "node/volume_store.h"
 #include <errno.h>
 #include <ftw.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 
 /* wherry volume ls: what the built-in provisioner has made, by the API's objects, and how much of this machine's disk
@@ -170,6 +171,13 @@ static struct str used_text(struct arena *a, int64_t used)
                            : arena_fmt(a, "%lldMi", (long long)(used + (1 << 20) - 1) / (1 << 20));
 }
 
+static int by_claim(const void *a, const void *b)
+{
+    const struct volume_row *x = a, *y = b;
+    int order = str_cmp(x->claim, y->claim);
+    return order ? order : str_cmp(x->name, y->name);
+}
+
 static void rows_print(struct volume_rows *x, bool wide)
 {
     AUTO(table_fini) struct table t = {.columns = wide ? 10 : 6};
@@ -238,6 +246,8 @@ int volume_main(int argc, char **argv)
     }
     if (!known && access(own.p, F_OK) == 0)
         add_disk(&x, own);
+    if (x.list.n > 1)
+        qsort(x.list.p, x.list.n, sizeof *x.list.p, by_claim);
     if (json)
         rows_json(&x);
     else

@@ -213,6 +213,17 @@ def create_and_token(c):
     assert c.get('secret', 's', '-n', 'made')['data'] == {'a': 'Yg=='}
     assert 'already exists' in fails(c, 'create', 'secret', 's', '-n', 'made')
     assert 'image: x:1' in c.wherry('create', 'deploy', 'd', '--image', 'x:1', '--dry-run=client', '-o', 'yaml')
+    c.kubectl('create', 'cronjob', 'c', '--image=x:1', '--schedule=0 0 1 1 *', '-n', 'made')
+    for program, name in (c.wherry, 'ours'), (c.kubectl, 'theirs'):
+        program('create', 'job', name, '--from', 'cronjob/c', '-n', 'made')
+        program('create', 'job', name + '2', '--image', 'x:1', '-n', 'made', '--', 'echo', 'hi')
+    for a, b in ('ours', 'theirs'), ('ours2', 'theirs2'):
+        a, b = c.get('job', a, '-n', 'made'), c.get('job', b, '-n', 'made')
+        assert a['metadata'].get('ownerReferences') == b['metadata'].get('ownerReferences') and a['metadata'].get('annotations') == b['metadata'].get('annotations')
+        for job in a, b:    # who they are is theirs
+            job['spec'].pop('selector'), job['spec']['template'].pop('metadata'), job['spec']['template']['spec']['containers'][0].pop('name')
+        assert a['spec'] == b['spec'], (a, b)
+    assert 'say either' in fails(c, 'create', 'job', 'j', '-n', 'made') and 'cronjob/NAME' in fails(c, 'create', 'job', 'j', '--from', 'deploy/c', '-n', 'made')
     token = c.wherry('create', 'token', 'default', '-n', 'made').strip()
     assert 'forbidden' in fails(c, 'get', 'nodes', '--token', token)
     c.wherry('delete', 'ns', 'made', '--timeout', '20s')
