@@ -11,6 +11,7 @@
  * The volume's claimRef decides who has it: it is written at the revision that was looked at, so of two who want it
  * one is told that he looked too early. A claim takes the one volume that claim_reserved() finds for it; others that
  * name it as well are let go by volume.c. */
+#include "api/strategy.h"
 #include "control/pods.h"
 #include "control/volumes.h"
 
@@ -88,10 +89,20 @@ static void claim_lost(struct plan *out, const struct obj *claim, const char *re
 
 /* ---- binding ---- */
 
+/* A volume of a node's disk that was kept may be given to another claim, for which no node was ever selected: by that
+ * note the node knows whose volume it is to grow. */
+static void claim_names_node(struct plan *out, const struct obj *claim, const struct obj *volume, struct val *tree)
+{
+    struct str node = kind_field_value(&out->arena, K(PersistentVolume), &volume->tree, S("wherry.dev/node"));
+    if (node.n > 0 && !str_eq(obj_note(claim, ANN_SELECTED_NODE), node))
+        note_set(out, tree, ANN_SELECTED_NODE, arena_strz(&out->arena, node));
+}
+
 static bool claim_names_volume(struct plan *out, const struct obj *claim, const struct obj *volume)
 {
     struct arena *a = &out->arena;
     struct val tree = plan_edit(out, claim);
+    claim_names_node(out, claim, volume, &tree);
     if (!str_eq(claim_volume(claim), volume->name)) {
         val_set_text(a, val_need_map(a, &tree, N(spec)), N(volumeName), volume->name);
         if (!obj_has_note(claim, ANN_BOUND_BY_CONTROLLER))
