@@ -221,7 +221,9 @@ struct val growth_over(struct arena *a, const struct obj *claim, const struct ob
 enum volume_fate volume_fate(const struct obj *volume)
 {
     struct str phase = val_text_at(obj_status(volume), N(phase));
-    bool released = str_eq(phase, S("Released")) || str_eq(phase, S("Failed"));
+    /* one whose claim was struck out is to be given to another; its phase says so only later */
+    bool had = val_text_at(obj_spec(volume), N(claimRef), N(uid)).n > 0,
+         released = had && (str_eq(phase, S("Released")) || str_eq(phase, S("Failed")));
     bool deletes = str_eq(val_text_at(obj_spec(volume), N(persistentVolumeReclaimPolicy)), S("Delete"));
     if (!str_eqz(note_of(volume, "pv.kubernetes.io/provisioned-by"), PROVISIONER))
         return VOLUME_STAYS;

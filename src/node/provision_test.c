@@ -79,21 +79,23 @@ TEST(a_volumes_fate_is_its_policy_and_its_phase)
 {
     static const struct {
         const char *policy, *phase;
-        bool deleted;
+        bool deleted, claimed;
         enum volume_fate want;
     } rows[] = {
-        {"Delete", "Bound", false, VOLUME_STAYS},    {"Delete", "Released", false, VOLUME_DROPS},
-        {"Delete", "Failed", false, VOLUME_DROPS},   {"Delete", "Bound", true, VOLUME_STAYS},
-        {"Delete", "Available", true, VOLUME_DROPS}, {"Retain", "Released", false, VOLUME_STAYS},
-        {"Retain", "Released", true, VOLUME_LEAVES}, {"Retain", "Bound", true, VOLUME_STAYS},
+        {"Delete", "Bound", false, true, VOLUME_STAYS},     {"Delete", "Released", false, true, VOLUME_DROPS},
+        {"Delete", "Failed", false, true, VOLUME_DROPS},    {"Delete", "Bound", true, true, VOLUME_STAYS},
+        {"Delete", "Available", true, false, VOLUME_DROPS}, {"Retain", "Released", false, true, VOLUME_STAYS},
+        {"Retain", "Released", true, true, VOLUME_LEAVES},  {"Retain", "Bound", true, true, VOLUME_STAYS},
+        {"Delete", "Released", false, false, VOLUME_STAYS}, /* its claim was struck out a moment ago */
     };
     for (size_t i = 0; i < countof(rows); i++) {
         struct world w = {0};
         struct str yaml = arena_fmt(
             &w.arena,
             "metadata: {name: v, annotations: {pv.kubernetes.io/provisioned-by: "
-            "wherry.dev/local}%s}\nspec: {persistentVolumeReclaimPolicy: %s}\nstatus: {phase: %s}",
-            rows[i].deleted ? ", deletionTimestamp: '2026-01-01T00:00:00Z'" : "", rows[i].policy, rows[i].phase);
+            "wherry.dev/local}%s}\nspec: {persistentVolumeReclaimPolicy: %s%s}\nstatus: {phase: %s}",
+            rows[i].deleted ? ", deletionTimestamp: '2026-01-01T00:00:00Z'" : "", rows[i].policy,
+            rows[i].claimed ? ", claimRef: {namespace: ns, name: c, uid: u1}" : "", rows[i].phase);
         CHECK_INT(volume_fate(world_obj(&w, K(PersistentVolume), yaml.p)), rows[i].want);
         world_end(&w);
     }
