@@ -540,6 +540,26 @@ def as_node(c, method, path, body=None):
     return r.status, json.loads(r.read()).get('message', '')
 
 
+def a_kept_volume_is_given_on(c):
+    """What was kept is given to another claim, with its files; and it grows with that one, and goes with it."""
+    c.apply(storage_class('keeps', 'size-by: none', policy='Retain') + claim('first', cls='keeps') + pod('first', 'first'))
+    running(c, 'first')
+    inside(c, 'first', 'touch', '/v/file')
+    gone(c, 'first')
+    pv = c.get('pvc', 'first')['spec']['volumeName']
+    c.kubectl('delete', 'pvc', 'first')
+    c.kubectl('patch', 'pv', pv, '--type=merge', '-p', '{"spec":{"claimRef":null,"persistentVolumeReclaimPolicy":"Delete"}}')
+    eventually('it is free', lambda: c.get('pv', pv)['status']['phase'] == 'Available')
+    c.apply(claim('second', cls='keeps') + pod('second', 'second'))
+    running(c, 'second')
+    assert 'file' in inside(c, 'second', 'ls', '/v') and c.get('pvc', 'second')['spec']['volumeName'] == pv
+    c.kubectl('patch', 'pvc', 'second', '-p', '{"spec":{"resources":{"requests":{"storage":"48Mi"}}}}')
+    eventually('it has grown', lambda: c.get('pvc', 'second')['status']['capacity']['storage'] == '48Mi')
+    gone(c, 'second')
+    unclaimed(c, 'second')
+    c.kubectl('delete', 'sc', 'keeps')
+
+
 def what_goes_goes_quietly(c):
     """A claim that goes with its pod, one in order and one by force: no warnings, of events or in the log."""
     logged = len(c.log())
@@ -612,4 +632,4 @@ class Disks(Cluster):
 
 if __name__ == '__main__':
     main([volumes_by_hand, what_cannot_be_had, a_claim_is_made_a_volume, many_at_once, devices_and_what_is_kept, what_cannot_be_made,
-          a_quota_holds, what_was_left_on_other_disks, what_goes_goes_quietly, a_node_has_its_own, killed_anywhere], cluster=Disks)
+          a_quota_holds, what_was_left_on_other_disks, a_kept_volume_is_given_on, what_goes_goes_quietly, a_node_has_its_own, killed_anywhere], cluster=Disks)
