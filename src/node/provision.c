@@ -145,9 +145,11 @@ static void publish_done(struct job *j)
 {
     struct provision_task *t = container_of(j, struct provision_task, job);
     fault_pass("node.provision.published");
-    if (!t->ok)
+    if (!t->ok) {
         log_warn("provision.publish", "volume=" STR_FMT " error=\"%s\"", STR_ARG(t->wish.name), t->err.text);
-    task_over(t, t->ok);
+        provision_sweep_soon(t->p); /* the claim wants nothing any more, so nobody else comes back to it */
+    }
+    task_over(t, true);
 }
 
 static void volume_created(struct call *c)

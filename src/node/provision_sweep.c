@@ -9,7 +9,8 @@
 #include "sys/file.h"
 #include <fcntl.h>
 
-#define SWEEP_AFTER NS_PER_S /* of what changed in the folder by other hands */
+#define SWEEP_AFTER NS_PER_S       /* of what changed in the folder by other hands */
+#define MEND_AGAIN  (5 * NS_PER_S) /* on a disk that is full, say */
 
 void provision_sweep_soon(struct provisioner *p)
 {
@@ -46,6 +47,7 @@ struct provision_mend {
     struct arena arena;
     struct str dir, gone;
     ARRAY(struct str) publish, drop;
+    bool failed; /* one is not marked as published: without its object it would be taken for what nobody wants */
     struct provisioner *p;
 };
 
@@ -53,9 +55,12 @@ static void mend_work(struct job *j)
 {
     struct provision_mend *m = container_of(j, struct provision_mend, job);
     struct err err = ERR;
-    array_each (name, &m->publish)
-        if (!volume_store_publish(m->dir, *name, &err))
+    array_each (name, &m->publish) {
+        bool ok = volume_store_publish(m->dir, *name, &err);
+        m->failed = m->failed || !ok;
+        if (!ok)
             log_warn("provision.mend", "error=\"%s\"", err.text);
+    }
     array_each (name, &m->drop) {
         struct str gone;
         if (!volume_store_drop(&m->arena, m->dir, *name, &gone, &err) ||
@@ -69,6 +74,8 @@ static void mend_done(struct job *j)
     struct provision_mend *m = container_of(j, struct provision_mend, job);
     if (m->drop.n)
         provision_room_came(m->p);
+    if (m->failed)
+        timer_set(&m->p->sweep, MEND_AGAIN);
     array_fini(&m->publish);
     array_fini(&m->drop);
     arena_fini(&m->arena);

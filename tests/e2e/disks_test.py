@@ -560,6 +560,23 @@ def a_kept_volume_is_given_on(c):
     c.kubectl('delete', 'sc', 'keeps')
 
 
+def a_disk_that_is_full_for_a_while(c):
+    """A volume is made with the last bit of room: it is marked as one that is to be kept as soon as there is some."""
+    disk = c.root + '/full-disk'
+    os.mkdir(disk)
+    run(['mount', '-t', 'tmpfs', '-o', 'size=8m,nr_inodes=4', 'tmpfs', disk])     # itself, a folder, its files, what it is
+    c.apply(storage_class('full', 'size-by: none, path: %s' % disk) + claim('full', '1Mi', cls='full') + pod('full', 'full'))
+    running(c, 'full')
+    marked = folder_of(c, 'full') + '/published'
+    assert not os.path.exists(marked)
+    run(['mount', '-o', 'remount,size=8m,nr_inodes=100', disk])
+    eventually('it is marked', lambda: os.path.exists(marked))
+    gone(c, 'full')
+    unclaimed(c, 'full')
+    c.kubectl('delete', 'sc', 'full')
+    run(['umount', disk])
+
+
 def what_goes_goes_quietly(c):
     """A claim that goes with its pod, one in order and one by force: no warnings, of events or in the log."""
     logged = len(c.log())
@@ -632,4 +649,4 @@ class Disks(Cluster):
 
 if __name__ == '__main__':
     main([volumes_by_hand, what_cannot_be_had, a_claim_is_made_a_volume, many_at_once, devices_and_what_is_kept, what_cannot_be_made,
-          a_quota_holds, what_was_left_on_other_disks, a_kept_volume_is_given_on, what_goes_goes_quietly, a_node_has_its_own, killed_anywhere], cluster=Disks)
+          a_quota_holds, what_was_left_on_other_disks, a_kept_volume_is_given_on, a_disk_that_is_full_for_a_while, what_goes_goes_quietly, a_node_has_its_own, killed_anywhere], cluster=Disks)
