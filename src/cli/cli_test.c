@@ -208,6 +208,33 @@ TEST(describe_shows_no_secret_and_leaves_keys_as_they_are)
     CHECK(str_has(strbuf_str(&b), S("Some Field:")) && str_has(strbuf_str(&b), S("someKey:")));
 }
 
+TEST(describe_tells_what_is_behind_a_volume)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    struct val set = json_val(
+        &a, "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"replicas\":3,\"volumeClaimTemplates\":[{\"metadata\":{"
+            "\"name\":\"d\"},"
+            "\"spec\":{\"resources\":{\"requests\":{\"storage\":\"2Gi\"}},\"storageClassName\":\"local\"}}],"
+            "\"template\":{\"spec\":"
+            "{\"containers\":[{\"name\":\"c\",\"volumeDevices\":[{\"name\":\"d\",\"devicePath\":\"/dev/"
+            "x\"}]}],\"volumes\":["
+            "{\"name\":\"a\",\"persistentVolumeClaim\":{\"claimName\":\"big\"}},{\"name\":\"e\",\"emptyDir\":{}}]}}},"
+            "\"status\":{\"updatedReplicas\":1,\"replicas\":3,\"readyReplicas\":2,\"availableReplicas\":2,"
+            "\"currentRevision\":\"s-1\",\"updateRevision\":\"s-2\"}}");
+    describe_object(&a, S("StatefulSet"), T(apps_v1_StatefulSet), &set, 0, &b);
+    static const char *const lines[] = {
+        "Replicas:                  3 desired, 1 updated, 3 total, 2 ready, 2 available\n",
+        "Revision:                  s-1, on its way to s-2\n",
+        "Volume Claim:              d: 2Gi, class local\n",
+        "    Device:                /dev/x is d\n",
+        "Volume:                    a: persistentVolumeClaim big\n",
+        "Volume:                    e: emptyDir\n",
+    };
+    for (size_t i = 0; i < countof(lines); i++)
+        CHECK(str_has(strbuf_str(&b), str_of(lines[i])));
+}
+
 TEST(describe_aligns_events_however_long_their_reasons_are)
 {
     AUTO(arena_fini) struct arena a = ARENA;

@@ -93,9 +93,11 @@ static void conditions_write(struct describe_text *t)
     strbuf_addz(t->out, "Conditions:\n");
     val_each_item (it, list) {
         struct str reason = field_text(it, "reason"), said = field_text(it, "message");
-        strbuf_addf(t->out, "  %-24.*s %-8.*s" STR_FMT "%s" STR_FMT "\n", STR_ARG(field_text(it, "type")),
-                    STR_ARG(field_text(it, "status")), STR_ARG(reason), reason.n && said.n ? ": " : "",
-                    STR_ARG(said));
+        strbuf_addf(t->out, "  %-24.*s " STR_FMT, STR_ARG(field_text(it, "type")), STR_ARG(field_text(it, "status")));
+        if (reason.n || said.n)
+            strbuf_addf(t->out, "%*s" STR_FMT "%s" STR_FMT, 8 - (int)MIN(field_text(it, "status").n, 7u), "",
+                        STR_ARG(reason), reason.n && said.n ? ": " : "", STR_ARG(said));
+        strbuf_addc(t->out, '\n');
     }
 }
 
@@ -172,6 +174,10 @@ static void container_write(struct describe_text *t, const struct val *c, const 
         line_write(t, 4, "Mount",
                    arena_fmt(t->a, STR_FMT " from " STR_FMT "%s", STR_ARG(field_text(it, "mountPath")),
                              STR_ARG(field_text(it, "name")), val_true(field_at(it, "readOnly")) ? " (ro)" : ""));
+    val_each_item (it, field_at(c, "volumeDevices"))
+        line_write(t, 4, "Device",
+                   arena_fmt(t->a, STR_FMT " is " STR_FMT, STR_ARG(field_text(it, "devicePath")),
+                             STR_ARG(field_text(it, "name"))));
 }
 
 static void containers_write(struct describe_text *t, const struct val *pod_spec, const struct val *status)
@@ -179,7 +185,8 @@ static void containers_write(struct describe_text *t, const struct val *pod_spec
     static const struct {
         const char *title, *list, *statuses;
     } lists[] = {{"Init Containers", "initContainers", "initContainerStatuses"},
-                 {"Containers", "containers", "containerStatuses"}};
+                 {"Containers", "containers", "containerStatuses"},
+                 {"Ephemeral Containers", "ephemeralContainers", "ephemeralContainerStatuses"}};
     for (size_t i = 0; i < countof(lists); i++) {
         if (!val_len(field_at(pod_spec, lists[i].list)))
             continue;
@@ -189,17 +196,20 @@ static void containers_write(struct describe_text *t, const struct val *pod_spec
     }
 }
 
+/* Each by its name, what sort it is, and what is behind it: the claim, the ConfigMap, the path ... */
 static void volumes_write(struct describe_text *t, const struct val *pod_spec)
 {
-    const char *title = "Volumes";
+    static const char *const behind[] = {"claimName", "secretName", "name", "path", "server", "driver"};
     val_each_item (it, field_at(pod_spec, "volumes"))
         val_each_member (m, it) {
+            struct str what = S("");
             if (m->name == N(name))
                 continue;
-            line_write(
-                t, 0, title,
-                arena_fmt(t->a, STR_FMT " (" STR_FMT ")", STR_ARG(field_text(it, "name")), STR_ARG(m->name->s)));
-            title = "";
+            for (size_t i = 0; i < countof(behind) && !what.n; i++)
+                what = field_text(&m->v, behind[i]);
+            line_write(t, 0, "Volume",
+                       arena_fmt(t->a, STR_FMT ": " STR_FMT "%s" STR_FMT, STR_ARG(field_text(it, "name")),
+                                 STR_ARG(m->name->s), what.n ? " " : "", STR_ARG(what)));
         }
 }
 
@@ -222,6 +232,15 @@ static void pod_write(struct describe_text *t)
                              STR_ARG(field_text(it, "operator")), STR_ARG(field_text(it, "effect"))));
 }
 
+static void template_write(struct describe_text *t)
+{
+    const struct val *spec = field_at(t->object, "spec.template.spec");
+    strbuf_addz(t->out, "Pod Template:\n");
+    containers_write(t, spec, NULL);
+    volumes_write(t, spec);
+    conditions_write(t);
+}
+
 static void deployment_write(struct describe_text *t)
 {
     const struct val *o = t->object, *s = field_at(o, "status");
@@ -236,10 +255,57 @@ static void deployment_write(struct describe_text *t)
     field_line(t, 2, "Max Surge", o, "spec.strategy.rollingUpdate.maxSurge");
     field_line(t, 0, "Min Ready Seconds", o, "spec.minReadySeconds");
     field_line(t, 0, "Paused", o, "spec.paused");
-    strbuf_addz(t->out, "Pod Template:\n");
-    containers_write(t, field_at(o, "spec.template.spec"), NULL);
-    volumes_write(t, field_at(o, "spec.template.spec"));
-    conditions_write(t);
+    template_write(t);
+}
+
+static void stateful_write(struct describe_text *t)
+{
+    const struct val *o = t->object, *s = field_at(o, "status");
+    struct str current = field_text(s, "currentRevision"), newest = field_text(s, "updateRevision");
+    line_write(t, 0, "Selector", pairs_write(t, field_at(o, "spec.selector.matchLabels")));
+    line_write(t, 0, "Replicas",
+               arena_fmt(t->a, "%lld desired, %lld updated, %lld total, %lld ready, %lld available",
+                         (long long)field_num(o, "spec.replicas", 1), (long long)field_num(s, "updatedReplicas", 0),
+                         (long long)field_num(s, "replicas", 0), (long long)field_num(s, "readyReplicas", 0),
+                         (long long)field_num(s, "availableReplicas", 0)));
+    field_line(t, 0, "Service Name", o, "spec.serviceName");
+    field_line(t, 0, "Pod Management", o, "spec.podManagementPolicy");
+    field_line(t, 0, "Update Strategy", o, "spec.updateStrategy.type");
+    field_line(t, 2, "Partition", o, "spec.updateStrategy.rollingUpdate.partition");
+    field_line(t, 2, "Max Unavailable", o, "spec.updateStrategy.rollingUpdate.maxUnavailable");
+    if (str_eq(current, newest))
+        line_write(t, 0, "Revision", current);
+    else
+        line_write(t, 0, "Revision",
+                   arena_fmt(t->a, STR_FMT ", on its way to " STR_FMT, STR_ARG(current), STR_ARG(newest)));
+    val_each_item (it, field_at(o, "spec.volumeClaimTemplates")) {
+        struct str class = field_text(it, "spec.storageClassName");
+        line_write(t, 0, "Volume Claim",
+                   arena_fmt(t->a, STR_FMT ": " STR_FMT "%s" STR_FMT, STR_ARG(field_text(it, "metadata.name")),
+                             STR_ARG(scalar_text(t->a, field_at(it, "spec.resources.requests.storage"))),
+                             class.n ? ", class " : "", STR_ARG(class)));
+    }
+    field_line(t, 0, "Claims When Deleted", o, "spec.persistentVolumeClaimRetentionPolicy.whenDeleted");
+    field_line(t, 0, "Claims When Scaled", o, "spec.persistentVolumeClaimRetentionPolicy.whenScaled");
+    template_write(t);
+}
+
+static void daemons_write(struct describe_text *t)
+{
+    const struct val *o = t->object, *s = field_at(o, "status");
+    line_write(t, 0, "Selector", pairs_write(t, field_at(o, "spec.selector.matchLabels")));
+    line_write(t, 0, "Node Selector", pairs_write(t, field_at(o, "spec.template.spec.nodeSelector")));
+    line_write(
+        t, 0, "Nodes",
+        arena_fmt(t->a, "%lld desired, %lld current, %lld updated, %lld ready, %lld available, %lld misscheduled",
+                  (long long)field_num(s, "desiredNumberScheduled", 0),
+                  (long long)field_num(s, "currentNumberScheduled", 0),
+                  (long long)field_num(s, "updatedNumberScheduled", 0), (long long)field_num(s, "numberReady", 0),
+                  (long long)field_num(s, "numberAvailable", 0), (long long)field_num(s, "numberMisscheduled", 0)));
+    field_line(t, 0, "Update Strategy", o, "spec.updateStrategy.type");
+    field_line(t, 2, "Max Unavailable", o, "spec.updateStrategy.rollingUpdate.maxUnavailable");
+    field_line(t, 2, "Max Surge", o, "spec.updateStrategy.rollingUpdate.maxSurge");
+    template_write(t);
 }
 
 static void node_write(struct describe_text *t)
@@ -334,7 +400,12 @@ static unsigned base64_bytes(struct str s)
 static const struct {
     const char *kind;
     void (*fn)(struct describe_text *t);
-} rows[] = {{"Pod", pod_write}, {"Deployment", deployment_write}, {"Node", node_write}, {"Service", service_write}};
+} rows[] = {{"Pod", pod_write},
+            {"Deployment", deployment_write},
+            {"StatefulSet", stateful_write},
+            {"DaemonSet", daemons_write},
+            {"Node", node_write},
+            {"Service", service_write}};
 
 void describe_object(struct arena *a, struct str kind, const struct type *type, const struct val *object,
                      int64_t now_ns, struct strbuf *out)
