@@ -95,7 +95,8 @@ static enum observed workload_seen(const struct val *object, void *arg, struct e
     struct rollout_command *x = arg;
     struct str text, label = resource_label(&x->client->arena, x->resource, x->name);
     if (!object)
-        return err_set(err, E_NOT_FOUND, STR_FMT " is gone", STR_ARG(label)), OBSERVE_FAILED;
+        return err_set(err, E_NOT_FOUND, STR_FMT "%s", STR_ARG(label), x->said.n ? " is gone" : ": not found"),
+               OBSERVE_FAILED;
     enum rollout_state state = rollout_state_of(&x->client->arena, x->resource->kind, object, &text, err);
     if (state == ROLLOUT_FAILED)
         return OBSERVE_FAILED;

@@ -312,7 +312,7 @@ static void say_growth(struct question *q, const struct obj *claim, struct findi
         why_coming(q, f, "GrowthPending",
                    STR_FMT ": the volume has grown; its file system follows while pod " STR_FMT
                            " uses it, or else when that starts anew: kubectl delete " STR_FMT,
-                   STR_ARG(grows), STR_ARG(pod->name), STR_ARG(why_target(q, why_about(q, pod).owner)));
+                   STR_ARG(grows), STR_ARG(pod->name), STR_ARG(why_target(q, pod)));
     else if (condition_is(status, "FileSystemResizePending", "True"))
         why_coming(q, f, "GrowthPending", STR_FMT ": the volume has grown, its file system does when a pod uses it",
                    STR_ARG(grows));
@@ -397,7 +397,7 @@ bool why_kept(struct question *q, const struct obj *o, struct finding *f)
             why_found(q, f, "ClaimUsed", "pod " STR_FMT " uses it%s", STR_ARG(pod->name),
                       pod_is_over(pod) ? ", even though it is over" : "");
             why_way(q, f, "Delete the pod first: kubectl delete " STR_FMT,
-                    STR_ARG(why_target(q, why_about(q, pod).owner)));
+                    STR_ARG(why_target(q, pod)));
             return true;
         }
     return false;

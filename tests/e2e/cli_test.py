@@ -134,6 +134,7 @@ def a_rollout_there_and_back(c):
     said = c.wherry('describe', 'deploy/roll')
     assert '1 desired, 1 updated' in said and 'ScalingReplicaSet' in said, said
     c.wherry('delete', 'deploy/roll')
+    assert 'deployment.apps/roll: not found' in fails(c, 'rollout', 'status', 'deploy/roll')
 
 
 def logs_and_exec(c):
