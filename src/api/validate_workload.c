@@ -49,15 +49,15 @@ static void check_match(ERRS, const struct val *template, const struct val *sele
         bad_value(e, AT(AT(at, "metadata"), "labels"), labels, "`selector` does not match template `labels`");
 }
 
-static void check_always(ERRS, const struct val *template)
+static void check_always(ERRS, const struct val *template, const char *kind)
 {
     const struct val *spec = V(template, spec);
     if (!str_eq(TEXT(spec, restartPolicy), S("Always")) &&
         (str_eq(TEXT(spec, restartPolicy), S("OnFailure")) || str_eq(TEXT(spec, restartPolicy), S("Never"))))
         bad_enum(e, AT(AT(at, "spec"), "restartPolicy"), TEXT(spec, restartPolicy), SET("Always"));
     if (HAS(spec, activeDeadlineSeconds))
-        bad_forbidden(e, AT(AT(at, "spec"), "activeDeadlineSeconds"),
-                      "activeDeadlineSeconds in ReplicaSet is not Supported");
+        bad_forbidden(e, AT(AT(at, "spec"), "activeDeadlineSeconds"), "activeDeadlineSeconds in %s is not Supported",
+                      kind);
 }
 
 /* A disk that is written to is in one place. */
@@ -81,7 +81,7 @@ static void check_replica_template(ERRS, const struct val *template, const struc
     check_template(e, at, template);
     if (replicas > 1)
         check_disks(e, at, template);
-    check_always(e, at, template);
+    check_always(e, at, template, "ReplicaSet"); /* a Deployment's, too */
 }
 
 static void check_deployment(struct field_errors *e, const struct val *v)
@@ -214,7 +214,7 @@ static void check_rc(struct field_errors *e, const struct val *v)
     check_template(e, template_at, template);
     if (NUM(spec, replicas) > 1)
         check_disks(e, template_at, template);
-    check_always(e, template_at, template);
+    check_always(e, template_at, template, "ReplicationController");
 }
 
 static void check_daemonset(struct field_errors *e, const struct val *v)
@@ -229,7 +229,7 @@ static void check_daemonset(struct field_errors *e, const struct val *v)
         bad_value(e, AT(at, "selector"), selector, "empty selector is invalid for daemonset");
     check_template(e, template_at, template);
     check_disks(e, template_at, template);
-    check_always(e, template_at, template);
+    check_always(e, template_at, template, "DaemonSet");
     NOT_NEGATIVE(e, at, spec, minReadySeconds);
     if (str_eq(TEXT(strategy, type), S("RollingUpdate"))) {
         const struct val *rolling = V(strategy, rollingUpdate);
