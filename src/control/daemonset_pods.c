@@ -184,5 +184,5 @@ const struct daemon_pod *daemon_pods_on(const struct daemon_pods *d, struct str 
     }
     for (*n = 0; low + *n < d->all.n && str_eq(d->all.p[low + *n].node, node);)
         ++*n;
-    return d->all.p + low;
+    return *n ? d->all.p + low : NULL;
 }
