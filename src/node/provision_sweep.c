@@ -30,7 +30,12 @@ struct provision_sweep {
 static void sweep_work(struct job *j)
 {
     struct provision_sweep *s = container_of(j, struct provision_sweep, job);
+    struct err err = ERR;
     s->ok = volume_store_list(&s->arena, s->dir, &s->all, &s->err);
+    /* what was half made is removed at once, and is small: the next in the lane may be about to make it anew */
+    for (size_t i = 0; s->first && i < s->all.left.n; i++)
+        if (str_find(s->all.left.p[i], S("/.new-pvc-")) >= 0 && !tree_remove(AT_FDCWD, s->all.left.p[i].p, &err))
+            log_warn("provision.remove", "path=" STR_FMT " error=\"%s\"", STR_ARG(s->all.left.p[i]), err.text);
 }
 
 static bool is_claimed(struct provisioner *p, struct str volume)
@@ -123,7 +128,8 @@ static void sweep_done(struct job *j)
     if (!s->ok)
         log_warn("provision.sweep", "error=\"%s\"", s->err.text);
     for (size_t i = 0; s->first && i < s->all.left.n; i++) /* later ones are of tasks under way */
-        provision_remove(p, s->all.left.p[i]);
+        if (str_find(s->all.left.p[i], S("/.gone-pvc-")) >= 0)
+            provision_remove(p, s->all.left.p[i]);
     array_each (v, &s->all.list) {
         if (v->published)
             continue;
