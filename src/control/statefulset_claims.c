@@ -133,6 +133,8 @@ static bool claim_own(struct stateful *s, const struct obj *claim, const struct 
     if (pod && !keeps)
         owners_add(a, &tree, p->pod);
     struct action *act = plan_update(s->out, claim, S(""), tree);
+    if (!act) /* what has the set's uid and another name or kind is not ours to take away */
+        return false;
     act->failed = plan_event_of(s->out, s->set, "Warning", "FailedUpdate",
                                 "update Pod " STR_FMT " in StatefulSet " STR_FMT " failed error: ",
                                 STR_ARG(p->pod->name), STR_ARG(s->set->name));
