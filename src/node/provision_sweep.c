@@ -7,6 +7,7 @@
 #include "node/provision_int.h"
 #include "node/provision_plan.h"
 #include "sys/file.h"
+#include "sys/mount_tree.h"
 #include <fcntl.h>
 
 #define SWEEP_AFTER NS_PER_S       /* of what changed in the folder by other hands */
@@ -23,7 +24,8 @@ struct provision_sweep {
     struct arena arena;
     struct str dir;
     struct volume_list all;
-    bool first, ok;
+    /* other: it is a class's; skipped: and lies on another machine, which may not answer, and may have other users */
+    bool first, ok, other, skipped;
     struct err err;
 };
 
@@ -31,6 +33,9 @@ static void sweep_work(struct job *j)
 {
     struct provision_sweep *s = container_of(j, struct provision_sweep, job);
     struct err err = ERR;
+    s->skipped = s->other && mount_is_remote(s->dir);
+    if (s->skipped)
+        return;
     s->ok = volume_store_list(&s->arena, s->dir, &s->all, &s->err);
     /* what was half made is removed at once, and is small: the next in the lane may be about to make it anew */
     for (size_t i = 0; s->first && i < s->all.left.n; i++)
@@ -125,7 +130,7 @@ static void sweep_done(struct job *j)
     m->p = p;
     m->dir = str_dup(&m->arena, s->dir);
     p->sweeping--;
-    if (!s->ok)
+    if (!s->ok && !s->skipped)
         log_warn("provision.sweep", "error=\"%s\"", s->err.text);
     for (size_t i = 0; s->first && i < s->all.left.n; i++) /* later ones are of tasks under way */
         if (str_find(s->all.left.p[i], S("/.gone-pvc-")) >= 0)
@@ -159,6 +164,7 @@ static void sweep_start(struct provisioner *p, bool first)
         struct provision_sweep *s = NEW(struct provision_sweep);
         s->p = p;
         s->first = first;
+        s->other = i > 0;
         s->dir = str_dup(&s->arena, dirs.p[i]);
         p->sweeping++;
         lane_start(p->lane, &s->job, sweep_work, sweep_done);

@@ -4,6 +4,7 @@
 #include "sys/file.h"
 #include "sys/loopdev.h"
 #include "sys/mount.h"
+#include "sys/mount_tree.h"
 #include "sys/quota.h"
 #include <dirent.h>
 #include <errno.h>
@@ -183,8 +184,8 @@ static bool room_check(struct arena *a, const struct store_wish *w, int dir, str
     if (!promises_add(a, w->dir, except, &r, &ours, err))
         return false;
     for (size_t i = 0; i < w->beside.n; i++) {
-        bool same = stat(arena_strz(a, w->beside.p[i]), &st) == 0 && st.st_dev == own.st_dev &&
-                    st.st_ino != own.st_ino; /* one that is not there has no volumes */
+        bool same = !mount_is_remote(w->beside.p[i]) && stat(arena_strz(a, w->beside.p[i]), &st) == 0 &&
+                    st.st_dev == own.st_dev && st.st_ino != own.st_ino; /* one that is not there has no volumes */
         if (same && !promises_add(a, w->beside.p[i], S(""), &r, &ours, err))
             return false;
     }

@@ -58,6 +58,32 @@ bool mount_make_shared(const char *folder, struct err *err)
     return mount(NULL, folder, NULL, MS_SHARED, NULL) == 0 || err_errno(err, "share the mount at %s", folder);
 }
 
+bool mount_is_remote(struct str path)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(MOUNTINFO_MOST);
+    struct mount_line m;
+    struct err ignored = ERR; /* what cannot be found out is taken for the machine's own */
+    struct str line, type, source = S("");
+    size_t best = 0;
+    if (!file_read(AT_FDCWD, "/proc/thread-self/mountinfo", &b, &ignored))
+        return false;
+    for (struct str rest = strbuf_str(&b); str_cut(&rest, '\n', &line);) {
+        ptrdiff_t end = str_find(line, S(" - "));
+        if (end < 0 || !mount_line_read(&a, line, &m))
+            continue;
+        bool above = m.at.n == 1 || (str_starts(path, m.at) && (path.n == m.at.n || path.p[m.at.n] == '/'));
+        if (!above || m.at.n < best)
+            continue;
+        best = m.at.n;
+        struct str behind = str_sub(line, (size_t)end + 3, line.n), more;
+        source = S("");
+        if (str_split(behind, ' ', &type, &more) && !str_split(more, ' ', &source, &behind))
+            source = more;
+    }
+    return memchr(source.p, ':', source.n) != NULL || str_starts(source, S("//"));
+}
+
 bool mount_remove_below(const char *folder, struct err *err)
 {
     AUTO(arena_fini) struct arena a = ARENA;

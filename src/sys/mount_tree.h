@@ -16,3 +16,6 @@ struct mount_line {
     bool shared;
 };
 MUST_USE bool mount_line_read(struct arena *a, struct str line, struct mount_line *out);
+/* Whether the path lies on what another machine serves, as df -l tells them apart: by what is mounted there, so that
+ * one that does not answer is not asked. Links in the path are not followed. */
+bool mount_is_remote(struct str path);

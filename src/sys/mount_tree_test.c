@@ -41,3 +41,23 @@ TEST(mount_trees_are_shared_and_go)
     CHECK(mount_is_point(dir)); /* its owner's */
     CHECK_OK(mount_remove(dir, &err) && tree_remove(AT_FDCWD, dir, &err), err);
 }
+
+TEST(what_another_machine_serves_is_told_by_its_mount)
+{
+    char dir[] = "/tmp/mount-tree-XXXXXX", below[64], beside[64];
+    CHECK(mkdtemp(dir));
+    (void)snprintf(below, sizeof below, "%s/below/deep", dir);
+    (void)snprintf(beside, sizeof beside, "%s/below-not", dir);
+    CHECK(!mount_is_remote(str_of(below)));
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return; /* not root */
+    *strrchr(below, '/') = 0;
+    CHECK(mkdir(below, 0700) == 0 && mount("server:/export", below, "tmpfs", 0, NULL) == 0);
+    CHECK(mount_is_remote(str_of(below)) && !mount_is_remote(str_of(beside)) && !mount_is_remote(str_of(dir)));
+    below[strlen(below)] = '/';
+    CHECK(mount_is_remote(str_of(below)));
+    *strrchr(below, '/') = 0;
+    CHECK(umount(below) == 0 && mount("//server/share", below, "tmpfs", 0, NULL) == 0);
+    CHECK(mount_is_remote(str_of(below)));
+    CHECK(umount(below) == 0 && rmdir(below) == 0 && rmdir(dir) == 0);
+}
