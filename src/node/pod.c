@@ -148,6 +148,24 @@ static void container_recall(struct pod *p, int i)
     c->last = ending_of(p, ended);
 }
 
+static bool phase_is_final(const struct obj *obj)
+{
+    struct str phase = val_text_at(obj_status(obj), N(phase));
+    return str_eq(phase, S("Failed")) || str_eq(phase, S("Succeeded"));
+}
+
+/* No agent concludes while one runs: then a final phase is another's word. */
+static bool any_told_running(const struct obj *obj)
+{
+    val_each_item (c, val_get(obj_status(obj), N(initContainerStatuses)))
+        if (val_at(c, N(state), N(running)))
+            return true;
+    val_each_item (c, val_get(obj_status(obj), N(containerStatuses)))
+        if (val_at(c, N(state), N(running)))
+            return true;
+    return false;
+}
+
 struct pod *pod_new(struct obj *obj, struct str host_ip, int64_t now, int64_t real)
 {
     struct pod *p = NEW(struct pod);
@@ -166,8 +184,7 @@ struct pod *pod_new(struct obj *obj, struct str host_ip, int64_t now, int64_t re
     add_containers(p, val_at(pod_spec(p), N(ephemeralContainers)), CONTAINER_EPHEMERAL);
     for (size_t i = 0; i < p->containers.n; i++)
         container_recall(p, (int)i);
-    struct str phase = val_text_at(obj_status(obj), N(phase));
-    if (str_eq(phase, S("Failed")) || str_eq(phase, S("Succeeded"))) {
+    if (phase_is_final(obj) && !any_told_running(obj)) {
         p->state = POD_CLEANING; /* what an earlier agent concluded stays so */
         p->concluded = true;
     }
@@ -192,15 +209,13 @@ bool pod_is_to_end(const struct pod *p)
  * Controllers have counted the pod as over by then, and may have made its successor. */
 static void pod_told_over(struct pod *p, const struct obj *obj, int64_t now)
 {
-    struct str phase = val_text_at(obj_status(obj), N(phase));
-    bool failed = str_eq(phase, S("Failed"));
-    if ((!failed && !str_eq(phase, S("Succeeded"))) || p->told_phase || p->rejected || p->state >= POD_CLEANING)
+    if (!phase_is_final(obj) || p->told_phase || p->rejected || p->state >= POD_CLEANING)
         return;
     if (!pod_is_to_end(p)) {
         p->grace_s = val_num_at(pod_spec(p), 30, N(terminationGracePeriodSeconds));
         p->stop_since = now;
     }
-    p->told_phase = failed ? "Failed" : "Succeeded";
+    p->told_phase = str_eq(val_text_at(obj_status(obj), N(phase)), S("Failed")) ? "Failed" : "Succeeded";
 }
 
 void pod_wanted(struct pod *p, struct obj *obj, int64_t now)

@@ -96,6 +96,28 @@ TEST(pod_that_another_calls_over_is_ended_and_stays_so)
     play_end(&y);
 }
 
+TEST(pod_that_was_called_over_while_no_agent_looked_is_told_of_as_it_ended)
+{
+    struct play y;
+    play_begin(&y, ONE "status: {phase: Failed, reason: NodeLost, containerStatuses: [{name: c, restartCount: 0, "
+                       "state: {running: {startedAt: \"2026-01-01T00:00:00Z\"}}}]}\n");
+    pod_saw_adopted(y.p, S("10.42.0.7"));
+    pod_saw_adopted_run(y.p, 0, S("r"), 0, PLAY_REAL, y.now);
+    y.hold = true;
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("!Killing:c term:c"));
+    y.hold = false;
+    pod_saw_exit(y.p, 0, S("r"), 143, false, S(""), PLAY_REAL, PLAY_REAL, y.now);
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("unsandbox unvolumes"));
+    CHECK(!y.p->concluded); /* its status is still to be written */
+    struct val s = pod_status(y.p, &y.arena, PLAY_REAL), c = play_container(&y, 0);
+    CHECK_STR(val_text_at(&s, N(phase)), S("Failed"));
+    CHECK_STR(val_text_at(&s, N(reason)), S("NodeLost"));
+    CHECK_INT(val_num_at(&c, -1, N(state), N(terminated), N(exitCode)), 143);
+    play_end(&y);
+}
+
 TEST(pod_that_is_called_over_while_it_is_made_ends_without_having_run)
 {
     struct play y;

@@ -69,6 +69,7 @@ def a_replication_controller_keeps_its_pods(c):
     assert len(pods(c, 'old')) == 3 and not any(p['metadata'].get('ownerReferences') for p in pods(c, 'old'))
     c.apply(rc('old', 1))
     eventually('it takes them back and needs one', lambda: len(pods(c, 'old')) == 1 and status().get('readyReplicas') == 1)
+    kill(c, 'node')     # nobody is there to see it run on
     c.kubectl('patch', 'pod', 'alone', '--subresource=status', '-p', '{"status":{"phase":"Failed","reason":"NodeLost"}}')
     alone = lambda: c.get('pod', 'alone')['status']
     eventually('one that another calls over is ended', lambda: 'terminated' in alone()['containerStatuses'][0]['state'])
