@@ -270,10 +270,12 @@ bool apply_config(struct write *w, const struct managing *g, struct str kind, st
     }
     if (!work_fits(r) || !heed_twins(r))
         return false;
-    if (w->applying.last_applied.p)
+    if (w->applying.last_applied.p) { /* merged shares with the live object what the configuration leaves alone */
+        w->applying.merged = val_copy(a, &w->applying.merged);
         (void)val_set_str(a, val_need_map(a, &w->applying.merged, N(metadata), N(annotations)),
                           S("kubectl.kubernetes.io/last-applied-configuration"),
                           val_str_borrowed(w->applying.last_applied));
+    }
     if (!type_decode_val(a, g->type, &w->applying.merged, out, NULL, &err))
         return fail_plain(r, 500, "failed to convert new object (" STR_FMT ") to proper version (" STR_FMT "): %s",
                           STR_ARG(config_text(r, api_version, said)), STR_ARG(api_version), err.text);

@@ -115,6 +115,21 @@ def warnings_are_told(c):
     c.wherry('delete', 'ns', 'warns')
 
 
+def what_is_only_tried_changes_nothing(c):
+    """A server-side apply of what was applied by the client's side notes its configuration anew: not in a dry run."""
+    budget = 'apiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: {name: tried%s}\nspec: {maxUnavailable: 1, selector: {matchLabels: {app: x}}}\n'
+    c.apply(budget % '')
+    eventually('its status is there', lambda: c.get('pdb', 'tried')['status'].get('observedGeneration') == 1)
+    before = c.get('pdb', 'tried')
+    for n in range(5):
+        c.wherry('why', '-f', '-', input=budget % '')
+        c.kubectl('annotate', 'pdb', 'tried', 'n=%d' % n, '--overwrite')   # now it is written anew, from what is in memory
+        after = c.get('pdb', 'tried')
+        assert after['metadata']['annotations'].pop('n') == str(n)
+        assert after['metadata']['annotations'] == before['metadata']['annotations'] and after['spec'] == before['spec'], (before, after)
+    c.kubectl('delete', 'pdb', 'tried')
+
+
 def a_rollout_there_and_back(c):
     c.wherry('apply', '-f', '-', input=deployment('roll', 2))
     assert 'successfully rolled out' in c.wherry('rollout', 'status', 'deploy/roll', '--timeout', '30s')
@@ -339,7 +354,7 @@ def a_backup_is_taken_while_it_runs_and_restored_while_it_does_not(c):
 
 signal.alarm(240)  # a line that never comes ends the test, not the day
 main([get_shows_what_kubectl_shows, get_watches, apply_is_three_way_and_mixes_with_kubectl,
-      apply_says_what_is_wrong_and_where, a_folder_is_applied_and_deleted, changes_of_one_field, warnings_are_told, a_rollout_there_and_back,
+      apply_says_what_is_wrong_and_where, a_folder_is_applied_and_deleted, changes_of_one_field, warnings_are_told, what_is_only_tried_changes_nothing, a_rollout_there_and_back,
       logs_and_exec, exec_has_a_terminal, logs_follow, create_and_token, errors_name_the_way_out,
       no_stranger_speaks_to_the_terminal, a_full_disk_is_told,
       a_backup_is_taken_while_it_runs_and_restored_while_it_does_not], port=16447)
