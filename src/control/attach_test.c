@@ -181,12 +181,28 @@ static void attach_end(struct world *w)
     world_fini(w);
 }
 
-static void everybody_acts(struct world *w)
+/* Of the controller's calls some fail or are carried out unheard, and its watches end. */
+static void line_is_bad(struct world *w)
 {
+    switch (random_below(8)) {
+    case 0: fake_fail(w->api, 2, E_UNAVAILABLE); break;
+    case 1: fake_lose(w->api, 1); break;
+    case 2: fake_cut(w->api); break;
+    case 3: fake_compact(w->api); break;
+    default: break;
+    }
+}
+
+static void everybody_acts(struct world *w, bool badly)
+{
+    fake_fail(w->api, 0, E_UNAVAILABLE); /* what the others do goes through */
+    fake_lose(w->api, 0);
     attacher_acts(w);
     for (uint64_t n = random_below(4) + 1; n > 0; n--)
         for (int i = 0; i < NODES; i++)
             kubelet_acts(w, i);
+    if (badly)
+        line_is_bad(w);
     world_run_for(w, (int64_t)random_below(random_below(2) ? 3 : 20) * NS_PER_MS);
 }
 
@@ -204,15 +220,16 @@ static void attach_play(uint64_t seed, bool many)
             pod_come(&w, n, names_of_nodes[random_below(NODES)]);
         if (random_below(20) == 0)
             world_restart(&w);
-        everybody_acts(&w);
+        everybody_acts(&w, true);
         for (int i = 0; i < NODES; i++)
             mounts += sim.mounted[i];
     }
     CHECK(mounts > 0);
     for (int n = 0; n < 3; n++)
         pod_go(&w, n);
-    for (int round = 0; round < 200 && !all_is_detached(&w); round++)
-        everybody_acts(&w);
+    /* whatever failed is tried again, ever later */
+    for (int round = 0; round < 6000 && !all_is_detached(&w); round++)
+        everybody_acts(&w, false);
     CHECK(all_is_detached(&w));
     attach_end(&w);
 }
@@ -236,7 +253,7 @@ TEST(attached_no_more_to_a_node_that_is_lost)
     attach_begin(&w, 7, false);
     pod_come(&w, 0, "n1");
     for (int round = 0; round < 60 && !sim.mounted[0]; round++)
-        everybody_acts(&w);
+        everybody_acts(&w, false);
     CHECK(sim.mounted[0]);
     world_patch(
         &w, K(Node), "n1", "status",
