@@ -396,8 +396,7 @@ bool why_kept(struct question *q, const struct obj *o, struct finding *f)
         if (pod_node(pod).n > 0) {
             why_found(q, f, "ClaimUsed", "pod " STR_FMT " uses it%s", STR_ARG(pod->name),
                       pod_is_over(pod) ? ", even though it is over" : "");
-            why_way(q, f, "Delete the pod first: kubectl delete " STR_FMT,
-                    STR_ARG(why_target(q, pod)));
+            why_way(q, f, "Delete the pod first: kubectl delete " STR_FMT, STR_ARG(why_target(q, pod)));
             return true;
         }
     return false;
