@@ -99,7 +99,8 @@ struct conflict {
 };
 enum managed_apply { APPLY_DONE, APPLY_CONFLICTS, APPLY_WRONG };
 struct applying {
-    struct val merged;          /* raw: the object as it is to be; to be decoded by type and defaulted */
+    struct val merged;          /* raw: the object as it is to be; to be decoded by type and defaulted. Shares with
+                                   managing.was what was left alone: copied before it is changed */
     ptrdiff_t self;             /* in the managers: whose time manage_applied sets; -1: it owns nothing */
     struct conflict *conflicts; /* sorted by manager */
     size_t nconflicts;
