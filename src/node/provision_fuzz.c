@@ -37,8 +37,10 @@ static void object_take(struct fuzzed *f, const struct val *any)
     if (k->namespaced)
         val_set_text(a, meta, N(namespace), S("default"));
     val_set_text(a, meta, N(uid), S("11111111-2222-3333-4444-555555555555"));
-    if (is_valid(a, k, "", &v, NULL) && (k == K(StorageClass) || is_valid(a, k, "status", &v, &v)))
-        f->objs[f->n++] = obj_new(k, &v, (int64_t)f->n + 1);
+    if (!is_valid(a, k, "", &v, NULL) || (k != K(StorageClass) && !is_valid(a, k, "status", &v, &v)))
+        return;
+    f->objs[f->n] = obj_new(k, &v, (int64_t)f->n + 1);
+    f->n++;
 }
 
 static void claim_provide(struct fuzzed *f, const struct obj *claim, const struct obj *class)
