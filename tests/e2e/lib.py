@@ -96,6 +96,9 @@ class Cluster:
         try:
             self.down()
         finally:
+            for mount in reversed([line.split()[1] for line in open('/proc/self/mounts')]):
+                if mount.startswith(self.root + '/'):       # what a test mounted and did not unmount would keep the folder
+                    run(['umount', '-l', mount], check=False)
             shutil.rmtree(self.root, ignore_errors=True)
 
     def up(self):
