@@ -118,19 +118,13 @@ void job_pods_read(struct job_state *s, const struct children *pods)
 
 /* ---- back-off ---- */
 
-/* Its node said that it will never run this pod. */
-static bool is_refused_for_good(const struct obj *pod)
-{
-    return str_eqz(val_text_at(obj_status(pod), N(reason)), "UnsupportedField");
-}
-
 /* Those that were let go while they ran (the Job was suspended or made smaller) are no failures, whatever became of
  * them. */
 static bool tells_of_failure(const struct job_state *s, const struct job_pod *p)
 {
     if (!p->failed || !p->valid || (!p->tracked && obj_deleting(p->pod)))
         return false;
-    return !s->per_index || is_refused_for_good(p->pod);
+    return !s->per_index || pod_is_refused_for_good(p->pod);
 }
 
 int64_t job_failures(const struct job_state *s, int64_t *last)
@@ -183,28 +177,14 @@ void job_pods_hold(struct job_state *s)
 
 /* ---- taken away ---- */
 
-static int phase_rank(const struct obj *pod)
-{
-    struct str phase = val_text_at(obj_status(pod), N(phase));
-    return str_eqz(phase, "Pending") ? 0 : str_eqz(phase, "Unknown") ? 1 : 2;
-}
-
-static int64_t restarts_of(const struct obj *pod)
-{
-    int64_t most = 0;
-    val_each_item (it, val_get(obj_status(pod), N(containerStatuses)))
-        most = MAX(most, val_num_at(it, 0, N(restartCount)));
-    return most;
-}
-
 /* Smaller goes first: who has come least far. Upstream: controller.ActivePods. */
 static int ranked_cmp(const void *pa, const void *pb)
 {
     const struct obj *x = (*(const struct job_pod *const *)pa)->pod, *y = (*(const struct job_pod *const *)pb)->pod;
     int64_t d;
-    if ((d = (pod_node(x).n > 0) - (pod_node(y).n > 0)) || (d = phase_rank(x) - phase_rank(y)) ||
+    if ((d = (pod_node(x).n > 0) - (pod_node(y).n > 0)) || (d = pod_phase_rank(x) - pod_phase_rank(y)) ||
         (d = pod_is_ready(x) - pod_is_ready(y)) || (d = pod_ready_since(y) - pod_ready_since(x)) ||
-        (d = restarts_of(y) - restarts_of(x)) || (d = obj_created(y) - obj_created(x)))
+        (d = pod_restarts(y) - pod_restarts(x)) || (d = obj_created(y) - obj_created(x)))
         return d < 0 ? -1 : 1;
     return str_cmp(x->uid, y->uid);
 }

@@ -21,6 +21,25 @@ struct str pod_node(const struct obj *pod)
     return val_text_at(obj_spec(pod), N(nodeName));
 }
 
+bool pod_is_refused_for_good(const struct obj *pod)
+{
+    return str_eqz(val_text_at(obj_status(pod), N(reason)), "UnsupportedField");
+}
+
+int pod_phase_rank(const struct obj *pod)
+{
+    struct str phase = val_text_at(obj_status(pod), N(phase));
+    return str_eqz(phase, "Pending") ? 0 : str_eqz(phase, "Unknown") ? 1 : 2;
+}
+
+int64_t pod_restarts(const struct obj *pod)
+{
+    int64_t most = 0;
+    val_each_item (it, val_get(obj_status(pod), N(containerStatuses)))
+        most = MAX(most, val_num_at(it, 0, N(restartCount)));
+    return most;
+}
+
 int64_t val_time(const struct val *v)
 {
     int64_t t;

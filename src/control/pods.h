@@ -3,10 +3,14 @@
 #include "api/selector.h"
 #include "control/plan.h"
 
-bool pod_is_ready(const struct obj *pod);       /* condition Ready is True */
-bool pod_is_over(const struct obj *pod);        /* phase Succeeded or Failed */
-bool pod_is_active(const struct obj *pod);      /* neither over nor being deleted */
-struct str pod_node(const struct obj *pod);     /* spec.nodeName */
+bool pod_is_ready(const struct obj *pod);   /* condition Ready is True */
+bool pod_is_over(const struct obj *pod);    /* phase Succeeded or Failed */
+bool pod_is_active(const struct obj *pod);  /* neither over nor being deleted */
+struct str pod_node(const struct obj *pod); /* spec.nodeName */
+/* Its node said that it will never run this pod. */
+bool pod_is_refused_for_good(const struct obj *pod);
+int pod_phase_rank(const struct obj *pod);      /* how far it has come: Pending 0, Unknown 1, others 2 */
+int64_t pod_restarts(const struct obj *pod);    /* of that container which was started again most often */
 int64_t pod_ready_since(const struct obj *pod); /* ns since 1970; 0: not ready */
 /* Ready for min_ready_s by now; otherwise *at becomes the earlier of itself and the time when it will be. */
 bool pod_is_available(const struct obj *pod, int64_t min_ready_s, int64_t now, int64_t *at);

@@ -24,26 +24,12 @@ static int age_cmp(int64_t a, int64_t b, int64_t now, struct str uid_a, struct s
     return ra != rb ? ra - rb : str_cmp(uid_a, uid_b);
 }
 
-static int phase_rank(const struct obj *pod)
-{
-    struct str phase = val_text_at(obj_status(pod), N(phase));
-    return str_eqz(phase, "Pending") ? 0 : str_eqz(phase, "Unknown") ? 1 : 2;
-}
-
 static int64_t deletion_cost(const struct obj *pod)
 {
     struct str s = val_text(
         val_get_str(val_get(obj_meta(pod), N(annotations)), S("controller.kubernetes.io/pod-deletion-cost")));
     int64_t cost;
     return str_to_i64(s, INT32_MIN, INT32_MAX, &cost) ? cost : 0;
-}
-
-static int64_t restarts_of(const struct obj *pod)
-{
-    int64_t most = 0;
-    val_each_item (it, val_get(obj_status(pod), N(containerStatuses)))
-        most = MAX(most, val_num_at(it, 0, N(restartCount)));
-    return most;
 }
 
 /* Smaller goes first. Upstream: controller.ActivePodsWithRanks. */
@@ -54,7 +40,7 @@ static int ranked_cmp(const void *pa, const void *pb)
     int64_t d;
     if ((d = (pod_node(x).n > 0) - (pod_node(y).n > 0)))
         return d < 0 ? -1 : 1;
-    if ((d = phase_rank(x) - phase_rank(y)))
+    if ((d = pod_phase_rank(x) - pod_phase_rank(y)))
         return d < 0 ? -1 : 1;
     if ((d = pod_is_ready(x) - pod_is_ready(y)))
         return d < 0 ? -1 : 1;
@@ -64,7 +50,7 @@ static int ranked_cmp(const void *pa, const void *pb)
         return d < 0 ? -1 : 1;
     if (pod_is_ready(x) && pod_ready_since(x) != pod_ready_since(y))
         return age_cmp(pod_ready_since(x), pod_ready_since(y), a->now, x->uid, y->uid);
-    if ((d = restarts_of(y) - restarts_of(x)))
+    if ((d = pod_restarts(y) - pod_restarts(x)))
         return d < 0 ? -1 : 1;
     if (obj_created(x) != obj_created(y))
         return age_cmp(obj_created(x), obj_created(y), a->now, x->uid, y->uid);
@@ -108,12 +94,6 @@ static void plan_removals(const struct view *v, const struct obj *rs, struct pla
         child_delete(out, rs, ranked[i].pod);
 }
 
-/* Its node said that it will never run this pod. */
-static bool is_refused_for_good(const struct obj *pod)
-{
-    return str_eqz(val_text_at(obj_status(pod), N(reason)), "UnsupportedField");
-}
-
 /* Pods that fail as a whole (a node that refuses them, a deadline) are replaced at once as many times as there are
  * replicas; from then on each round waits twice as long as the one before. What no node will ever run is not replaced
  * while that stands, but for a try after FAILED_FORGET. Upstream makes new ones as fast as it can. */
@@ -131,7 +111,7 @@ static bool hold_back(const struct view *v, const struct obj *rs, struct plan *o
             last = *it;
         }
     }
-    bool for_good = last && is_refused_for_good(last);
+    bool for_good = last && pod_is_refused_for_good(last);
     if (failed <= wanted && !for_good)
         return false;
     for (int64_t n = 2 * wanted; n < failed && wait < FAILED_MOST; n += wanted)

@@ -25,7 +25,7 @@
  * once. */
 static void over_replace(struct stateful *s, const struct obj *pod)
 {
-    bool for_good = str_eqz(val_text_at(obj_status(pod), N(reason)), "UnsupportedField");
+    bool for_good = pod_is_refused_for_good(pod);
     int64_t from = obj_created(pod) + (for_good ? FAILED_FOR_GOOD : FAILED_WAIT);
     bool failed = str_eqz(val_text_at(obj_status(pod), N(phase)), "Failed");
     bool old = stateful_rolls(s->set) && !stateful_takes_current(s, stateful_ordinal(s->set, pod->name)) &&
