@@ -11,7 +11,7 @@ struct cron {
     uint64_t minutes, hours, days, months, weekdays; /* a bit each; the highest: the field was a star */
     int64_t every;                                   /* seconds between two, instead; 0: by the fields */
 };
-/* False: *why is the library's sentence, in the arena or literal. */
+/* False: *why is the sentence of upstream's parser, in the arena or literal. */
 MUST_USE bool cron_read(struct arena *a, struct str s, struct cron *out, struct str *why);
 /* The first time after `after`; CRON_NEVER where there is none within five years. z NULL: UTC. */
 int64_t cron_next(const struct cron *c, const struct zone *z, int64_t after);

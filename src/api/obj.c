@@ -365,6 +365,16 @@ const struct val *obj_meta(const struct obj *o)
     return val_get(&o->tree, N(metadata));
 }
 
+struct str obj_note(const struct obj *o, const char *key)
+{
+    return val_text(val_get_str(val_get(obj_meta(o), N(annotations)), str_of(key)));
+}
+
+bool obj_has_note(const struct obj *o, const char *key)
+{
+    return val_get_str(val_get(obj_meta(o), N(annotations)), str_of(key)) != NULL;
+}
+
 const struct val *obj_labels(const struct obj *o)
 {
     return val_get(obj_meta(o), N(labels));

@@ -41,6 +41,8 @@ void obj_set_managed(struct obj *o, const struct managed *m); /* takes a referen
 /* metadata, read often */
 const struct val *obj_meta(const struct obj *o);
 const struct val *obj_labels(const struct obj *o);
+struct str obj_note(const struct obj *o, const char *key); /* an annotation; "" where it has none such */
+bool obj_has_note(const struct obj *o, const char *key);
 const struct val *obj_spec(const struct obj *o);
 const struct val *obj_status(const struct obj *o);
 int64_t obj_generation(const struct obj *o);

@@ -163,3 +163,10 @@ int64_t pod_request(const struct obj *pod, struct str resource)
     }
     return MAX(mains + sidecars, most) + overhead;
 }
+
+struct str pod_claim(struct arena *a, const struct obj *pod, const struct val *volume)
+{
+    if (val_get(volume, N(ephemeral)))
+        return arena_fmt(a, STR_FMT "-" STR_FMT, STR_ARG(pod->name), STR_ARG(val_text_at(volume, N(name))));
+    return val_text_at(volume, N(persistentVolumeClaim), N(claimName));
+}

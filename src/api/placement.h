@@ -17,3 +17,6 @@ int64_t resource_amount(const struct val *amounts, struct str resource);
 /* What the pod asks for: containers and sidecars together, or the greatest init container with the sidecars before
  * it; or what stands for the whole pod; and its overhead. */
 int64_t pod_request(const struct obj *pod, struct str resource);
+/* The claim that a volume of a pod stands for, "" for none. For one that is made for the pod alone (ephemeral) the
+ * name is in the arena. */
+struct str pod_claim(struct arena *a, const struct obj *pod, const struct val *volume);

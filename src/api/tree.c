@@ -365,6 +365,29 @@ bool val_equal(const struct val *a, const struct val *b)
     return false;
 }
 
+bool val_has_text(const struct val *list, struct str text)
+{
+    val_each_item (it, list)
+        if (str_eq(val_text(it), text))
+            return true;
+    return false;
+}
+
+static int member_cmp(const void *a, const void *b)
+{
+    return str_cmp((*(const struct member *const *)a)->name->s, (*(const struct member *const *)b)->name->s);
+}
+
+const struct member **val_members_sorted(struct arena *a, const struct val *map, size_t *n)
+{
+    const struct member **out = arena_alloc(a, (val_len(map) + 1) * sizeof *out);
+    *n = 0;
+    val_each_member (m, map)
+        out[(*n)++] = m;
+    qsort(out, *n, sizeof *out, member_cmp);
+    return out;
+}
+
 const struct val *val_find(const struct val *list, const struct name *name, struct str value)
 {
     if (!work_do(val_len(list)))

@@ -70,6 +70,9 @@ bool val_true(const struct val *v);
 bool val_equal(const struct val *a, const struct val *b); /* deep; order of members does not count; NULL == NULL */
 /* The element of a list of maps whose member `name` is the string `value`; NULL: none. */
 const struct val *val_find(const struct val *list, const struct name *name, struct str value);
+bool val_has_text(const struct val *list, struct str text); /* one of its items is that text */
+/* The members of a map by their names, in the arena. */
+const struct member **val_members_sorted(struct arena *a, const struct val *map, size_t *n);
 #define val_text_at(v, ...)           val_text(val_at((v), __VA_ARGS__))
 #define val_num_at(v, otherwise, ...) val_num(val_at((v), __VA_ARGS__), (otherwise))
 

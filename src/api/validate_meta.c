@@ -120,14 +120,6 @@ void check_meta(ERRS, const struct val *meta, bool namespaced, format_fn *name, 
         check_kube_finalizers(e, at, finalizers);
 }
 
-static bool list_has(const struct val *list, struct str s)
-{
-    each (item, list)
-        if (str_eq(val_text(item), s))
-            return true;
-    return false;
-}
-
 static int by_text(const void *x, const void *y)
 {
     return str_cmp(*(const struct str *)x, *(const struct str *)y);
@@ -138,7 +130,7 @@ static void check_no_new_finalizers(ERRS, const struct val *now, const struct va
     struct str *fresh = arena_alloc(e->arena, (val_len(now) + 1) * sizeof *fresh);
     size_t n = 0;
     each (f, now)
-        if (!list_has(before, val_text(f)))
+        if (!val_has_text(before, val_text(f)))
             fresh[n++] = val_text(f);
     if (n == 0)
         return;

@@ -87,21 +87,13 @@ static void name_take(struct naming *n, const struct map *taken, const struct na
     }
 }
 
-static bool has_text(const struct val *list, struct str text)
-{
-    val_each_item (it, list)
-        if (str_eq(val_text(it), text))
-            return true;
-    return false;
-}
-
 static void shorts_take(struct naming *n, const struct map *taken)
 {
     const struct val *want = val_get(n->wanted, N(shortNames)), *have = val_get(n->accepted, N(shortNames));
     ARRAY(struct str) bad = {0};
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     val_each_item (it, want)
-        if (!has_text(have, val_text(it)) && map_get(taken, val_text(it)))
+        if (!val_has_text(have, val_text(it)) && map_get(taken, val_text(it)))
             array_push(&bad, val_text(it));
     const struct val *now = bad.n ? have : want;
     if (val_len(now))
@@ -140,8 +132,7 @@ static bool approval_of(struct arena *a, const struct obj *definition, struct co
                      str_ends(group, S(".kubernetes.io"));
     if (!protected)
         return false;
-    struct str says = val_text(
-        val_get_str(val_get(obj_meta(definition), N(annotations)), S("api-approved.kubernetes.io")));
+    struct str says = obj_note(definition, "api-approved.kubernetes.io");
     *c = (struct condition){.type = "KubernetesAPIApprovalPolicyConformant", .status = "False"};
     ptrdiff_t scheme = str_find(says, S("://"));
     bool url = scheme > 0 && (size_t)scheme + 3 < says.n && says.p[scheme + 3] != '/' && str_find_char(says, ' ') < 0;
@@ -262,7 +253,7 @@ const struct controller crdnames_controller = {
 
 static bool has_cleanup(const struct obj *definition)
 {
-    return has_text(val_get(obj_meta(definition), N(finalizers)), S(CUSTOM_CLEANUP));
+    return val_has_text(val_get(obj_meta(definition), N(finalizers)), S(CUSTOM_CLEANUP));
 }
 
 static void terminating_plan(const struct view *v, struct plan *out, const struct obj *definition, const char *status,

@@ -71,8 +71,7 @@ static void affinity_pin(struct arena *a, struct val *spec, struct str node)
 
 static struct str template_generation(const struct obj *ds)
 {
-    return val_text(
-        val_get_str(val_get(obj_meta(ds), N(annotations)), S("deprecated.daemonset.template.generation")));
+    return obj_note(ds, "deprecated.daemonset.template.generation");
 }
 
 static void pod_finish(void *arg, struct plan *out, size_t i, struct val *pod)

@@ -99,8 +99,7 @@ TEST(name_and_data_of_a_revision_are_those_of_upstream)
           "}}"));
     CHECK_STR(val_text(val_get_str(obj_labels(o), S("app"))), S("foo"));
     CHECK_STR(val_text(val_get_str(obj_labels(o), HISTORY_HASH)), S("776999688b"));
-    CHECK_STR(val_text(val_get_str(val_get(obj_meta(o), N(annotations)), S("kubernetes.io/change-cause"))),
-              S("first"));
+    CHECK_STR(obj_note(o, "kubernetes.io/change-cause"), S("first"));
     CHECK_STR(val_text_at(obj_controller(o), N(uid)), db_get(&s)->uid);
     setting_end(&s);
 }

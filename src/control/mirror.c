@@ -133,7 +133,7 @@ static bool is_mirrored(const struct view *v, const struct obj *endpoints)
     const struct obj *svc = view_get(v, K(Service), endpoints->ns, endpoints->name);
     return svc && !obj_deleting(svc) && val_len(val_get(obj_spec(svc), N(selector))) == 0 &&
            !str_eqz(val_text(val_get_str(obj_labels(endpoints), LABEL_SKIP)), "true") &&
-           !val_get_str(val_get(obj_meta(endpoints), N(annotations)), S("control-plane.alpha.kubernetes.io/leader"));
+           !obj_has_note(endpoints, "control-plane.alpha.kubernetes.io/leader");
 }
 
 static void mirror_plan(const struct view *v, struct key key, struct plan *out)

@@ -26,8 +26,7 @@ static int age_cmp(int64_t a, int64_t b, int64_t now, struct str uid_a, struct s
 
 static int64_t deletion_cost(const struct obj *pod)
 {
-    struct str s = val_text(
-        val_get_str(val_get(obj_meta(pod), N(annotations)), S("controller.kubernetes.io/pod-deletion-cost")));
+    struct str s = obj_note(pod, "controller.kubernetes.io/pod-deletion-cost");
     int64_t cost;
     return str_to_i64(s, INT32_MIN, INT32_MAX, &cost) ? cost : 0;
 }

@@ -185,7 +185,7 @@ static int reprieve_cmp(const void *a, const void *b)
 /* A pod that the node has from a file is not ended by the deletion of its mirror. */
 static bool is_mirror(const struct obj *pod)
 {
-    return val_get_str(val_get(obj_meta(pod), N(annotations)), S("kubernetes.io/config.mirror")) != NULL;
+    return obj_has_note(pod, "kubernetes.io/config.mirror");
 }
 
 static bool may_go(const struct fit_asking *q, const struct sched_pod *p)

@@ -3,16 +3,6 @@
 #include "api/quantity.h"
 #include "api/selector.h"
 
-struct str obj_note(const struct obj *o, const char *key)
-{
-    return val_text(val_get_str(val_get(obj_meta(o), N(annotations)), str_of(key)));
-}
-
-bool obj_has_note(const struct obj *o, const char *key)
-{
-    return val_get_str(val_get(obj_meta(o), N(annotations)), str_of(key)) != NULL;
-}
-
 struct str class_of_storage(const struct obj *o)
 {
     return obj_has_note(o, ANN_CLASS_BETA) ? obj_note(o, ANN_CLASS_BETA)
@@ -226,13 +216,6 @@ struct str provisioner_migrated(struct str provisioner)
         if (str_eqz(provisioner, rows[i][0]))
             return str_of(rows[i][1]);
     return S("");
-}
-
-struct str pod_claim(struct arena *a, const struct obj *pod, const struct val *volume)
-{
-    if (val_get(volume, N(ephemeral)))
-        return arena_fmt(a, STR_FMT "-" STR_FMT, STR_ARG(pod->name), STR_ARG(val_text_at(volume, N(name))));
-    return val_text_at(volume, N(persistentVolumeClaim), N(claimName));
 }
 
 bool claim_is_for_pod(const struct obj *claim, const struct obj *pod)

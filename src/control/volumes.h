@@ -1,6 +1,7 @@
 /* volumes.h - which PersistentVolume suits which claim, as objects alone tell: what binds them, the scheduler and who
  * explains share it. Pure; sizes in bytes. Upstream: k8s.io/component-helpers/storage/volume. */
 #pragma once
+#include "api/placement.h"
 #include "control/manager.h"
 
 #define ANN_BIND_COMPLETED      "pv.kubernetes.io/bind-completed"
@@ -14,10 +15,6 @@
 #define ANN_CLASS_BETA          "volume.beta.kubernetes.io/storage-class"
 #define LOCAL_PROVISIONER       "wherry.dev/local" /* of the nodes themselves: node/provision.h */
 #define NO_PROVISIONER          "kubernetes.io/no-provisioner"
-
-/* Annotations of an object; "" where it has none such. */
-struct str obj_note(const struct obj *o, const char *key);
-bool obj_has_note(const struct obj *o, const char *key);
 
 /* Class of a claim or a volume: the old annotation counts first; "" for none. */
 struct str class_of_storage(const struct obj *claim_or_volume);
@@ -55,9 +52,6 @@ struct obj *claim_free(const struct view *v, const struct obj *claim, struct are
 bool volume_replaces(const struct obj *volume, const struct obj *other);
 /* The CSI driver that took over from a provisioner that was built into Kubernetes; "": none did. */
 struct str provisioner_migrated(struct str provisioner);
-/* The claim that a volume of a pod stands for, "" for none. For one that is made for the pod alone (ephemeral) the
- * name is in the arena. */
-struct str pod_claim(struct arena *a, const struct obj *pod, const struct val *volume);
 bool claim_is_for_pod(const struct obj *claim, const struct obj *pod); /* owned by it, as ephemeral ones are */
 /* "NS/NAME" in the arena. */
 struct str claim_key(struct arena *a, struct str ns, struct str name);

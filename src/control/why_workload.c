@@ -184,8 +184,7 @@ static bool is_complete(const struct obj *d)
 static int64_t set_revision(const struct obj *rs)
 {
     int64_t n = 0;
-    struct str text = val_text(
-        val_get_str(val_get(obj_meta(rs), N(annotations)), S("deployment.kubernetes.io/revision")));
+    struct str text = obj_note(rs, "deployment.kubernetes.io/revision");
     return str_to_i64(text, 0, INT64_MAX, &n) ? n : 0;
 }
 

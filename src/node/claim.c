@@ -1,19 +1,12 @@
 #include "node/claim.h"
 #include "api/placement.h"
 
-struct str claim_name(struct arena *a, const struct obj *pod, const struct val *volume)
-{
-    if (val_get(volume, N(ephemeral)))
-        return arena_fmt(a, STR_FMT "-" STR_FMT, STR_ARG(pod->name), STR_ARG(val_text_at(volume, N(name))));
-    return val_text_at(volume, N(persistentVolumeClaim), N(claimName));
-}
-
 void claim_names(const struct sources *s, const struct obj *pod,
                  void (*fn)(void *arg, const struct kind *kind, struct str name), void *arg)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     val_each_item (v, val_get(obj_spec(pod), N(volumes))) {
-        struct str name = claim_name(&a, pod, v);
+        struct str name = pod_claim(&a, pod, v);
         enum source_state state;
         if (!name.n)
             continue;
@@ -113,7 +106,7 @@ static bool mode_suits(const struct obj *pod, const struct val *volume, bool blo
 bool claim_resolve(const struct sources *s, struct arena *a, const struct obj *pod, const struct val *volume,
                    struct volume_source *out, struct err *err)
 {
-    struct str name = claim_name(a, pod, volume);
+    struct str name = pod_claim(a, pod, volume);
     *out = (struct volume_source){.spec = volume};
     if (!name.n)
         return true;

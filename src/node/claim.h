@@ -1,12 +1,11 @@
 /* claim.h - what a volume of a pod is in the end: its own source, or that of the volume to which its claim is bound
  * (kubelet: desired_state_of_world_populator). Pure. */
 #pragma once
+#include "api/placement.h"
 #include "base/array.h"
 #include "node/sources.h"
 #include "node/volume_mount.h"
 
-/* The claim that a volume of the pod names, or (ephemeral) has made for it; empty: neither. */
-struct str claim_name(struct arena *a, const struct obj *pod, const struct val *volume);
 /* Every claim and every volume of one that the pod needs, as far as they are known. */
 void claim_names(const struct sources *s, const struct obj *pod,
                  void (*fn)(void *arg, const struct kind *kind, struct str name), void *arg);

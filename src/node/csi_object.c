@@ -29,7 +29,7 @@ static void object_later(struct csi *c)
 /* The ids as the annotation has them, with ours. */
 static struct str ids_text(struct csi *c, struct arena *a, const struct obj *node)
 {
-    struct str was = val_text(val_get_str(val_get(obj_meta(node), N(annotations)), S(NODE_ID)));
+    struct str was = obj_note(node, NODE_ID);
     struct val ids = val_map(), sorted = val_map();
     struct err ignored = ERR; /* somebody else's text there is replaced */
     AUTO(strbuf_fini) struct strbuf b = STRBUF(256 * 1024);
@@ -75,8 +75,7 @@ static bool labels_of(struct arena *a, const struct obj *node, const struct csi_
 /* The patch that the Node needs; false: none. */
 static bool node_patch(struct csi *c, struct arena *a, const struct obj *node, struct val *patch)
 {
-    struct str ids = ids_text(c, a, node),
-               was = val_text(val_get_str(val_get(obj_meta(node), N(annotations)), S(NODE_ID)));
+    struct str ids = ids_text(c, a, node), was = obj_note(node, NODE_ID);
     struct val labels = val_map();
     *patch = val_map();
     map_each (e, &c->drivers) {

@@ -389,14 +389,6 @@ bool csi_teardown(struct agent_pod *ap, void (*gone)(struct agent_pod *ap))
 
 /* ---- whose turn it is */
 
-static bool text_listed(const struct val *list, struct str text)
-{
-    val_each_item (it, list)
-        if (str_eq(val_text(it), text))
-            return true;
-    return false;
-}
-
 /* The Node tells that it uses the volume, and the attach controller that it is attached. */
 static bool volume_is_attached(const struct csi_volume *v)
 {
@@ -404,7 +396,7 @@ static bool volume_is_attached(const struct csi_volume *v)
     const struct obj *node = node_of(v->csi);
     struct str unique = csi_unique_name(&a, v->record.driver, v->record.handle);
     return node && v->told_rev && node->rev >= v->told_rev &&
-           text_listed(val_get(obj_status(node), N(volumesInUse)), unique) &&
+           val_has_text(val_get(obj_status(node), N(volumesInUse)), unique) &&
            val_find(val_get(obj_status(node), N(volumesAttached)), N(name), unique);
 }
 

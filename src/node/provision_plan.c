@@ -2,11 +2,6 @@
 #include "api/quantity.h"
 #include "base/clock.h"
 
-static struct str note_of(const struct obj *o, const char *key)
-{
-    return val_text(val_get_str(val_get(obj_meta(o), N(annotations)), str_of(key)));
-}
-
 static struct str request_of(const struct obj *claim)
 {
     return val_text(val_get_str(val_at(obj_spec(claim), N(resources), N(requests)), S("storage")));
@@ -19,11 +14,11 @@ static struct str storage_of(const struct val *list)
 
 bool claim_wants_volume(const struct obj *claim)
 {
-    struct str who = note_of(claim, "volume.kubernetes.io/storage-provisioner");
+    struct str who = obj_note(claim, "volume.kubernetes.io/storage-provisioner");
     if (!who.n)
-        who = note_of(claim, "volume.beta.kubernetes.io/storage-provisioner");
+        who = obj_note(claim, "volume.beta.kubernetes.io/storage-provisioner");
     return str_eqz(who, PROVISIONER) && !obj_deleting(claim) && !val_text_at(obj_spec(claim), N(volumeName)).n &&
-           note_of(claim, "volume.kubernetes.io/selected-node").n > 0;
+           obj_note(claim, "volume.kubernetes.io/selected-node").n > 0;
 }
 
 bool class_parameters(const struct obj *class, struct store_wish *out, struct err *err)
@@ -225,7 +220,7 @@ enum volume_fate volume_fate(const struct obj *volume)
     bool had = val_text_at(obj_spec(volume), N(claimRef), N(uid)).n > 0,
          released = had && (str_eq(phase, S("Released")) || str_eq(phase, S("Failed")));
     bool deletes = str_eq(val_text_at(obj_spec(volume), N(persistentVolumeReclaimPolicy)), S("Delete"));
-    if (!str_eqz(note_of(volume, "pv.kubernetes.io/provisioned-by"), PROVISIONER))
+    if (!str_eqz(obj_note(volume, "pv.kubernetes.io/provisioned-by"), PROVISIONER))
         return VOLUME_STAYS;
     if (deletes && (released || (obj_deleting(volume) && !str_eq(phase, S("Bound")))))
         return VOLUME_DROPS;

@@ -29,7 +29,7 @@ static bool is_taken(struct agent_pod *ap, const struct obj *claim)
             !str_eq(other->pod->ns, claim->ns))
             continue;
         val_each_item (v, val_get(obj_spec(other->pod->obj), N(volumes)))
-            if (str_eq(claim_name(&a, other->pod->obj, v), claim->name))
+            if (str_eq(pod_claim(&a, other->pod->obj, v), claim->name))
                 return true;
     }
     return false;
@@ -150,7 +150,7 @@ void claims_mounted(struct agent_pod *ap)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     val_each_item (v, val_get(obj_spec(ap->pod->obj), N(volumes))) {
-        struct str name = claim_name(&a, ap->pod->obj, v);
+        struct str name = pod_claim(&a, ap->pod->obj, v);
         if (name.n)
             provisioner_look(ap->agent->provisioner, ap->pod->ns, name);
     }

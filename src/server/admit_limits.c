@@ -22,22 +22,7 @@ static bool ranges_ask(struct admission *x, bool (*fn)(struct obj *o, void *arg)
     return x->r->answer.type != ANSWER_FAILED;
 }
 
-static int member_cmp(const void *a, const void *b)
-{
-    return str_cmp((*(const struct member *const *)a)->name->s, (*(const struct member *const *)b)->name->s);
-}
-
 /* The members in order of their names. */
-static const struct member **members_sort(struct arena *a, const struct val *map, size_t *n)
-{
-    const struct member **out = arena_alloc(a, (val_len(map) + 1) * sizeof *out);
-    *n = 0;
-    val_each_member (m, map)
-        out[(*n)++] = m;
-    qsort(out, *n, sizeof *out, member_cmp);
-    return out;
-}
-
 /* --- defaults --- */
 
 struct defaulting {
@@ -58,7 +43,7 @@ static struct str list_fill(struct arena *a, struct val *container, const struct
                             const struct val *defaults)
 {
     size_t n;
-    const struct member **all = members_sort(a, defaults, &n);
+    const struct member **all = val_members_sorted(a, defaults, &n);
     struct str set = S("");
     for (size_t i = 0; i < n; i++) {
         struct val *list = val_need_map(a, container, N(resources), way);
@@ -227,7 +212,7 @@ static void list_check(struct bounding *b, const struct val *bounds,
                        void (*check)(struct bounding *b, struct str name, const struct val *bound))
 {
     size_t n;
-    const struct member **all = members_sort(b->a, bounds, &n);
+    const struct member **all = val_members_sorted(b->a, bounds, &n);
     for (size_t i = 0; i < n; i++)
         check(b, all[i]->name->s, &all[i]->v);
 }

@@ -344,8 +344,7 @@ static bool is_listed(const struct val *refs, struct str name)
 /* An account may bind its pods to the Secrets that it lists (annotation kubernetes.io/enforce-mountable-secrets). */
 static bool is_limited(const struct obj *account)
 {
-    struct str on = val_text(
-        val_get_str(val_get(obj_meta(account), N(annotations)), S("kubernetes.io/enforce-mountable-secrets")));
+    struct str on = obj_note(account, "kubernetes.io/enforce-mountable-secrets");
     return str_eqz(on, "1") || str_eqz(on, "t") || str_eqz(on, "T") || str_ieq(on, S("true"));
 }
 

@@ -251,8 +251,7 @@ bool crds_may_go(struct request *r, const struct obj *definition)
 {
     size_t n = instances_of(r->server, definition);
     struct str kind = val_text_at(obj_spec(definition), N(names), N(kind));
-    if (str_eqz(val_text(val_get_str(val_get(obj_meta(definition), N(annotations)), S("wherry.dev/protect"))),
-                "true"))
+    if (str_eqz(obj_note(definition, "wherry.dev/protect"), "true"))
         return fail_forbidden(
             r,
             "the annotation wherry.dev/protect: \"true\" protects it and its %zu object%s of kind " STR_FMT

@@ -8,14 +8,6 @@
 
 static const struct str orphan_finalizer = S_INIT("orphan"), foreground_finalizer = S_INIT("foregroundDeletion");
 
-static bool has_text(const struct val *list, struct str s)
-{
-    val_each_item (it, list)
-        if (str_eq(val_text(it), s))
-            return true;
-    return false;
-}
-
 /* Finalizers for the garbage collector, by what was asked, by what is there, by the kind's default (upstream's
  * deletionFinalizersForGarbageCollection). Whether they changed. */
 static bool set_gc_finalizers(struct request *r, struct val *meta)
@@ -32,8 +24,8 @@ static bool set_gc_finalizers(struct request *r, struct val *meta)
         orphan = str_eq(o->propagation, S("Orphan"));
         foreground = str_eq(o->propagation, S("Foreground"));
     } else {
-        foreground = has_text(have, foreground_finalizer);
-        orphan = has_text(have, orphan_finalizer) || (!foreground && usual == PROPAGATE_ORPHAN);
+        foreground = val_has_text(have, foreground_finalizer);
+        orphan = val_has_text(have, orphan_finalizer) || (!foreground && usual == PROPAGATE_ORPHAN);
     }
     struct val list = val_list();
     val_each_item (it, have) {
@@ -44,8 +36,8 @@ static bool set_gc_finalizers(struct request *r, struct val *meta)
         val_add(&r->arena, &list, val_str_borrowed(orphan_finalizer));
     if (foreground)
         val_add(&r->arena, &list, val_str_borrowed(foreground_finalizer));
-    if (val_len(&list) == val_len(have) && orphan == has_text(have, orphan_finalizer) &&
-        foreground == has_text(have, foreground_finalizer))
+    if (val_len(&list) == val_len(have) && orphan == val_has_text(have, orphan_finalizer) &&
+        foreground == val_has_text(have, foreground_finalizer))
         return false;
     if (val_len(&list))
         val_set(&r->arena, meta, N(finalizers), list);

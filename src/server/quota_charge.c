@@ -23,28 +23,13 @@ static bool quota_concerns(const struct quota *q, const struct quota_asked *aske
     return q->n && !q->count && usage_in_scope(obj_spec(q->obj), asked->resource, asked->now);
 }
 
-static int member_cmp(const void *a, const void *b)
-{
-    return str_cmp((*(const struct member *const *)a)->name->s, (*(const struct member *const *)b)->name->s);
-}
-
 /* By name, as they are told. */
-static const struct member **members_sorted(struct arena *a, const struct val *map, size_t *n)
-{
-    const struct member **out = arena_alloc(a, (val_len(map) + 1) * sizeof *out);
-    *n = 0;
-    val_each_member (m, map)
-        out[(*n)++] = m;
-    qsort(out, *n, sizeof *out, member_cmp);
-    return out;
-}
-
 /* "" or what exceeds it, in upstream's words. */
 static struct str quota_exceeded(struct arena *a, const struct quota *q, const struct val *delta)
 {
     struct str requested = S(""), used = S(""), limited = S("");
     size_t n;
-    const struct member **asked = members_sorted(a, delta, &n);
+    const struct member **asked = val_members_sorted(a, delta, &n);
     for (size_t i = 0; i < n; i++) {
         const struct quota_line *line = line_find(q, asked[i]->name->s);
         struct str more = val_text(&asked[i]->v);

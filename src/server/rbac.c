@@ -13,17 +13,9 @@ enum {
 
 /* --- rules --- */
 
-static bool list_has(const struct val *list, struct str s)
-{
-    val_each_item (it, list)
-        if (str_eq(val_text(it), s))
-            return true;
-    return false;
-}
-
 static bool lists_or_all(const struct val *list, struct str s)
 {
-    return list_has(list, S("*")) || list_has(list, s);
+    return val_has_text(list, S("*")) || val_has_text(list, s);
 }
 
 static bool resource_matches(const struct val *resources, struct str resource, struct str sub)
@@ -62,7 +54,7 @@ bool rule_matches(const struct val *rule, const struct attributes *x)
     const struct val *only = val_get(rule, N(resourceNames));
     return lists_or_all(val_get(rule, N(apiGroups)), x->group) &&
            resource_matches(val_get(rule, N(resources)), x->resource, x->sub) &&
-           (!val_len(only) || (x->name.n && list_has(only, x->name)));
+           (!val_len(only) || (x->name.n && val_has_text(only, x->name)));
 }
 
 /* What a look at it costs. */

@@ -1,5 +1,6 @@
 #include "server/subs.h"
 #include "api/custom.h"
+#include "api/placement.h"
 #include "api/selector.h"
 #include "server/authn.h"
 #include "server/fail.h"
@@ -314,10 +315,7 @@ static bool token_bound(struct request *r, const struct val *ref, struct token_s
 static bool driver_has_audience(struct request *r, const struct obj *pod, const struct val *volume,
                                 struct str audience)
 {
-    struct str claim_name = val_text_at(volume, N(persistentVolumeClaim), N(claimName)),
-               driver_name = val_text_at(volume, N(csi), N(driver));
-    if (val_get(volume, N(ephemeral)))
-        claim_name = STR_JOIN(&r->arena, pod->name, S("-"), val_text_at(volume, N(name)));
+    struct str claim_name = pod_claim(&r->arena, pod, volume), driver_name = val_text_at(volume, N(csi), N(driver));
     AUTO(obj_unref)
     struct obj *claim = claim_name.n ? object_get(r->server, K(PersistentVolumeClaim), pod->ns, claim_name) : NULL;
     struct str bound = claim ? val_text_at(obj_spec(claim), N(volumeName)) : S("");
