@@ -1,3 +1,4 @@
+#include "api/placement.h"
 #include "api/selector.h"
 #include "server/int.h"
 #include "server/rbac_int.h"
@@ -258,9 +259,7 @@ static bool driver_look(struct obj *pod, void *arg)
         return true;
     val_each_item (v, val_get(obj_spec(pod), N(volumes))) {
         AUTO(arena_fini) struct arena a = ARENA;
-        struct str name = val_text_at(v, N(persistentVolumeClaim), N(claimName));
-        if (val_get(v, N(ephemeral)))
-            name = STR_JOIN(&a, pod->name, S("-"), val_text_at(v, N(name)));
+        struct str name = pod_claim(&a, pod, v);
         AUTO(obj_unref)
         struct obj *claim = name.n ? object_get(d->server, K(PersistentVolumeClaim), pod->ns, name) : NULL;
         struct str bound = claim ? val_text_at(obj_spec(claim), N(volumeName)) : S("");
