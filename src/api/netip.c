@@ -44,21 +44,13 @@ static bool v4_read(struct str in, struct str s, uint8_t out[4], struct err *err
     return true;
 }
 
-static int hex_of(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 /* A group of hexadecimal digits at the head of s: how many; -1: refused. */
 static int group_read(struct str in, struct str s, uint32_t *out, struct err *err)
 {
     size_t n = 0;
     *out = 0;
-    for (; n < s.n && hex_of(s.p[n]) >= 0; n++) {
-        *out = *out << 4 | (uint32_t)hex_of(s.p[n]);
+    for (; n < s.n && hex_digit(s.p[n]) >= 0; n++) {
+        *out = *out << 4 | (uint32_t)hex_digit(s.p[n]);
         if (n > 3) {
             netip_fail(err, in, "each group must have 4 or less digits", s);
             return -1;

@@ -19,14 +19,6 @@ static bool is_path_char(uint8_t c)
     return is_unreserved(c) || (c && strchr("$&+,/:;=@", c));
 }
 
-static int hex_value(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 static bool quoted_fail(struct err *err, const char *before, struct str what, const char *after)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
@@ -39,10 +31,10 @@ static bool quoted_fail(struct err *err, const char *before, struct str what, co
 /* Whether the escape at s.p[i] may stand in this part. */
 static bool escape_is_fine(struct str s, size_t i, enum url_part part)
 {
-    if (i + 2 >= s.n || hex_value(s.p[i + 1]) < 0 || hex_value(s.p[i + 2]) < 0)
+    if (i + 2 >= s.n || hex_digit(s.p[i + 1]) < 0 || hex_digit(s.p[i + 2]) < 0)
         return false;
     bool percent = s.p[i + 1] == '2' && s.p[i + 2] == '5';
-    int value = hex_value(s.p[i + 1]) << 4 | hex_value(s.p[i + 2]);
+    int value = hex_digit(s.p[i + 1]) << 4 | hex_digit(s.p[i + 2]);
     if (part == PART_HOST)
         return percent || value >= 0x80;
     return part != PART_ZONE || percent || value == ' ' || is_host_char((uint8_t)value);
@@ -68,7 +60,7 @@ static bool part_unescape(struct arena *a, struct str s, enum url_part part, str
     *out = (struct str){p, 0};
     for (size_t i = 0; i < s.n; i++) {
         if (s.p[i] == '%') {
-            p[out->n++] = (char)(hex_value(s.p[i + 1]) << 4 | hex_value(s.p[i + 2]));
+            p[out->n++] = (char)(hex_digit(s.p[i + 1]) << 4 | hex_digit(s.p[i + 2]));
             i += 2;
         } else {
             p[out->n++] = s.p[i] == '+' && part == PART_QUERY ? ' ' : s.p[i];

@@ -437,7 +437,7 @@ void strbuf_add_hex(struct strbuf *b, const void *p, size_t n)
     strbuf_used(b, n * 2);
 }
 
-static int hex_digit(char c)
+int hex_digit(char c)
 {
     return c >= '0' && c <= '9'                           ? c - '0'
            : char_lower(c) >= 'a' && char_lower(c) <= 'f' ? char_lower(c) - 'a' + 10

@@ -84,6 +84,7 @@ struct str strbuf_str(const struct strbuf *b); /* borrows until the next change 
 char *strbuf_take(struct strbuf *b);           /* the text is the caller's (mem_free); b is empty */
 
 /* Encodings. Decoders are strict: false on any other byte, wrong length or wrong padding. */
+int hex_digit(char c); /* its value, of either case; -1: it is none */
 void strbuf_add_hex(struct strbuf *b, const void *p, size_t n);
 void strbuf_add_base64(struct strbuf *b, const void *p, size_t n);    /* RFC 4648 section 4, padded */
 void strbuf_add_base64url(struct strbuf *b, const void *p, size_t n); /* section 5, unpadded */

@@ -144,11 +144,7 @@ TEST(daemons_survive_lost_lines_failed_calls_and_compaction)
         agent_image(&w, "i2");
         for (int i = 0; i < 10; i++) {
             world_run_for(&w, (int64_t)random_below(60) * NS_PER_MS);
-            switch (random_below(3)) {
-            case 0: fake_cut(w.api); break;
-            case 1: fake_fail(w.api, 3, E_UNAVAILABLE); break;
-            default: fake_compact(w.api);
-            }
+            world_disturb(&w);
         }
         world_run(&w, agents_settled, 300 * NS_PER_S);
         w.check = NULL;

@@ -279,3 +279,12 @@ size_t world_events(struct world *w, const char *reason)
     }
     return n;
 }
+
+void world_disturb(struct world *w)
+{
+    switch (random_below(3)) {
+    case 0: fake_cut(w->api); break;
+    case 1: fake_fail(w->api, 3, E_UNAVAILABLE); break;
+    default: fake_compact(w->api);
+    }
+}

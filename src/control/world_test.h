@@ -33,4 +33,5 @@ void world_node(struct world *w, const char *name, const char *cpu); /* it renew
 struct obj *world_put(struct world *w, const char *yaml); /* one document, generation moves where spec changed */
 /* A merge patch from outside, as a user would send it. */
 void world_patch(struct world *w, const struct kind *k, const char *name, const char *sub, const char *json);
+void world_disturb(struct world *w); /* by chance: lines break, calls fail, or older revisions are gone */
 size_t world_events(struct world *w, const char *reason);

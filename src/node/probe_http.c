@@ -32,14 +32,6 @@ static bool has_control(struct str s)
     return false;
 }
 
-static int hex_value(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 /* False: a % that begins no escape. */
 static bool text_unescape(struct arena *a, struct str s, struct str *out)
 {
@@ -50,9 +42,9 @@ static bool text_unescape(struct arena *a, struct str s, struct str *out)
             to[n++] = s.p[i];
             continue;
         }
-        if (i + 2 >= s.n || hex_value(s.p[i + 1]) < 0 || hex_value(s.p[i + 2]) < 0)
+        if (i + 2 >= s.n || hex_digit(s.p[i + 1]) < 0 || hex_digit(s.p[i + 2]) < 0)
             return false;
-        to[n++] = (char)(hex_value(s.p[i + 1]) * 16 + hex_value(s.p[i + 2]));
+        to[n++] = (char)(hex_digit(s.p[i + 1]) * 16 + hex_digit(s.p[i + 2]));
         i += 2;
     }
     *out = (struct str){to, n};
@@ -451,11 +443,11 @@ static void chunk_size(struct probe_answer_reader *r, struct str line)
     size = str_trim(size);
     int64_t n = 0;
     for (size_t i = 0; i < size.n; i++) {
-        if (hex_value(size.p[i]) < 0 || i == 15) {
+        if (hex_digit(size.p[i]) < 0 || i == 15) {
             reader_broke(r, i == 15 ? "http chunk length too large" : "invalid byte in chunk length", S(""));
             return;
         }
-        n = n * 16 + hex_value(size.p[i]);
+        n = n * 16 + hex_digit(size.p[i]);
     }
     if (!size.n) {
         reader_broke(r, "invalid byte in chunk length", S(""));

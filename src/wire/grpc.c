@@ -56,14 +56,6 @@ bool grpc_unframe(struct str body, struct str *message, struct err *err)
     return true;
 }
 
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 struct str grpc_message_read(struct arena *a, struct str escaped)
 {
     char *raw = arena_alloc(a, escaped.n + 1);

@@ -109,14 +109,6 @@ const char *http_reason(int status)
     return "Status";
 }
 
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 static bool percent_decode(struct arena *a, struct str s, bool plus_is_space, struct str *out)
 {
     char *p = arena_alloc(a, s.n + 1);
