@@ -39,19 +39,23 @@ static void tell_moved(struct cache *c)
             h->moved(h);
 }
 
-/* The revision first: whoever is told of a change may ask cache_rev. */
-static void cache_put(struct cache *c, struct obj *o)
-{
-    AUTO(obj_unref) struct obj *was = objset_put(&c->set, o);
-    if (!was || was->rev != o->rev)
-        tell_changed(c, was, o);
-}
-
 static void cache_del(struct cache *c, struct str ns, struct str name)
 {
     AUTO(obj_unref) struct obj *was = objset_del(&c->set, ns, name);
     if (was)
         tell_changed(c, was, NULL);
+}
+
+/* The revision first: whoever is told of a change may ask cache_rev. Where events were missed an object may have
+ * given way to another of its name: one has gone and one has come. */
+static void cache_put(struct cache *c, struct obj *o)
+{
+    const struct obj *before = objset_get(&c->set, o->ns, o->name);
+    if (before && !str_eq(before->uid, o->uid))
+        cache_del(c, o->ns, o->name);
+    AUTO(obj_unref) struct obj *was = objset_put(&c->set, o);
+    if (!was || was->rev != o->rev)
+        tell_changed(c, was, o);
 }
 
 static void list_next(struct cache *c);

@@ -30,7 +30,8 @@ bool cache_synced(const struct cache *c);                                      /
 int64_t cache_rev(const struct cache *c);
 
 /* Told of each change after it is in the set: added (was NULL), updated, deleted (now NULL). After a list again the
- * differences come as changes. `moved` also tells of bookmarks and the end of a list: cache_rev has grown. A handler
+ * differences come as changes; was and now are always one object: one that took another's name in between is told as
+ * a deletion and an addition. `moved` also tells of bookmarks and the end of a list: cache_rev has grown. A handler
  * that is added late is told of what is there in a later turn. */
 struct cache_handler {
     void (*changed)(struct cache_handler *h, struct obj *was, struct obj *now); /* borrowed */

@@ -120,6 +120,24 @@ TEST(after_410_the_difference_is_told)
     CHECK(!cache_peek(c, S("default"), S("goes")));
 }
 
+TEST(one_that_took_anothers_name_has_come_and_the_other_gone)
+{
+    AUTO(loop_free) struct loop *l = loop_new_simulated(3);
+    AUTO(transport_free) struct transport *api = fake_new(l, 0);
+    struct seen s = {0};
+    config_map(api, "a", "x");
+    AUTO(cache_free) struct cache *c = cache_of(api, &s);
+    run_for(l, NS_PER_S);
+    fake_cut(api);
+    fake_remove(api, K(ConfigMap), S("default"), S("a"));
+    config_map(api, "a", "other");
+    fake_compact(api);
+    run_for(l, 30 * NS_PER_S);
+    CHECK_INT(s.added, 2);
+    CHECK_INT(s.deleted, 1);
+    CHECK_INT(s.updated, 0);
+}
+
 TEST(a_server_that_is_away_is_asked_again_but_not_often)
 {
     AUTO(loop_free) struct loop *l = loop_new_simulated(4);

@@ -490,12 +490,14 @@ struct obj *fake_put(struct transport *t, const struct kind *k, const struct val
     struct val *meta = val_need_map(&a, &v, N(metadata));
     if (k->namespaced && !val_get(meta, N(namespace)))
         val_set_text(&a, meta, N(namespace), S("default"));
-    if (!val_get(meta, N(uid)))
+    struct obj *was = objset_get(set_of(f, k), val_text(val_get(meta, N(namespace))),
+                                 val_text(val_get(meta, N(name))));
+    if (was && !val_get(meta, N(uid))) /* it is changed, and stays the one that it is */
+        val_set(&a, meta, N(uid), val_str(&a, was->uid));
+    else if (!val_get(meta, N(uid)))
         uid_set(&a, meta);
     if (!val_get(meta, N(creationTimestamp)))
         val_set(&a, meta, N(creationTimestamp), val_str(&a, time_text(&a, clock_real())));
-    struct obj *was = objset_get(set_of(f, k), val_text(val_get(meta, N(namespace))),
-                                 val_text(val_get(meta, N(name))));
     return object_keep(f, was, k, &v);
 }
 

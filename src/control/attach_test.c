@@ -114,9 +114,16 @@ static void kubelet_acts(struct world *w, int i)
     }
 }
 
+static void pod_go(struct world *w, int n)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    fake_remove(w->api, K(Pod), S("default"), arena_fmt(&a, "p%d", n));
+}
+
 static void pod_come(struct world *w, int n, const char *node)
 {
     AUTO(arena_fini) struct arena a = ARENA;
+    pod_go(w, n); /* one of its name, which may have been on another node */
     world_put(
         w,
         arena_fmt(
@@ -125,12 +132,6 @@ static void pod_come(struct world *w, int n, const char *node)
             "[{name: c, image: i}], volumes: [{name: v, persistentVolumeClaim: {claimName: c}}]}}",
             n, node)
             .p);
-}
-
-static void pod_go(struct world *w, int n)
-{
-    AUTO(arena_fini) struct arena a = ARENA;
-    fake_remove(w->api, K(Pod), S("default"), arena_fmt(&a, "p%d", n));
 }
 
 static bool all_is_detached(struct world *w)
@@ -184,7 +185,7 @@ static void attach_end(struct world *w)
 /* Of the controller's calls some fail or are carried out unheard, and its watches end. */
 static void line_is_bad(struct world *w)
 {
-    switch (random_below(8)) {
+    switch (random_below(16)) {
     case 0: fake_fail(w->api, 2, E_UNAVAILABLE); break;
     case 1: fake_lose(w->api, 1); break;
     case 2: fake_cut(w->api); break;
@@ -206,8 +207,8 @@ static void everybody_acts(struct world *w, bool badly)
     world_run_for(w, (int64_t)random_below(random_below(2) ? 3 : 20) * NS_PER_MS);
 }
 
-/* Pods come and go on both nodes, calls fail, answers are lost and the manager begins anew. */
-static void attach_play(uint64_t seed, bool many)
+/* Pods come and go on both nodes and the manager begins anew; badly: calls fail, answers are lost and lines break. */
+static void attach_play(uint64_t seed, bool many, bool badly)
 {
     struct world w;
     size_t mounts = 0;
@@ -220,7 +221,7 @@ static void attach_play(uint64_t seed, bool many)
             pod_come(&w, n, names_of_nodes[random_below(NODES)]);
         if (random_below(20) == 0)
             world_restart(&w);
-        everybody_acts(&w, true);
+        everybody_acts(&w, badly);
         for (int i = 0; i < NODES; i++)
             mounts += sim.mounted[i];
     }
@@ -236,14 +237,20 @@ static void attach_play(uint64_t seed, bool many)
 
 TEST(attached_to_one_node_alone_and_never_torn_away)
 {
-    for (uint64_t seed = 1; seed <= 40; seed++)
-        attach_play(seed, false);
+    for (uint64_t seed = 1; seed <= 200; seed++)
+        attach_play(seed, false, false);
 }
 
 TEST(attached_to_many_nodes_where_the_volume_allows)
 {
     for (uint64_t seed = 1; seed <= 4; seed++)
-        attach_play(seed, true);
+        attach_play(seed, true, false);
+}
+
+TEST(attached_and_detached_though_calls_fail_and_lines_break)
+{
+    for (uint64_t seed = 101; seed <= 140; seed++)
+        attach_play(seed, seed % 4 == 0, true);
 }
 
 /* A node that says nothing any more is not waited for longer than six minutes. */

@@ -431,8 +431,9 @@ static void refused_wake(struct manager *m, const struct obj *was, const struct 
                 workqueue_add(m->running[i].queue, it->key);
 }
 
-static void source_tell(struct manager_source *s, struct obj *was, struct obj *now)
+static void source_changed(struct cache_handler *h, struct obj *was, struct obj *now)
 {
+    struct manager_source *s = container_of(h, struct manager_source, handler);
     const struct view *v = manager_view(s->manager);
     for (size_t i = 0; i < s->n; i++) {
         const struct controller *row = s->who[i]->row;
@@ -444,19 +445,6 @@ static void source_tell(struct manager_source *s, struct obj *was, struct obj *n
         refused_wake(s->manager, was, now);
     if (s->manager->scheduler)
         scheduler_changed(s->manager->scheduler, was, now);
-}
-
-/* Where events were missed an object may have given way to another of its name: one has gone and one has come, so
- * that nobody takes what concerned the first for a change of the second. */
-static void source_changed(struct cache_handler *h, struct obj *was, struct obj *now)
-{
-    struct manager_source *s = container_of(h, struct manager_source, handler);
-    if (was && now && !str_eq(was->uid, now->uid)) {
-        source_tell(s, was, NULL);
-        source_tell(s, NULL, now);
-    } else {
-        source_tell(s, was, now);
-    }
 }
 
 static void one_less_unsynced(struct manager *m)

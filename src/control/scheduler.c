@@ -505,10 +505,6 @@ static void pod_waits(struct scheduler *s, struct obj *was, struct obj *now)
     AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
     struct sched_waiting *w = map_get(&s->waiting, objset_key_of(&key, now));
     bool gated = val_len(val_get(obj_spec(now), N(schedulingGates))) > 0;
-    if (w && !str_eq(w->pod->uid, now->uid)) {
-        waiting_free(w);
-        w = NULL;
-    }
     if (!w && gated)
         return; /* its condition was set by the server; the update that lifts the gate brings it here */
     struct str nominee = val_text_at(obj_status(now), N(nominatedNodeName));

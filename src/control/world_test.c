@@ -109,8 +109,6 @@ static void pod_seen(struct cache_handler *h, struct obj *was, struct obj *now)
     struct kubelet *k = container_of(h, struct kubelet, handler);
     if (!now || pod_node(now).n == 0)
         return;
-    if (was && !str_eq(was->uid, now->uid)) /* another of that name, by a new list */
-        was = NULL;
     if (!was || pod_node(was).n == 0)
         deed_add(k, now, DEED_START, k->w->start_ns);
     if (k->w->fate && pod_is_ready(now) && (!was || !pod_is_ready(was)) && k->w->fate(k->w, now) >= 0)

@@ -552,7 +552,7 @@ static void pod_here(struct agent *g, struct obj *o)
 static void on_pod(struct cache_handler *h, struct obj *was, struct obj *now)
 {
     struct agent *g = container_of(h, struct agent, on_pods);
-    struct agent_pod *ap = was && (!now || !str_eq(was->uid, now->uid)) ? agent_pod_of(g, was->uid) : NULL;
+    struct agent_pod *ap = now ? NULL : agent_pod_of(g, was->uid);
     if (ap) {
         pod_gone(ap->facts, clock_mono());
         ap->dead = true;

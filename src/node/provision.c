@@ -496,10 +496,9 @@ static void key_add(struct provisioner *p, const struct obj *o)
 static void claim_changed(struct cache_handler *h, struct obj *was, struct obj *now)
 {
     struct provisioner *p = container_of(h, struct provisioner, on_claims);
-    bool other = was && (!now || !str_eq(was->uid, now->uid));
     if (now)
         key_add(p, now);
-    if (other && p->ready && !val_text_at(obj_spec(was), N(volumeName)).n)
+    else if (p->ready && !val_text_at(obj_spec(was), N(volumeName)).n)
         provision_sweep_soon(p); /* its volume may have been made, and be nobody's */
 }
 
