@@ -32,14 +32,15 @@ struct why_asking {
     struct str manager;
     struct client *client;
     struct view view;
-    const struct kind_set
-        *own_kinds; /* with those of a definition that is asked about; NULL: only the built-in ones */
+    const struct kind_set *own_kinds;     /* with those of definitions; NULL: only the built-in ones */
+    ARRAY(const struct kind *) defined;   /* counted */
     const struct objset *sets[MAX_KINDS]; /* those that could be read */
     struct objset *own[MAX_KINDS];
     struct words unread; /* "secrets": lists and logs that were refused */
     struct val items;    /* -o json */
     struct zoneinfo *zones;
     bool json;
+    bool wide; /* what is asked about rests on kinds of definitions */
 };
 
 #define AT(field) offsetof(struct why_asking, field)
@@ -160,13 +161,35 @@ static const struct zone *zone_named(void *arg, struct str name, struct err *err
     return zoneinfo_get(arg, name, err);
 }
 
+static const struct kind *definition_read(struct why_asking *x, struct str name, struct str version, struct err *err);
+
+/* Of the definitions that answers read. Those that are not there, or may not be read, make answers poorer. */
+static bool read_defined(struct why_asking *x, struct str ns, struct err *err)
+{
+    for (size_t i = 0; why_defined[i]; i++) {
+        struct err why = ERR;
+        const struct kind *k = definition_read(x, str_of(why_defined[i]), S(""), &why);
+        if (!k && why.kind != E_NOT_FOUND && why.kind != E_FORBIDDEN && why.kind != E_NONE) {
+            *err = why;
+            return false;
+        }
+        if (k && !has_read(x, k) && !read_kind(x, k, ns, err))
+            return false;
+    }
+    x->view.kinds = x->own_kinds;
+    return true;
+}
+
 /* ns "": of all namespaces. every: of all kinds. */
 static bool read_view(struct why_asking *x, struct str ns, bool every, struct err *err)
 {
-    x->view = (struct view){.sets = x->sets, .now = clock_real(), .zone = zone_named, .zone_arg = x->zones};
+    x->view = (struct view){
+        .sets = x->sets, .kinds = x->own_kinds, .now = clock_real(), .zone = zone_named, .zone_arg = x->zones};
     for (size_t i = 0; why_reads[i]; i++)
         if (!read_kind(x, why_reads[i], ns, err))
             return false;
+    if ((x->wide || x->own_kinds) && !read_defined(x, S(""), err))
+        return false;
     for (size_t i = 0; every && i < nkinds; i++)
         if (kind_is_watched(kinds[i]) && !has_read(x, kinds[i]) && kinds[i] != K(Secret) &&
             !read_kind(x, kinds[i], ns, err))
@@ -305,11 +328,13 @@ static int ask_all(struct why_asking *x)
     struct client *c = x->client;
     struct err err = ERR;
     bool fine = true;
+    x->wide = true;
     if (!read_view(x, c->ns_given && !x->all ? c->ns : S(""), true, &err))
         return client_failed(c, &err);
-    for (size_t i = 0; i < nkinds; i++) {
+    const struct kind_set *kinds_all = view_kinds(&x->view);
+    for (size_t i = 0; i < kinds_all->n; i++) {
         struct obj *o;
-        for (struct objset_iter it = view_all(&x->view, kinds[i]); (o = objset_next(&it));) {
+        for (struct objset_iter it = view_all(&x->view, kinds_all->kinds[i]); (o = objset_next(&it));) {
             bool asked = !c->ns_given || x->all || str_eq(o->ns, c->ns) || o->kind == K(Node);
             if (asked && is_worth_telling(o) && why_stands_alone(&x->view, o))
                 fine &= ask_one(x, o, false);
@@ -335,27 +360,42 @@ static struct obj *read_object(struct why_asking *x, const struct kind *k, struc
     return call_take_obj(&call);
 }
 
-/* The kinds of a definition, which stay until the end. */
+/* The kinds of a definition, which stay until the end; known already: nothing happens. */
 static void kinds_know(struct why_asking *x, const struct obj *definition)
 {
     const struct kind *made[CUSTOM_VERSIONS];
     size_t n;
     struct err ignored = ERR; /* what cannot be served has no objects */
-    if (x->own_kinds || !custom_kinds(definition, made, &n, &ignored))
+    array_each (it, &x->defined)
+        if (str_eq((*it)->custom->definition, definition->name))
+            return;
+    if (!custom_kinds(definition, made, &n, &ignored))
         return;
-    x->own_kinds = kind_set_new(made, n);
-    while (n)
-        kind_unref(made[--n]);
+    for (size_t i = 0; i < n; i++)
+        array_push(&x->defined, made[i]);
+    kind_set_unref(x->own_kinds);
+    x->own_kinds = kind_set_new(x->defined.p, x->defined.n);
+}
+
+/* version "": the one by which all objects are watched. */
+static const struct kind *definition_read(struct why_asking *x, struct str name, struct str version, struct err *err)
+{
+    AUTO(obj_unref) struct obj *definition = read_object(x, K(CustomResourceDefinition), S(""), name, err);
+    if (!definition)
+        return NULL;
+    kinds_know(x, definition);
+    array_each (it, &x->defined) {
+        const struct custom *c = (*it)->custom;
+        if (str_eq(c->definition, name) && !c->hidden && str_eq((*it)->version, version.n ? version : c->main))
+            return *it;
+    }
+    return NULL;
 }
 
 static const struct kind *defined_kind(struct why_asking *x, const struct resource *r, struct err *err)
 {
     struct str name = arena_fmt(&x->client->arena, STR_FMT "." STR_FMT, STR_ARG(r->plural), STR_ARG(r->group));
-    AUTO(obj_unref) struct obj *definition = read_object(x, K(CustomResourceDefinition), S(""), name, err);
-    if (!definition)
-        return NULL;
-    kinds_know(x, definition);
-    return x->own_kinds ? kind_set_find_plural(x->own_kinds, r->group, r->version, r->plural) : NULL;
+    return definition_read(x, name, r->version, err);
 }
 
 /* All definitions, since their names are held against each other, and of one that goes its objects. */
@@ -376,6 +416,7 @@ static bool read_definitions(struct why_asking *x, const struct obj *definition,
 static bool ask_object(struct why_asking *x, struct obj *o, struct str ns, bool *fine, struct err *err)
 {
     const struct kind *k = o->kind;
+    x->wide |= k == K(Ingress);
     bool goes = k == K(Namespace) && obj_deleting(o);
     if (k == K(APIService)) /* what may be wrong with it stands where its Service is */
         ns = val_text_at(obj_spec(o), N(service), N(namespace));
@@ -522,5 +563,8 @@ int why_main(int argc, char **argv)
             mem_free(x.own[i]);
         }
     kind_set_unref(x.own_kinds);
+    array_each (it, &x.defined)
+        kind_unref(*it);
+    array_fini(&x.defined);
     return status;
 }

@@ -4,6 +4,7 @@
 #include "base/test.h"
 #include "client/fake.h"
 #include "control/manager.h"
+#include "control/plan_test.h"
 #include "sys/loop.h"
 
 static const char *const captain[] = {"captainsName"};
@@ -136,4 +137,66 @@ TEST(a_kind_that_is_replaced_or_goes_is_read_no_more)
     run_for(&p, 10 * NS_PER_S);
     CHECK(!v->sets[next_id] && v->sets[K(ConfigMap)->id]);
     port_fini(&p);
+}
+
+#define FERRIES "ferries.ship.example"
+
+static void ferry_plan(const struct view *v, struct key key, struct plan *out)
+{
+    const struct kind *k = view_defined(v, FERRIES);
+    if (k && view_get(v, k, key.ns, key.name) && !view_get(v, K(ConfigMap), key.ns, key.name))
+        plan_create(out, K(ConfigMap), key.ns, key.name, val_map());
+}
+
+static const struct controller_watch ferry_watches[] = {{K(ConfigMap), keys_self}, {0}};
+static const struct defined_watch ferry_defined[] = {{FERRIES, keys_self}, {0}};
+static const struct controller ferry_controller = {.name = "ferry",
+                                                   .component = "ferry",
+                                                   .account = "ferry",
+                                                   .watches = ferry_watches,
+                                                   .defined = ferry_defined,
+                                                   .plan = ferry_plan};
+
+/* A row names the definition; the kind comes, is replaced by another of that name, and goes. */
+TEST(a_row_hears_of_kinds_that_a_definition_defines)
+{
+    static const struct controller *const rows[] = {&ferry_controller, NULL};
+    AUTO(fixture_fini) struct fixture f, g;
+    struct port p = {.loop = loop_new_simulated(7)};
+    fixture_init(&f);
+    fixture_init(&g);
+    p.api = fake_new(p.loop, 5 * NS_PER_MS);
+    kind_publisher_init(&p.kinds);
+    p.manager = manager_new(&(struct manager_options){.transport = p.api, .kinds = &p.kinds, .controllers = rows});
+    manager_start(p.manager);
+    run_for(&p, NS_PER_S);
+    CHECK(!view_defined(manager_view(p.manager), FERRIES));
+    fixture_define(&f, S("ship.example/v1 Ferry ferries"));
+    fake_put_yaml(p.api, S("{apiVersion: v1, kind: ConfigMap, metadata: {name: other, namespace: default}}"));
+    kind_publish(&p.kinds, kind_set_new(f.defined, f.ndefined));
+    struct val v = val_map();
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct val *meta = val_need_map(&a, &v, N(metadata));
+    val_set_text(&a, &v, N(apiVersion), S("ship.example/v1"));
+    val_set_text(&a, &v, N(kind), S("Ferry"));
+    val_set_text(&a, meta, N(name), S("a"));
+    val_set_text(&a, meta, N(namespace), S("default"));
+    fake_put(p.api, f.defined[0], &v);
+    run_for(&p, 10 * NS_PER_S);
+    CHECK(port_has(&p, K(ConfigMap), "a") && view_defined(manager_view(p.manager), FERRIES) == f.defined[0]);
+    fixture_define(&g, S("ship.example/v1 Ferry ferries"));
+    kind_publish(&p.kinds, kind_set_new(g.defined, g.ndefined));
+    val_set_text(&a, meta, N(name), S("b"));
+    fake_put(p.api, g.defined[0], &v);
+    run_for(&p, 10 * NS_PER_S);
+    CHECK(port_has(&p, K(ConfigMap), "b") && view_defined(manager_view(p.manager), FERRIES) == g.defined[0]);
+    kind_publish(&p.kinds, kind_set_ref(&kind_set_builtin));
+    run_for(&p, 10 * NS_PER_S);
+    CHECK(!view_defined(manager_view(p.manager), FERRIES));
+    manager_free(p.manager);
+    transport_free(p.api);
+    kind_publisher_fini(&p.kinds);
+    while (loop_run_once(p.loop, 0))
+        ;
+    loop_free(p.loop);
 }

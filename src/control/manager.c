@@ -18,6 +18,7 @@
  * while that clock jumped, is given time again (manager_woke); signs of life are counted by our own clock (`heard`).
  */
 #include "control/manager.h"
+#include "api/custom.h"
 #include "base/fault.h"
 #include "base/log.h"
 #include "client/cache.h"
@@ -516,14 +517,19 @@ static void source_drop(struct manager *m, struct manager_source *s)
         one_less_unsynced(m);
 }
 
-/* Only rows that want every kind know of those of run time. */
+/* To rows that want every kind, and to those that name its definition. */
 static void source_come(struct manager *m, const struct kind *k)
 {
     if (!kind_is_watched(k) || m->sources[k->id])
         return;
-    for (size_t i = 0; i < m->nrunning; i++)
-        if (m->running[i].row->any)
-            source_tells(source_of(m, k), &m->running[i], m->running[i].row->any);
+    for (size_t i = 0; i < m->nrunning; i++) {
+        const struct controller *row = m->running[i].row;
+        if (row->any)
+            source_tells(source_of(m, k), &m->running[i], row->any);
+        for (const struct defined_watch *w = row->defined; w && w->definition; w++)
+            if (k->custom && str_eqz(k->custom->definition, w->definition))
+                source_tells(source_of(m, k), &m->running[i], w->keys);
+    }
     if (m->sources[k->id] && m->started) {
         m->view.settling = true;
         cache_start(m->sources[k->id]->cache);

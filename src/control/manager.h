@@ -11,11 +11,19 @@ struct controller_watch {
     const struct kind *kind; /* NULL ends the list */
     void (*keys)(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add, void *arg);
 };
+/* The same of a kind that a CustomResourceDefinition defines, by its name ("gateways.gateway.networking.k8s.io"): its
+ * objects are told of while it is there, in the version by which all of them are watched. Plans find it by
+ * view_defined; while view.settling its objects may not all be in yet. */
+struct defined_watch {
+    const char *definition; /* NULL ends the list */
+    void (*keys)(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add, void *arg);
+};
 struct controller {
     const char *name;      /* "deployment": in logs, in `wherry why` */
     const char *component; /* "deployment-controller": source of its events */
     const char *account;   /* "deployment-controller": system:serviceaccount:kube-system:... that it acts as */
     const struct controller_watch *watches;
+    const struct defined_watch *defined; /* NULL: none */
     const struct kind
         *sign; /* a change of this kind is a sign of life, noted for its keys (view.heard); NULL: none */
     /* For which keys it is one; NULL: for those that its watch names. A deletion is to name its key, too. */

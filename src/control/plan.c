@@ -1,5 +1,6 @@
 #include "control/plan.h"
 #include "api/codec.h"
+#include "api/custom.h"
 #include "api/patch.h"
 
 #define MAX_PLAN_TEXT (8u << 20)
@@ -20,6 +21,14 @@ struct objset_iter view_with(const struct view *v, const struct kind *k, const s
 {
     const struct objset *s = v->sets[k->id];
     return s ? objset_with(s, index, key) : (struct objset_iter){0};
+}
+
+const struct kind *view_defined(const struct view *v, const char *definition)
+{
+    const struct kind_set *set = view_kinds(v);
+    const struct kind *stored = map_get(&set->by_prefix, str_of(definition));
+    const struct kind *k = stored ? kind_watched(set, stored) : NULL;
+    return k && v->sets[k->id] ? k : NULL;
 }
 
 bool view_zone(const struct view *v, struct str name, const struct zone **zone, struct err *err)

@@ -45,6 +45,9 @@ struct obj *view_get(const struct view *v, const struct kind *k, struct str ns, 
 struct objset_iter view_all(const struct view *v, const struct kind *k);
 struct objset_iter view_with(const struct view *v, const struct kind *k, const struct objindex *index,
                              struct str key);
+/* The kind that a CustomResourceDefinition of that name defines ("gateways.gateway.networking.k8s.io"), in the
+ * version by which its objects are in the view; NULL: it is not served. */
+const struct kind *view_defined(const struct view *v, const char *definition);
 /* *zone NULL: UTC (base/zone.h). False: there is none of that name, or its file is damaged. */
 MUST_USE bool view_zone(const struct view *v, struct str name, const struct zone **zone, struct err *err);
 

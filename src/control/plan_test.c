@@ -1,5 +1,6 @@
 #include "control/plan_test.h"
 #include "api/codec.h"
+#include "api/custom.h"
 #include "api/rules.h"
 #include "base/test.h"
 #include "base/zone.h"
@@ -19,10 +20,54 @@ void fixture_init(struct fixture *f)
 
 void fixture_fini(struct fixture *f)
 {
-    for (size_t i = 0; i < nkinds; i++) {
-        objset_fini(f->sets[i]);
+    for (size_t i = 0; i < KIND_IDS; i++) {
+        if (f->sets[i])
+            objset_fini(f->sets[i]);
         mem_free(f->sets[i]);
     }
+    kind_set_unref(f->view.kinds);
+    for (size_t i = 0; i < f->ndefined; i++)
+        kind_unref(f->defined[i]);
+}
+
+void fixture_define(struct fixture *f, struct str text)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct err err = ERR;
+    struct str api_version, kind, plural, scope = S(""), group, version;
+    const struct kind *made[CUSTOM_VERSIONS];
+    size_t n;
+    struct val any, v;
+    CHECK(str_split(text, ' ', &api_version, &kind) && str_split(kind, ' ', &kind, &plural) &&
+          str_split(api_version, '/', &group, &version));
+    (void)str_split(plural, ' ', &plural, &scope); /* most have namespaces */
+    struct str yaml = arena_fmt(
+        &a,
+        "{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: " STR_FMT "." STR_FMT
+        ", uid: u-" STR_FMT "}, spec: {group: " STR_FMT ", scope: %s, names: {plural: " STR_FMT ", kind: " STR_FMT
+        ", listKind: " STR_FMT "List}, versions: [{name: " STR_FMT
+        ", served: true, storage: true, subresources: {status: {}}, schema: {openAPIV3Schema: {type: object, "
+        "x-kubernetes-preserve-unknown-fields: true}}}]}, status: {conditions: [{type: Established, status: "
+        "'True'}], "
+        "acceptedNames: {plural: " STR_FMT ", kind: " STR_FMT ", listKind: " STR_FMT "List}}}",
+        STR_ARG(plural), STR_ARG(group), STR_ARG(plural), STR_ARG(group), scope.n ? "Cluster" : "Namespaced",
+        STR_ARG(plural), STR_ARG(kind), STR_ARG(kind), STR_ARG(version), STR_ARG(plural), STR_ARG(kind),
+        STR_ARG(kind));
+    CHECK_OK(yaml_decode(&a, yaml, &any, &err) &&
+                 type_decode_val(&a, K(CustomResourceDefinition)->type, &any, &v, NULL, &err),
+             err);
+    AUTO(obj_unref) struct obj *definition = obj_new(K(CustomResourceDefinition), &v, 1);
+    CHECK_OK(custom_kinds(definition, made, &n, &err), err);
+    for (size_t i = 0; i < n; i++) {
+        const struct kind *k = made[i];
+        CHECK(f->ndefined < countof(f->defined));
+        f->defined[f->ndefined++] = k;
+        f->sets[k->id] = NEW(struct objset);
+        objset_init(f->sets[k->id], k, kind_indexes(k));
+        f->view_sets[k->id] = f->sets[k->id];
+    }
+    kind_set_unref(f->view.kinds);
+    f->view.kinds = kind_set_new(f->defined, f->ndefined);
 }
 
 /* "Test/New_York" and UTC are there. */
@@ -46,10 +91,11 @@ static void fixture_put(struct fixture *f, struct arena *a, const struct val *an
     struct err err = ERR;
     struct val v;
     struct decode_notes notes = {.arena = a};
-    const struct kind *k = kind_of_api_version(val_text_at(any, N(apiVersion)), val_text_at(any, N(kind)));
+    const struct kind *k = kind_set_of_api_version(view_kinds(&f->view), val_text_at(any, N(apiVersion)),
+                                                   val_text_at(any, N(kind)));
     if (!k)
         test_failed(__FILE__, __LINE__, "no kind " STR_FMT, STR_ARG(val_text_at(any, N(kind))));
-    CHECK_OK(type_decode_val(a, k->type, any, &v, &notes, &err), err);
+    CHECK_OK(type_decode_val(a, kind_type(k), any, &v, &notes, &err), err);
     array_each (it, &notes.texts)
         test_failed(__FILE__, __LINE__, STR_FMT, STR_ARG(*it));
     array_fini(&notes.texts);
@@ -130,6 +176,8 @@ void plan_answer(struct str input, struct strbuf *out)
             f.view.trouble = text;
         } else if (str_eqz(word, "stuck")) {
             CHECK(time_parse(text, &f.view.why_since));
+        } else if (str_eqz(word, "kind")) {
+            fixture_define(&f, text);
         } else if (str_eqz(word, "why")) {
             f.view.why = text;
         }

@@ -6,6 +6,8 @@
  *   # why what the last plan of this key said
  *   # since 2026-01-01T00:00:00Z
  *   # woke 2026-01-01T00:00:00Z
+ *   # kind example.org/v1 Boat boats            a kind that a definition defines, of any fields; "cluster" behind it:
+ *                                               without namespaces
  * Objects are decoded by type and defaulted; uid is "uid-KIND-NAME" and the revision counts from 1 where not given.
  */
 #pragma once
@@ -14,12 +16,15 @@
 void plan_answer(struct str input, struct strbuf *out);
 /* The same by hand. */
 struct fixture {
-    struct objset *sets[256];
-    const struct objset *view_sets[256];
+    struct objset *sets[KIND_IDS];
+    const struct objset *view_sets[KIND_IDS];
     struct view view;
     int64_t rev;
+    const struct kind *defined[64]; /* counted */
+    size_t ndefined;
 };
 void fixture_init(struct fixture *f);
+void fixture_define(struct fixture *f, struct str text); /* "example.org/v1 Boat boats [cluster]" */
 /* view.zone of tests. */
 const struct zone *zone_of_test(void *arg, struct str name, struct err *err);
 void fixture_fini(struct fixture *f);

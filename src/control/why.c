@@ -8,41 +8,43 @@
  *
  * Here: the rows, and what the files of causes share: words, the way out in the form that kubectl takes, texts of
  * others turned into ours by tables (struct saying), the nearest name. */
+#include "api/custom.h"
 #include "control/why_int.h"
 
 /* What is said of a kind. A kind without `say` is stored and nothing acts on it; `what` is what nobody does then. */
 struct why_row {
-    const struct kind *kind;
+    const struct kind *kind; /* NULL: */
+    const char *definition;  /* of a kind that a definition of this name defines */
     why_fn *say;
     struct str (*head)(struct question *q, const struct obj *o);
 };
 static const struct why_row rows[] = {
-    {K(Deployment), why_deployment, deployment_head},
-    {K(ReplicaSet), why_replicaset, replicaset_head},
-    {K(Pod), why_pod, pod_head},
-    {K(Service), why_service, service_head},
-    {K(Namespace), why_namespace, plain_head},
-    {K(PodDisruptionBudget), why_budget, plain_head},
-    {K(Node), why_node, plain_head},
-    {K(PersistentVolumeClaim), why_claim, plain_head},
-    {K(Job), why_job, job_head},
-    {K(CronJob), why_cronjob, plain_head},
-    {K(StatefulSet), why_statefulset, stateful_head},
-    {K(DaemonSet), why_daemonset, daemonset_head},
-    {K(ReplicationController), why_replicaset, replicaset_head},
-    {K(HorizontalPodAutoscaler), why_stored, plain_head},
-    {K(PersistentVolume), why_volume, plain_head},
-    {K(Ingress), why_stored, plain_head},
-    {K(NetworkPolicy), why_stored, plain_head},
-    {K(ResourceQuota), why_quota, plain_head},
-    {K(LimitRange), why_limits, plain_head},
-    {K(CustomResourceDefinition), why_definition, plain_head},
-    {K(APIService), why_apiservice, plain_head},
-    {K(ValidatingWebhookConfiguration), why_webhooks, plain_head},
-    {K(MutatingWebhookConfiguration), why_webhooks, plain_head},
-    {K(ValidatingAdmissionPolicy), why_policy, plain_head},
-    {K(MutatingAdmissionPolicy), why_policy, plain_head},
-    {K(CertificateSigningRequest), why_stored, plain_head},
+    {K(Deployment), NULL, why_deployment, deployment_head},
+    {K(ReplicaSet), NULL, why_replicaset, replicaset_head},
+    {K(Pod), NULL, why_pod, pod_head},
+    {K(Service), NULL, why_service, service_head},
+    {K(Namespace), NULL, why_namespace, plain_head},
+    {K(PodDisruptionBudget), NULL, why_budget, plain_head},
+    {K(Node), NULL, why_node, plain_head},
+    {K(PersistentVolumeClaim), NULL, why_claim, plain_head},
+    {K(Job), NULL, why_job, job_head},
+    {K(CronJob), NULL, why_cronjob, plain_head},
+    {K(StatefulSet), NULL, why_statefulset, stateful_head},
+    {K(DaemonSet), NULL, why_daemonset, daemonset_head},
+    {K(ReplicationController), NULL, why_replicaset, replicaset_head},
+    {K(HorizontalPodAutoscaler), NULL, why_stored, plain_head},
+    {K(PersistentVolume), NULL, why_volume, plain_head},
+    {K(Ingress), NULL, why_stored, plain_head},
+    {K(NetworkPolicy), NULL, why_stored, plain_head},
+    {K(ResourceQuota), NULL, why_quota, plain_head},
+    {K(LimitRange), NULL, why_limits, plain_head},
+    {K(CustomResourceDefinition), NULL, why_definition, plain_head},
+    {K(APIService), NULL, why_apiservice, plain_head},
+    {K(ValidatingWebhookConfiguration), NULL, why_webhooks, plain_head},
+    {K(MutatingWebhookConfiguration), NULL, why_webhooks, plain_head},
+    {K(ValidatingAdmissionPolicy), NULL, why_policy, plain_head},
+    {K(MutatingAdmissionPolicy), NULL, why_policy, plain_head},
+    {K(CertificateSigningRequest), NULL, why_stored, plain_head},
 };
 const struct kind *const why_reads[] = {K(Deployment),
                                         K(ReplicaSet),
@@ -76,10 +78,23 @@ const struct kind *const why_reads[] = {K(Deployment),
                                         K(MutatingWebhookConfiguration),
                                         NULL};
 
+const char *const why_defined[] = {"gatewayclasses.gateway.networking.k8s.io",
+                                   "gateways.gateway.networking.k8s.io",
+                                   "httproutes.gateway.networking.k8s.io",
+                                   "grpcroutes.gateway.networking.k8s.io",
+                                   "referencegrants.gateway.networking.k8s.io",
+                                   "issuers.cert-manager.io",
+                                   "clusterissuers.cert-manager.io",
+                                   "certificates.cert-manager.io",
+                                   "certificaterequests.cert-manager.io",
+                                   "orders.acme.cert-manager.io",
+                                   "challenges.acme.cert-manager.io",
+                                   NULL};
+
 static const struct why_row *row_of(const struct kind *k)
 {
     for (size_t i = 0; i < countof(rows); i++)
-        if (rows[i].kind == k)
+        if (rows[i].kind ? rows[i].kind == k : k->custom && str_eqz(k->custom->definition, rows[i].definition))
             return &rows[i];
     return NULL;
 }

@@ -47,3 +47,5 @@ bool why_knows(const struct kind *k);
 bool why_stands_alone(const struct view *v, const struct obj *o);
 /* What answers about any object are made from; NULL-terminated. A Namespace that goes reads every kind besides. */
 extern const struct kind *const why_reads[];
+/* The definitions of kinds that are read besides, where they are there; NULL-terminated. */
+extern const char *const why_defined[];

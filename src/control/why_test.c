@@ -23,6 +23,15 @@ static const struct kind *kind_named(struct str name)
     test_failed(__FILE__, __LINE__, "no kind " STR_FMT, STR_ARG(name));
 }
 
+/* Built in, or by a line "# kind" before it. */
+static const struct kind *kind_of_fixture(const struct fixture *f, struct str name)
+{
+    for (size_t i = 0; i < f->ndefined; i++)
+        if (str_eq(f->defined[i]->kind, name))
+            return f->defined[i];
+    return kind_named(name);
+}
+
 static void why_answer(struct str input, struct strbuf *out)
 {
     static const char *const states[] = {"as declared", "on its way", "blocked"};
@@ -37,8 +46,10 @@ static void why_answer(struct str input, struct strbuf *out)
             continue;
         if (str_eqz(word, "why")) {
             CHECK(str_split(text, ' ', &name, &text));
-            kind = kind_named(name);
+            kind = kind_of_fixture(&f, name);
             CHECK(str_split(text, '/', &key.ns, &key.name));
+        } else if (str_eqz(word, "kind")) {
+            fixture_define(&f, text);
         } else if (str_eqz(word, "line")) {
             CHECK(str_split(text, ' ', &told.container, &told.line));
         } else if (str_eqz(word, "unread")) {
