@@ -363,7 +363,7 @@ TEST(settings_that_cannot_be_together_are_named)
         {"listen=1.2.3.4:-1", "listen"},
         {"listen=1.2.3.04:6443", "listen"},
         {"listen=", "listen: is empty; without it, it is 0.0.0.0:6443"},
-        {"roles=serve", "roles: \"serve\": there is no role \"serve\"; there are server, node, relay and dns"},
+        {"roles=serve", "roles: \"serve\": there is no role \"serve\"; there are server, node, relay, dns and edge"},
         {"roles=server,server", "roles: \"server,server\": server stands there twice"},
         {"roles=server,", "roles"},
         {"roles=", "roles: is empty"},

@@ -14,8 +14,6 @@ static const int refused[] = {
 #ifndef WHERRY_SANITIZED /* the leak checker is a tracer of its own process */
     SCMP_SYS(ptrace),
 #endif
-    SCMP_SYS(execve),
-    SCMP_SYS(execveat),
     SCMP_SYS(process_vm_readv),
     SCMP_SYS(process_vm_writev),
     SCMP_SYS(process_madvise),
@@ -77,6 +75,8 @@ static const int refused[] = {
     SCMP_SYS(setdomainname),
 };
 
+static const int starting[] = {SCMP_SYS(execve), SCMP_SYS(execveat)};
+
 /* Calls that are refused for some of their arguments. clone3 has its flags in memory, where no filter looks: it is
  * "not there", and the C library takes clone. */
 static int refuse_some(scmp_filter_ctx filter)
@@ -111,12 +111,14 @@ static int refuse_some(scmp_filter_ctx filter)
 static bool keep_memory(struct err *err)
 {
     uid_t uid = getuid();
-    bool ours = uid == ROLE_UID_SERVER || uid == ROLE_UID_RELAY || uid == ROLE_UID_DNS;
+    bool ours = uid == ROLE_UID_SERVER || uid == ROLE_UID_RELAY || uid == ROLE_UID_DNS || uid == ROLE_UID_EDGE;
     return !ours || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0 || err_errno(err, "keep the memory out of core files");
 }
 
-bool role_confine(struct err *err)
+bool role_confine(enum role_confinement c, struct err *err)
 {
+    if (c == ROLE_IS_FREE)
+        return true;
     if (!keep_memory(err))
         return false;
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
@@ -125,6 +127,8 @@ bool role_confine(struct err *err)
     int why = filter ? 0 : -ENOMEM;
     for (size_t i = 0; i < countof(refused) && !why; i++)
         why = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), refused[i], 0);
+    for (size_t i = 0; i < countof(starting) && c == ROLE_STARTS_NOTHING && !why; i++)
+        why = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), starting[i], 0);
     if (!why)
         why = refuse_some(filter);
     if (!why)

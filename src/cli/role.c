@@ -13,12 +13,11 @@
 static const struct {
     const char *name;
     int (*run)(struct role_start *r);
-    bool confined; /* does its duty without starting programs or touching mounts and namespaces */
+    enum role_confinement confined;
 } rows[] = {
-    {"server", role_server, true},
-    {"node", role_node, false},
-    {"relay", role_relay, true},
-    {"dns", role_dns, true},
+    {"server", role_server, ROLE_STARTS_NOTHING}, {"node", role_node, ROLE_IS_FREE},
+    {"relay", role_relay, ROLE_STARTS_NOTHING},   {"dns", role_dns, ROLE_STARTS_NOTHING},
+    {"edge", role_edge, ROLE_STARTS_PROGRAMS},
 };
 
 int role_socket(const struct role_start *r, const char *name)
@@ -131,7 +130,7 @@ int role_main(int argc, char **argv)
             return 1;
         int status = 2;
         if (settings_read(&r.settings, argc - 1, argv + 1, &rest, &err) &&
-            set_log_level(r.settings.log_level, &err) && (!rows[i].confined || role_confine(&err)))
+            set_log_level(r.settings.log_level, &err) && role_confine(rows[i].confined, &err))
             status = rows[i].run(&r);
         else
             log_error("settings", "error=\"%s\"", err.text);

@@ -29,10 +29,11 @@ int role_server(struct role_start *r);
 int role_node(struct role_start *r);
 int role_relay(struct role_start *r);
 int role_dns(struct role_start *r);
+int role_edge(struct role_start *r);
 
 /* argv[0] is the role's name. -1: no role is so called. */
 int role_main(int argc, char **argv);
 /* Programs beside this one: wherry-shim, wherry-job. In the arena. */
 struct str program_beside(struct arena *a, const char *name);
 /* Where uids of roles without privileges begin; see supervisor.c for which is whose. */
-enum { ROLE_UID_SERVER = 64501, ROLE_UID_DNS, ROLE_UID_RELAY };
+enum { ROLE_UID_SERVER = 64501, ROLE_UID_DNS, ROLE_UID_RELAY, ROLE_UID_EDGE };

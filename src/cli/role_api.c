@@ -54,6 +54,7 @@ static bool api_start(struct api_role *role, struct role_start *r, struct err *e
     const struct server_peer peers[] = {
         {0, arena_fmt(a, "system:node:" STR_FMT, STR_ARG(s->node_name)).p, "system:nodes"},
         {ROLE_UID_DNS, "system:wherry-dns", NULL},
+        {ROLE_UID_EDGE, "system:wherry-edge", NULL},
     };
     struct server_options o = {
         .root = arena_strz(a, s->root),

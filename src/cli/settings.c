@@ -53,7 +53,7 @@ static bool check_listen(struct str v, struct err *err)
 
 static bool check_roles(struct str v, struct err *err)
 {
-    static const char *const known[] = {"server", "node", "relay", "dns"};
+    static const char *const known[] = {"server", "node", "relay", "dns", "edge"};
     struct str rest = v, part;
     unsigned seen = 0;
     while (str_cut(&rest, ',', &part)) {
@@ -61,7 +61,8 @@ static bool check_roles(struct str v, struct err *err)
         while (i < countof(known) && !str_eqz(str_trim(part), known[i]))
             i++;
         if (i == countof(known))
-            return err_set(err, E_INVALID, "there is no role \"" STR_FMT "\"; there are server, node, relay and dns",
+            return err_set(err, E_INVALID,
+                           "there is no role \"" STR_FMT "\"; there are server, node, relay, dns and edge",
                            STR_ARG(part));
         if (seen & 1u << i)
             return err_set(err, E_INVALID, "%s stands there twice", known[i]);
@@ -140,7 +141,7 @@ static bool check_folder(struct str v, struct err *err)
 /* In the order of --help. */
 static const struct setting rows[] = {
     {"listen", TEXT, AT(listen), "0.0.0.0:6443", "address and port of the API", check_listen},
-    {"roles", TEXT, AT(roles), "server,node,relay,dns", "what this machine runs", check_roles},
+    {"roles", TEXT, AT(roles), "server,node,relay,dns,edge", "what this machine runs", check_roles},
     {"node-name", TEXT, AT(node_name), "", "name of the node; empty: the host's name at the first start", check_name},
     {"node-ip", TEXT, AT(node_ip), "", "address of the node; empty: the one of the default route", check_address},
     {"pod-cidr", TEXT, AT(pod_cidr), "10.42.0.0/16", "addresses of pods, of the whole cluster", check_range},

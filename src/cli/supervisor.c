@@ -73,10 +73,8 @@ static const struct {
     const char *name;
     unsigned uid; /* 0: root */
 } role_rows[SUPERVISOR_ROLES] = {
-    {"server", ROLE_UID_SERVER},
-    {"node", 0},
-    {"relay", ROLE_UID_RELAY},
-    {"dns", ROLE_UID_DNS},
+    {"server", ROLE_UID_SERVER}, {"node", 0}, {"relay", ROLE_UID_RELAY}, {"dns", ROLE_UID_DNS},
+    {"edge", ROLE_UID_EDGE},
 };
 
 /* Beside its sockets each role gets what it shows its pulse by (role_watch.h). */

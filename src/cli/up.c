@@ -56,7 +56,8 @@ static bool make_dirs(struct supervisor *s, struct err *err)
            make_dir(c->etc, 0755, server, err) &&
            make_dir(arena_fmt(a, STR_FMT "/keys", STR_ARG(c->etc)), 0700, server, err) &&
            make_dir(c->data, 0755, 0, err) &&
-           make_dir(arena_fmt(a, STR_FMT "/server", STR_ARG(c->data)), 0700, server, err);
+           make_dir(arena_fmt(a, STR_FMT "/server", STR_ARG(c->data)), 0700, server, err) &&
+           make_dir(arena_fmt(a, STR_FMT "/edge", STR_ARG(c->run)), 0700, s->privileged ? ROLE_UID_EDGE : 0, err);
 }
 
 /* To start what runs is fine for one who wants it to run, and an error for one who wants to stand behind it. */

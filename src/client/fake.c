@@ -36,11 +36,16 @@ struct fake_call { /* the question, on its way; then the answer, on its way back
     struct list node;
     bool answered;
 };
+struct fake_selection {
+    struct selector *labels;  /* NULL: all */
+    struct field_term *terms; /* of metadata.name and type */
+    size_t nterms;
+};
 struct fake_watch {
     struct fake *fake;
     struct watch *watch;
     const struct kind *kind;
-    struct selector *labels;
+    struct fake_selection selection;
     struct str ns;
     int64_t rev;
     struct arena arena;
@@ -278,23 +283,37 @@ static struct obj *answer_one(struct fake *f, const struct call_options *o, stru
     return NULL;
 }
 
-static bool object_selected(const struct obj *o, struct str ns, const struct selector *labels)
+static bool selection_read(struct arena *a, struct str labels, struct str fields, struct fake_selection *s,
+                           struct err *err)
 {
-    return (ns.n == 0 || str_eq(ns, o->ns)) && (!labels || selector_matches(labels, obj_labels(o)));
+    *s = (struct fake_selection){0};
+    return (labels.n == 0 || selector_parse(a, labels, &s->labels, err)) &&
+           (fields.n == 0 || field_selector_parse(a, fields, &s->terms, &s->nterms, err));
+}
+
+static bool object_selected(const struct obj *o, struct str ns, const struct fake_selection *s)
+{
+    for (size_t i = 0; i < s->nterms; i++) {
+        bool name = str_eqz(s->terms[i].path, "metadata.name");
+        struct str has = name ? o->name : val_text(val_get_str(&o->tree, s->terms[i].path));
+        if (str_eq(has, s->terms[i].value) != s->terms[i].equal)
+            return false;
+    }
+    return (ns.n == 0 || str_eq(ns, o->ns)) && (!s->labels || selector_matches(s->labels, obj_labels(o)));
 }
 
 static bool list_collect(struct fake *f, const struct call_options *o, struct arena *a, struct obj ***items,
                          size_t *n, struct err *err)
 {
     struct objset *s = set_of(f, o->kind);
-    struct selector *labels = NULL;
-    if (o->label_selector.n > 0 && !selector_parse(a, o->label_selector, &labels, err))
+    struct fake_selection selection;
+    if (!selection_read(a, o->label_selector, o->field_selector, &selection, err))
         return false;
     *items = arena_alloc(a, (objset_len(s) + 1) * sizeof **items);
     *n = 0;
     struct obj *obj;
     for (struct objset_iter it = objset_all(s); (obj = objset_next(&it));)
-        if (object_selected(obj, o->ns, labels))
+        if (object_selected(obj, o->ns, &selection))
             (*items)[(*n)++] = obj_ref(obj);
     return true;
 }
@@ -367,7 +386,8 @@ static void fake_call_start(struct transport *t, struct call *c, const struct ca
     fc->fake = f;
     fc->call = c;
     fc->o = *o;
-    struct str *texts[] = {&fc->o.ns, &fc->o.name, &fc->o.sub, &fc->o.expect_uid, &fc->o.label_selector};
+    struct str *texts[] = {&fc->o.ns,         &fc->o.name,           &fc->o.sub,
+                           &fc->o.expect_uid, &fc->o.label_selector, &fc->o.field_selector};
     for (size_t i = 0; i < countof(texts); i++)
         *texts[i] = str_dup(&fc->arena, *texts[i]);
     if (o->body) {
@@ -411,7 +431,7 @@ static void watch_due(struct timer *t)
     }
     for (size_t i = 0; i < f->log.n; i++) {
         struct logged *l = &f->log.p[i];
-        if (l->rev <= w->rev || l->obj->kind != w->kind || !object_selected(l->obj, w->ns, w->labels))
+        if (l->rev <= w->rev || l->obj->kind != w->kind || !object_selected(l->obj, w->ns, &w->selection))
             continue;
         w->rev = l->rev;
         timer_set(&w->timer, some_delay(f)); /* the next one, before the callback may stop the watch */
@@ -432,8 +452,7 @@ static void fake_watch_start(struct transport *t, struct watch *watch, const str
     *w = (struct fake_watch){.fake = f, .watch = watch, .kind = o->kind, .rev = o->rev};
     struct err err = ERR;
     w->ns = str_dup(&w->arena, o->ns);
-    if (o->label_selector.n > 0)
-        ASSERT(selector_parse(&w->arena, o->label_selector, &w->labels, &err));
+    ASSERT(selection_read(&w->arena, o->label_selector, o->field_selector, &w->selection, &err));
     watch->impl = w;
     timer_init(&w->timer, t->loop, watch_due);
     timer_set(&w->timer, some_delay(f));

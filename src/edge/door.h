@@ -113,7 +113,7 @@ struct door_path { /* PREFIX: what matched gives way to text. REGEX: text has $1
     struct str text;
 };
 struct door_cors {
-    const struct str *origins; /* "*", "https://a.example", "https://*.example" */
+    const struct str *origins; /* "*", "https://a.example", "https:" and a star below a domain */
     size_t norigins;
     struct str methods, headers, expose; /* as they stand in the answer; "*" may be among them */
     bool credentials;

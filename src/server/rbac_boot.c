@@ -142,6 +142,13 @@ static const char table[] =
     /* it writes one EndpointSlice of kube-system: boot.c */
     "role wherry:dns\n list,watch core namespaces,services\n list,watch discovery.k8s.io endpointslices\n"
     "bind wherry:dns wherry:dns u:system:wherry-dns\n"
+    /* the front door: certificates are in Secrets, and what it says of the API's objects is in their status */
+    "role wherry:edge\n list,watch core configmaps,namespaces,nodes,secrets,services\n"
+    " list,watch discovery.k8s.io endpointslices\n list,watch networking.k8s.io ingressclasses,ingresses\n"
+    " list,watch apiextensions.k8s.io customresourcedefinitions\n"
+    " list,watch gateway.networking.k8s.io *\n list,watch cert-manager.io,acme.cert-manager.io *\n"
+    " create,patch,update core,events.k8s.io events\n"
+    "bind wherry:edge wherry:edge u:system:wherry-edge\n"
     /* the controllers, each an account of kube-system */
     "ctrl attachdetach-controller\n list,watch core persistentvolumeclaims,persistentvolumes\n " READ
     " core nodes,pods\n"

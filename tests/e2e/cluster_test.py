@@ -52,7 +52,7 @@ def heartbeats_cost_no_disk(c):
 
 
 def roles_have_few_rights(c):
-    for role in ('server', 'relay', 'dns'):
+    for role in ('server', 'relay', 'dns', 'edge'):
         status = dict(line.split(':\t', 1) for line in open('/proc/%d/status' % c.role_pid(role)).read().splitlines() if ':\t' in line)
         assert status['Uid'].split()[0] != '0' and int(status['CapEff'], 16) == 0 and status['Seccomp'].strip() == '2' and status['NoNewPrivs'].strip() == '1', (role, status)
     assert os.stat(c.root + '/etc/wherry/admin.kubeconfig').st_mode & 0o777 == 0o600
@@ -377,7 +377,7 @@ def roles_are_killed(c):
     before, pids_before = node(), pids()
     assert len(pids_before) == len(uids), pids_before
     load = subprocess.Popen([LOAD, ip, '80', '300', '12'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    for role in ('server', 'node', 'relay', 'dns'):
+    for role in ('server', 'node', 'relay', 'dns', 'edge'):
         pid = c.role_pid(role)
         os.kill(pid, 9)
         eventually(role + ' is started again', lambda: c.role_pid(role) != pid)

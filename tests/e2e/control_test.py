@@ -47,7 +47,7 @@ def sleepers_judge_nobody(c):
         return
     c.apply(deployment('awake') + service('awake'))
     c.kubectl('rollout', 'status', 'deployment/awake', timeout=120)
-    for roles in (['server', 'node', 'relay', 'dns'], ['server'], ['node']):
+    for roles in (['server', 'node', 'relay', 'dns', 'edge'], ['server'], ['node']):
         pids = {r: c.role_pid(r) for r in roles}
         stopped = list(pids.values())
         if len(roles) > 1:      # who looks after them first: it wakes before them

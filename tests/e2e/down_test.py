@@ -151,7 +151,7 @@ def down_after_everything_was_killed(c):
     instance = instance_here()
     with open(c.root + '/run/wherry/supervisor.lock') as f:
         os.kill(int(f.read()), 9)
-    for role in ('server', 'node', 'relay', 'dns'):
+    for role in ('server', 'node', 'relay', 'dns', 'edge'):
         os.kill(c.role_pid(role), 9)
     c.down()
     nothing_is_left(c, instance)

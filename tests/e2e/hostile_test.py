@@ -500,7 +500,7 @@ spec:
 def hanging_clients_leave_nothing(c):
     """After all of it the server is as it was: no request, body or session is held, and its memory is bounded."""
     eventually('nothing is held', lambda: metric(c, 'wherry_http_body_bytes') == 0 and metric(c, 'wherry_proxy_sessions') == 0, timeout=30 * SLOW)
-    for role in ('server', 'relay', 'dns', 'node'):
+    for role in ('server', 'relay', 'dns', 'edge', 'node'):
         pid = c.role_pid(role)
         assert len(os.listdir('/proc/%d/fd' % pid)) < 100, (role, len(os.listdir('/proc/%d/fd' % pid)))
 

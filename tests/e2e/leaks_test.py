@@ -9,7 +9,7 @@ from machine import differences, instance_here, machine
 LOAD = os.path.join(BUILD, 'load')
 SANITIZED = 'asan' in BUILD
 PODS, SECONDS = size(50, 1000), size(10, 590)
-ROLES = ('server', 'node', 'relay', 'dns')
+ROLES = ('server', 'node', 'relay', 'dns', 'edge')
 KEPT = 5                                                # seconds of history and of Events that the cluster keeps
 THREADS = 10                                            # that a role may have: its loop's and the pool's, which come and go
 KEPT_ALIVE = 12                                         # connections, at most, that were used lately

@@ -3,7 +3,7 @@
 import os, re, shutil, signal, socket, struct, subprocess, tempfile, threading, time
 from lib import *
 
-ROLES = ['server', 'node', 'relay', 'dns']
+ROLES = ['server', 'node', 'relay', 'dns', 'edge']
 
 
 def supervisor(c):
@@ -160,12 +160,12 @@ def hanging_roles_are_started_again(c):
             open(at, 'w').write('node.step 1 ' + way)
             c.apply(deployment('any%d' % i))
             eventually('the node hangs', lambda: open(at).read().startswith('hung'))
-            for r in ('server', 'relay', 'dns'):
+            for r in ('server', 'relay', 'dns', 'edge'):
                 os.kill(before[r], signal.SIGSTOP)
             eventually('all are others now', lambda: all(c.role_pid(r) != before[r] for r in ROLES), 90)
             log = c.log()[logged:]
             assert re.search(r'error supervisor role.hangs role=node pid=%d .*a turn of its loop.*doing="pod default/any' % before['node'], log), log
-            for r in ('server', 'relay', 'dns'):
+            for r in ('server', 'relay', 'dns', 'edge'):
                 assert re.search(r'error supervisor role.hangs role=%s pid=%d .*stopped by a signal' % (r, before[r]), log), log
             eventually('it serves', lambda: c.kubectl('get', '--raw', '/readyz') == 'ok', 60)
             c.kubectl('rollout', 'status', 'deploy/any%d' % i, '--timeout=60s')

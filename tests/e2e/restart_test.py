@@ -201,7 +201,7 @@ def supervisor_dies_at_every_step(c):
     """A role has ended, is started, written down, ready: the supervisor dies there. The next one has each role once."""
     calm = begin_calm(c)
     for place in size(['up.after.start'], ['up.saw.end', 'up.before.start', 'up.after.start', 'up.after.record', 'up.after.ready']):
-        for role in size(['node'], ['server', 'node', 'relay', 'dns']):
+        for role in size(['node'], ['server', 'node', 'relay', 'dns', 'edge']):
             old, pid = supervisor(c), c.role_pid(role)
             c.die_at(place)
             os.kill(pid, signal.SIGKILL)
@@ -215,10 +215,10 @@ def supervisor_dies_at_every_step(c):
 def roles_once(c):
     """Of each role one process, by the process list, and it is the one that is written down."""
     found = {}
-    for pid in run(['pgrep', '-f', '^wherry (server|node|relay|dns) .*--root ' + c.root]).split():
+    for pid in run(['pgrep', '-f', '^wherry (server|node|relay|dns|edge) .*--root ' + c.root]).split():
         words = open('/proc/%s/cmdline' % pid).read().split('\0')
         found.setdefault(words[1], []).append(int(pid))
-    assert found == {r: [c.role_pid(r)] for r in ('server', 'node', 'relay', 'dns')}, found
+    assert found == {r: [c.role_pid(r)] for r in ('server', 'node', 'relay', 'dns', 'edge')}, found
     return True
 
 
@@ -378,7 +378,7 @@ def end_supervisor(c, signo):
 
 def up_with(c, program):
     run([program, 'up', '--detach', '--root', c.root, '--listen', '127.0.0.1:%d' % c.port], timeout=130)
-    for role in ('server', 'node', 'relay', 'dns'):
+    for role in ('server', 'node', 'relay', 'dns', 'edge'):
         eventually('%s is of that build' % role, lambda: os.path.samefile('/proc/%d/exe' % c.role_pid(role), program))
     roles_once(c)
     eventually('the API answers', lambda: c.kubectl('get', '--raw', '/readyz', timeout=5) == 'ok')

@@ -4,7 +4,7 @@ of it is as declared, and nothing is left over."""
 import os, random, re, signal, subprocess, threading, time
 from lib import *
 
-ROLES = ['server', 'node', 'relay', 'dns']
+ROLES = ['server', 'node', 'relay', 'dns', 'edge']
 WHOM = ['server', 'node', 'node', 'node', 'relay', 'dns', 'supervisor', 'roles', 'everybody', 'hang server', 'hang node']
 LOAD = os.path.join(BUILD, 'load')
 KILLS = size(15, 150)
@@ -266,8 +266,8 @@ def is_ended_and_adopted(c):
     c.kubectl('rollout', 'status', 'deploy/' + calm, '--timeout=20s')
     before, load = pids_of(c, pods_of(c, calm)), start_load(c, calm, 20)
     assert len(before) == 3, before
-    roles = [c.role_pid(r) for r in ('server', 'node', 'relay', 'dns')]
-    for pid, role in zip(roles, ('server', 'node', 'relay', 'dns')):
+    roles = [c.role_pid(r) for r in ('server', 'node', 'relay', 'dns', 'edge')]
+    for pid, role in zip(roles, ('server', 'node', 'relay', 'dns', 'edge')):
         assert open('/proc/%d/cmdline' % pid).read().startswith('wherry\0%s\0' % role)
     busy = clients_of(c, min(before))                   # roles end in the midst of it
     say(c, 'apply', '-f', '-', input=rough_deployment(ME + '-late', 2))
@@ -326,7 +326,7 @@ def goes_without_a_trace(c):
 
 def is_reloaded(c):
     """SIGHUP to `wherry up`: settings are read again by roles that are started anew; wrong ones change nothing."""
-    names, file = ('server', 'node', 'relay', 'dns'), c.root + '/etc/wherry/config.yaml'
+    names, file = ('server', 'node', 'relay', 'dns', 'edge'), c.root + '/etc/wherry/config.yaml'
     pods = lambda: c.get('nodes')['items'][0]['status']['capacity']['pods']
     roles, pid = [c.role_pid(r) for r in names], supervisor(c)
     open(file, 'w').write('max-podz: 7\n')

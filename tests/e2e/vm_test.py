@@ -215,13 +215,13 @@ def the_unit_restarts_under_load(c):
         eventually('systemd starts another supervisor', lambda: c.sh(main) not in (before, '0\n') and c.sh('systemctl is-active wherry', check=False)[0] == 0, SLOW, 1)
         assert c.sh(roles) == had, 'it adopts what runs'
         unchanged('after the death of the supervisor')
-        for role in ('server', 'node', 'relay', 'dns'):
+        for role in ('server', 'node', 'relay', 'dns', 'edge'):
             had = c.sh(roles).split()
             c.sh('kill -9 $(cut -d" " -f1 /run/wherry/roles/%s)' % role)
             eventually(role + ' is back', lambda: len(set(c.sh(roles).split()) & set(had)) == 3, SLOW, 1)
         unchanged('after the death of each role')
         c.sh('systemctl stop wherry')
-        assert c.pids() == web and not c.sh('pgrep -f "^wherry (server|node|relay|dns)" || true')
+        assert c.pids() == web and not c.sh('pgrep -f "^wherry (server|node|relay|dns|edge)" || true')
         assert c.sh('busybox wget -q -O - http://127.0.0.1:30080/').startswith('Hello from demo-'), 'they serve without it'
         c.sh('systemctl start wherry')
         unchanged('after stop and start')

@@ -1,0 +1,53 @@
+/* The edge role: the front door of this machine (edge/edge.h). It reads the API over the unix socket as
+ * system:wherry-edge, and starts programs: HAProxy, which goes on without it, and the helper for ACME. */
+#include "base/log.h"
+#include "cli/role.h"
+#include "client/http.h"
+#include "edge/feed.h"
+#include "sys/loop.h"
+#include <signal.h>
+
+struct edge_role {
+    struct loop *loop;
+    struct feed *feed;
+    struct signal_source on_term;
+};
+
+static void on_term(struct signal_source *s, int signo UNUSED)
+{
+    loop_stop(container_of(s, struct edge_role, on_term)->loop);
+}
+
+static void edge_heard(void *arg UNUSED, const struct kind *k UNUSED, const struct obj *was UNUSED,
+                       const struct obj *now UNUSED)
+{
+}
+
+static void edge_ready(void *arg UNUSED)
+{
+    role_ready();
+}
+
+int role_edge(struct role_start *start)
+{
+    static const struct feed_events events = {edge_heard, edge_ready};
+    struct settings *s = &start->settings;
+    struct edge_role r = {0};
+    struct err err = ERR;
+    struct str server = arena_fmt(&s->arena, "unix:" STR_FMT "/server.sock", STR_ARG(s->run));
+    AUTO(loop_free) struct loop *loop = loop_new(&err);
+    r.loop = loop;
+    AUTO(transport_free)
+    struct transport *transport = loop && signal_start(&r.on_term, loop, SIGTERM, on_term, &err)
+                                      ? http_transport_new(loop, &(struct http_transport_config){.server = server},
+                                                           &err)
+                                      : NULL;
+    if (!transport) {
+        log_error("edge.start", "error=\"%s\"", err.text);
+        return 1;
+    }
+    r.feed = feed_new(transport, &events, &r);
+    feed_want(r.feed, K(Ingress));
+    loop_run(loop);
+    role_end();
+}

@@ -1,0 +1,109 @@
+/* What changes is told to every source in the turn in which it is heard; deciding is once a turn, after all of that
+ * turn's news, so that a burst of changes is one commit. Nothing is put before everything that is wanted is in: the
+ * proxy of an earlier life goes on with what it had. */
+#include "edge/edge.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+static const struct edge_source *const edge_sources[] = {NULL};
+
+void edge_decide(struct edge *e)
+{
+    timer_set(&e->decide, 0);
+}
+
+static void on_changed(void *arg, const struct kind *k, const struct obj *was, const struct obj *now)
+{
+    struct edge *e = arg;
+    for (size_t i = 0; edge_sources[i]; i++)
+        edge_sources[i]->changed(e->states[i], k, was, now);
+    pools_changed(e->pools, k, was, now);
+    edge_decide(e);
+}
+
+static void on_synced(void *arg)
+{
+    struct edge *e = arg;
+    edge_decide(e);
+    e->ready(e->arg);
+}
+
+static void on_decide(struct timer *t)
+{
+    struct edge *e = container_of(t, struct edge, decide);
+    if (!feed_synced(e->feed))
+        return;
+    bool any = e->revision == 0;
+    e->revision++;
+    for (size_t i = 0; edge_sources[i]; i++)
+        any |= edge_sources[i]->decide(e->states[i]);
+    if (!feed_synced(e->feed)) { /* somebody came to want more: that first */
+        e->revision--;
+        return;
+    }
+    any |= pools_put(e->pools);
+    if (any)
+        door_commit(e->door, e->revision);
+    else
+        e->revision--;
+}
+
+static void on_applied(void *arg, uint64_t revision)
+{
+    struct edge *e = arg;
+    for (size_t i = 0; edge_sources[i]; i++)
+        if (edge_sources[i]->applied)
+            edge_sources[i]->applied(e->states[i], revision);
+}
+
+static void on_refused(void *arg, struct str source, struct str what, const struct err *why)
+{
+    struct edge *e = arg;
+    struct str kind = source, rest;
+    (void)str_split(source, '/', &kind, &rest); /* what has no slash is a kind as it stands */
+    log_warn("edge.refused", "source=" STR_FMT " what=" STR_FMT " error=\"%s\"", STR_ARG(source), STR_ARG(what),
+             why->text);
+    for (size_t i = 0; edge_sources[i]; i++)
+        if (edge_sources[i]->refused && str_eqz(kind, edge_sources[i]->name))
+            edge_sources[i]->refused(e->states[i], source, what, why);
+}
+
+static void on_failed(void *arg UNUSED, const struct err *err)
+{
+    log_error("edge.proxy", "error=\"%s\"", err->text);
+}
+
+struct edge *edge_new(struct loop *l, const struct edge_config *c, void (*ready)(void *arg), void *arg,
+                      struct err *err)
+{
+    static const struct feed_events heard = {on_changed, on_synced};
+    static const struct door_events told = {on_applied, on_refused, on_failed};
+    struct edge *e = NEW(struct edge);
+    *e = (struct edge){.config = c, .loop = l, .ready = ready, .arg = arg};
+    e->door = door_new(l, &c->door, &told, e, err);
+    if (!e->door) {
+        mem_free(e);
+        return NULL;
+    }
+    timer_init(&e->decide, l, on_decide);
+    e->feed = feed_new(c->transport, &heard, e);
+    e->pools = pools_new(e->feed, e->door);
+    e->states = mem_alloc((countof(edge_sources) + 1) * sizeof *e->states);
+    for (size_t i = 0; edge_sources[i]; i++)
+        e->states[i] = edge_sources[i]->start(e);
+    return e;
+}
+
+void edge_free(struct edge *e)
+{
+    if (!e)
+        return;
+    timer_stop(&e->decide);
+    for (size_t i = 0; edge_sources[i]; i++)
+        edge_sources[i]->stop(e->states[i]);
+    pools_free(e->pools);
+    feed_free(e->feed);
+    door_free(e->door);
+    mem_free(e->states);
+    mem_free(e);
+}
