@@ -233,9 +233,12 @@ static struct str owner_named(const struct managing *g)
 
 void manage_update_open(const struct managing *g, const struct val *now, struct owners *m)
 {
-    if (!m->n && g->was)
+    struct managing part = *g;
+    if (g->unowned)
+        part.was = g->unowned;
+    else if (!m->n && g->was)
         return; /* its fields are not tracked, until somebody applies */
-    owners_update(g, m, now, owner_named(g));
+    owners_update(&part, m, now, owner_named(g));
 }
 
 void manage_update(const struct managing *g, const struct managed *have, const struct val *now,

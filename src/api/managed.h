@@ -84,6 +84,7 @@ struct managing {
     const struct fieldset *resets;   /* what the server resets of what is sent; NULL: nothing */
     const char *const *const *takes; /* or: of which it takes nothing else (paths of names, "*" any); NULL: all */
     const struct val *was;           /* typed; NULL: it is made */
+    const struct val *unowned;       /* of an update: what of it nobody is to own; NULL: `was` */
     int64_t now;                     /* seconds since 1970 */
     struct versions *versions;       /* NULL: there is but one */
 };

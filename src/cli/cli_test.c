@@ -401,6 +401,7 @@ TEST(settings_that_cannot_be_together_are_named)
         {"nonsense", "--set nonsense: must be KEY=VALUE"},
         {"=x", "there is no setting \"\""},
         {"max-pods=0", "max-pods: \"0\" is no number from 1 to 65535"},
+        {"gateway=on", "gateway: \"on\": must be off, standard or experimental"},
         {"max-pod=5", "there is no setting \"max-pod\""},
     };
     for (size_t i = 0; i < countof(wrong); i++) {

@@ -118,6 +118,12 @@ static bool check_level(struct str v, struct err *err)
     return err_set(err, E_INVALID, "must be error, warn, info or debug");
 }
 
+static bool check_gateway(struct str v, struct err *err)
+{
+    return str_eqz(v, "off") || str_eqz(v, "standard") || str_eqz(v, "experimental") ||
+           err_set(err, E_INVALID, "must be off, standard or experimental");
+}
+
 static bool check_range(struct str v, struct err *err)
 {
     static const struct cidr4 never[] = {
@@ -163,6 +169,8 @@ static const struct setting rows[] = {
     {"max-objects", COUNT, AT(max_objects), "1000000", "objects that are stored; further ones are refused", NULL},
     {"max-stored-mib", COUNT, AT(max_stored_mib), "1024",
      "MiB of memory that stored objects may take; a namespace half of it", NULL},
+    {"gateway", TEXT, AT(gateway), "off",
+     "channel of the Gateway API's definitions that are made: off, standard or experimental", check_gateway},
     {"log-level", TEXT, AT(log_level), "info", "error, warn, info or debug", check_level},
 };
 
@@ -304,6 +312,8 @@ static bool work_out(struct settings *s, struct err *err)
     if (s->max_pods > room)
         return err_set(err, E_INVALID, "max-pods %lld is more than node-pod-cidr " STR_FMT " has addresses for",
                        (long long)s->max_pods, STR_ARG(s->node_pod_cidr));
+    if (!str_eqz(s->gateway, "off"))
+        s->definitions = arena_fmt(a, "gateway-" STR_FMT, STR_ARG(s->gateway));
     s->dns_ip = ip_text(a, s->services.ip + 10);
     s->etc = arena_fmt(a, STR_FMT "/etc/wherry", STR_ARG(s->root));
     s->run = arena_fmt(a, STR_FMT "/run/wherry", STR_ARG(s->root));

@@ -16,11 +16,13 @@ struct settings {
     struct str volumes_dir;         /* empty: DATA/volumes */
     int64_t volumes_percent;
     int64_t max_pods, relay_port, compaction_seconds, event_seconds, max_objects, max_stored_mib;
+    struct str gateway; /* "off", "standard", "experimental" */
     struct str log_level;
     /* worked out from these */
     struct cidr4 pods, node_pods, services;
     struct str dns_ip;
     struct instance instance;
+    struct str definitions;                  /* sets of server/definitions.h, comma separated */
     struct str etc, run, data, log, kubelet; /* folders below the root */
 };
 /* argv after the verb. Understood: --root DIR, --listen A:P, --roles LIST, --set KEY=VALUE, --config FILE; what is

@@ -1,6 +1,7 @@
 #include "server/boot.h"
 #include "api/codec.h"
 #include "base/log.h"
+#include "server/definitions.h"
 #include "server/int.h"
 #include "server/write.h"
 
@@ -12,8 +13,10 @@ struct boot {
     struct server *server;
     struct arena arena;
     struct boot_facts f;
-    size_t at, at_rbac, at_version;
-    struct str stale; /* the last of these; p NULL: none */
+    size_t at, at_rbac, at_version, at_definition;
+    struct str definitions;                 /* sets of them that are still to be looked at */
+    const struct definitions_row *defining; /* the one that is; NULL: none */
+    struct str stale;                       /* the last of these; p NULL: none */
     bool api_alone;
     int flying;
     void (*done)(struct server *s);
@@ -261,6 +264,47 @@ static bool stale_version(struct boot *b, struct arena *a, const struct kind **k
     return true;
 }
 
+/* --- definitions --- */
+
+/* The set's next that is missing or not right. */
+static bool wrong_definition(struct boot *b, struct request *r, struct str *name, struct val *tree)
+{
+    const struct definitions_row *row = b->defining;
+    while (b->at_definition < row->all->count) {
+        size_t i = b->at_definition++;
+        struct str called = str_of(row->all->names[i]);
+        AUTO(obj_unref) struct obj *o = object_get(b->server, K(CustomResourceDefinition), S(""), called);
+        enum definition_state state = definition_state(row, o);
+        if (state == DEFINITION_FOREIGN)
+            log_warn("boot.definition", "name=" STR_FMT " why=\"it is not ours, and older than %s\"", STR_ARG(called),
+                     row->all->version);
+        if (state != DEFINITION_MISSING && state != DEFINITION_OLD)
+            continue;
+        struct val *unmarked = ARENA_NEW(&r->arena, struct val);
+        definition_tree(&r->arena, row, i, o, tree, unmarked);
+        r->unowned = unmarked;
+        *name = o ? called : S("");
+        return true;
+    }
+    return false;
+}
+
+static bool next_definition(struct boot *b, struct request *r, const struct kind **k, struct str *ns,
+                            struct str *name, struct val *tree)
+{
+    struct str part;
+    *k = K(CustomResourceDefinition);
+    *ns = S("");
+    for (;;) {
+        if (b->defining && wrong_definition(b, r, name, tree))
+            return true;
+        b->at_definition = 0;
+        if (!str_cut(&b->definitions, ',', &part))
+            return (b->defining = NULL) != NULL;
+        b->defining = definitions_find(part);
+    }
+}
+
 /* Starts the next that may go now; false: there is none. */
 static bool start_one(struct boot *b)
 {
@@ -274,7 +318,8 @@ static bool start_one(struct boot *b)
     bool stale = false;
     if (!missing_rbac(b, &r->arena, &k, &ns, tree) && !wrong_version(b, &r->arena, &k, &ns, &name, tree) &&
         !(stale = stale_version(b, &r->arena, &k, &ns, &name)) &&
-        (b->flying || !missing_object(b, &r->arena, &k, &ns, tree))) {
+        (b->flying ||
+         (!missing_object(b, &r->arena, &k, &ns, tree) && !next_definition(b, r, &k, &ns, &name, tree)))) {
         request_fini(r);
         mem_free(q);
         return false;
@@ -312,6 +357,8 @@ static void boot_begin(struct server *s, const struct boot_facts *f, bool api_al
                                .address = str_dup(&b->arena, f->address),
                                .port = f->port,
                                .local_volumes = f->local_volumes};
+    if (!api_alone)
+        b->definitions = str_dup(&b->arena, f->definitions);
     go_on(b);
 }
 

@@ -121,12 +121,15 @@ struct request {
     const struct val *body_notes; /* of a patch: what is there twice or unknown, texts; NULL: nothing */
     struct str body_name;         /* RBAC sees the name of the URL; audit and admission see this one */
     struct str why;               /* why it was allowed: `RBAC: allowed by ClusterRoleBinding "..." of ...` */
-    bool as_stored;               /* names and metadata alone count: no webhook converts what is read */
-    bool waited;                  /* for a revision to come: once is enough */
-    bool authorized;              /* as a part of what was: not asked again. Bootstrap, too */
-    bool admitted;                /* no admission: what it is a part of was admitted. Bootstrap, too */
-    bool cancelled;               /* atomic: request_cancel */
-    struct request *parent;       /* what it is a part of; NULL: it is asked for by itself */
+    /* The object as it were without what its writer owns of it (managedFields): the rest is whose who applies it
+     * next. NULL: who writes owns what the write changes. */
+    const struct val *unowned;
+    bool as_stored;         /* names and metadata alone count: no webhook converts what is read */
+    bool waited;            /* for a revision to come: once is enough */
+    bool authorized;        /* as a part of what was: not asked again. Bootstrap, too */
+    bool admitted;          /* no admission: what it is a part of was admitted. Bootstrap, too */
+    bool cancelled;         /* atomic: request_cancel */
+    struct request *parent; /* what it is a part of; NULL: it is asked for by itself */
 
     struct answer answer;
 

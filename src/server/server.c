@@ -454,7 +454,8 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
                                     .service_cidr = str_of(s->options.service_cidr),
                                     .address = str_dup(&s->arena, address.n ? address : S("192.0.2.1")),
                                     .port = s->port,
-                                    .local_volumes = s->options.local_volumes};
+                                    .local_volumes = s->options.local_volumes,
+                                    .definitions = str_of(s->options.definitions)};
     boot_start(s, s->facts, boot_done);
     timer_set(&s->housekeeping, HOUSEKEEPING);
     return TAKE(s);

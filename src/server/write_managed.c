@@ -70,6 +70,7 @@ static void managing_begin(struct write *w)
     struct request *r = w->r;
     w->no_version = ERR;
     w->managing = managing_of(w, kind_type(r->kind), r->kind->api_version, w->cur ? &w->cur->tree : NULL);
+    w->managing.unowned = r->unowned;
     kind_resets(&r->arena, r->kind, r->sub, &w->managing);
 }
 

@@ -221,6 +221,43 @@ def it_is_served_at_once(c):
     assert least < 0.1 * slowness(), least
 
 
+def definitions_that_a_setting_asks_for(c):
+    """They come with the server, are brought up to date while they are ours, and are anybody's to apply over."""
+    name = 'tlsroutes.gateway.networking.k8s.io'
+    roles = ['--roles', 'server', '--set']
+
+    def version(o):
+        return [o['metadata']['annotations']['gateway.networking.k8s.io/' + x] for x in ('channel', 'bundle-version')]
+
+    def own():
+        o = [json.loads(x) for x in run([os.path.join(TOP, 'tools/gen-definitions'), '--show', 'gateway_standard']).splitlines()]
+        o = next(x for x in o if x['metadata']['name'] == name)
+        o['metadata']['annotations']['gateway.networking.k8s.io/bundle-version'] = 'v1.5.0'
+        o['spec']['versions'][0]['schema']['openAPIV3Schema']['description'] = 'As I like it.'
+        return o
+
+    with Cluster(port=16645, image=False, args=roles + ['gateway=standard']) as x:
+        x.kubectl('wait', '--for=condition=Established', '--timeout=20s', 'crd', '--all')
+        first = x.get('crd', name)
+        assert version(first)[0] == 'standard', version(first)
+        route = {'apiVersion': 'gateway.networking.k8s.io/v1', 'kind': 'TLSRoute', 'metadata': {'name': 'a'},
+                 'spec': {'hostnames': ['10.0.0.1'], 'rules': [{'backendRefs': [{'name': 'b', 'port': 443}]}]}}
+        p = subprocess.run([x.bin + '/kubectl', 'apply', '-f', '-'], env=x.env, input=json.dumps(route), capture_output=True, text=True)
+        assert 'Hostnames cannot contain an IP' in p.stderr, p
+        x.kubectl('delete', 'crd', 'udproutes.gateway.networking.k8s.io')
+        x.down()
+        x.args = roles + ['gateway=experimental']
+        x.up()
+        x.kubectl('wait', '--for=condition=Established', '--timeout=20s', 'crd', '--all')
+        assert version(x.get('crd', name)) == ['experimental', version(first)[1]]
+        assert len(x.get('crd')['items']) == 13
+        x.kubectl('apply', '--server-side', '-f', '-', input=json.dumps(own()))       # no conflict: nobody owns them
+        x.down()
+        x.up()
+        assert version(x.get('crd', name)) == ['standard', 'v1.5.0'], 'what somebody put in its place stays'
+        assert 'boot.definition' in x.log() and name in x.log().split('boot.definition')[1].split('\n')[0]
+
+
 def retried(fn, timeout=60):
     """What fn answers, however often the server is not there meanwhile."""
     end = time.monotonic() + timeout
@@ -346,5 +383,5 @@ def a_thousand(c):
 
 
 if __name__ == '__main__':
-    main([kubectl_over_an_own_kind, a_chart_with_definitions, pythons_dynamic_client, it_is_served_at_once, a_namespace_and_an_owner_take_them_along,
+    main([kubectl_over_an_own_kind, a_chart_with_definitions, pythons_dynamic_client, it_is_served_at_once, definitions_that_a_setting_asks_for, a_namespace_and_an_owner_take_them_along,
           fifty_write_while_it_goes, the_server_dies_at_every_step, a_thousand], args=['--roles', 'server'], image=False, port=16644)
