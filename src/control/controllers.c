@@ -48,7 +48,8 @@
     X(httproute)                                                                                                     \
     X(grpcroute)                                                                                                     \
     X(tlsroute)                                                                                                      \
-    X(tcproute)
+    X(tcproute)                                                                                                      \
+    X(ingress)
 
 #define X(name) extern const struct controller name##_controller;
 ROWS(X)
@@ -68,6 +69,7 @@ bool kind_is_watched(const struct kind *k)
 }
 
 extern const struct objindex index_slices, index_group, index_job_selector;
+extern const struct objindex index_ingress_host, index_ingress_names;
 extern const struct objindex index_attachment_volume, index_volume_driver, index_capacity_class;
 
 /* Of kinds that definitions define; NULL: none of their own. */
@@ -104,6 +106,8 @@ const struct objindex *const *kind_indexes(const struct kind *k)
                                                      &index_volume_driver, NULL};
     static const struct objindex *const capacities[] = {&index_namespace, &index_owner, &index_capacity_class, NULL};
     static const struct objindex *const attachments[] = {&index_owner, &index_node, &index_attachment_volume, NULL};
+    static const struct objindex *const ingresses[] = {&index_namespace, &index_owner, &index_ingress_host,
+                                                       &index_ingress_names, NULL};
     static const struct objindex *const cluster[] = {&index_owner, NULL};
     if (defined_indexes(k))
         return defined_indexes(k);
@@ -116,6 +120,7 @@ const struct objindex *const *kind_indexes(const struct kind *k)
            : k == K(VolumeAttachment)                                                          ? attachments
            : k == K(CustomResourceDefinition)                                                  ? definitions
            : k == K(CSIStorageCapacity)                                                        ? capacities
+           : k == K(Ingress)                                                                   ? ingresses
            : k->namespaced                                                                     ? plain
                                                                                                : cluster;
 }

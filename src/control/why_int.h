@@ -71,9 +71,11 @@ void why_pods_refused(struct question *q, const struct obj *set, struct str mess
 why_fn why_statefulset; /* why_stateful.c */
 bool why_stateful_refused(struct question *q, struct str message, struct finding *f);
 struct str stateful_head(struct question *q, const struct obj *o);
-why_fn why_cronjob;                                     /* why_cronjob.c */
-why_fn why_job;                                         /* why_jobs.c */
-why_fn why_pod;                                         /* why_pod.c */
+why_fn why_cronjob; /* why_cronjob.c */
+why_fn why_job;     /* why_jobs.c */
+why_fn why_pod;     /* why_pod.c */
+why_fn why_ingress; /* why_ingress.c */
+struct str ingress_head(struct question *q, const struct obj *o);
 why_fn why_service;                                     /* why_service.c */
 why_fn why_namespace, why_budget, why_node, why_stored; /* why_other.c */
 why_fn why_claim, why_volume;                           /* why_claim.c */

@@ -27,8 +27,9 @@ struct boot_request {
     struct boot *boot;
 };
 
-/* A ConfigMap of kube-system: the StorageClass was made, and is not made again. It stands behind it in the list. */
+/* ConfigMaps of kube-system: the class was made, and is not made again. Each stands behind its class in the list. */
 #define CLASS_MADE "wherry-local-volumes"
+#define FRONT_MADE "wherry-front-door"
 
 /* Texts with ${...} of boot_facts. */
 static const struct {
@@ -68,6 +69,10 @@ static const struct {
      "'provisioner':'wherry.dev/local','reclaimPolicy':'Delete','volumeBindingMode':'WaitForFirstConsumer',"
      "'allowVolumeExpansion':true}"},
     {K(ConfigMap), "kube-system", "{'metadata':{'name':'" CLASS_MADE "'},'data':{'storageclass':'local'}}"},
+    {K(IngressClass), "",
+     "{'metadata':{'name':'wherry','annotations':{'ingressclass.kubernetes.io/is-default-class':'true'}},"
+     "'spec':{'controller':'wherry.dev/ingress'}}"},
+    {K(ConfigMap), "kube-system", "{'metadata':{'name':'" FRONT_MADE "'},'data':{'ingressclass':'wherry'}}"},
     {K(Role), "kube-system",
      "{'metadata':{'name':'extension-apiserver-authentication-reader'},'rules':[{'apiGroups':[''],"
      "'resourceNames':['extension-apiserver-authentication'],'resources':['configmaps'],'verbs':['get','list','watch'"
@@ -132,10 +137,18 @@ static bool object_is_there(struct boot *b, const struct kind *k, struct str ns,
     return o != NULL;
 }
 
-static bool class_is_due(struct boot *b)
+/* The ConfigMap that keeps the i-th object, or is it; NULL: it is made whenever it is missing. */
+static const char *once_of(size_t i)
 {
-    AUTO(obj_unref) struct obj *made = object_get(b->server, K(ConfigMap), S("kube-system"), S(CLASS_MADE));
-    return b->f.local_volumes && !made;
+    if (objects[i].kind == K(ConfigMap))
+        return strstr(objects[i].json, FRONT_MADE) ? FRONT_MADE : CLASS_MADE;
+    return objects[i].kind == K(StorageClass) ? CLASS_MADE : objects[i].kind == K(IngressClass) ? FRONT_MADE : NULL;
+}
+
+static bool class_is_due(struct boot *b, const char *once)
+{
+    AUTO(obj_unref) struct obj *made = object_get(b->server, K(ConfigMap), S("kube-system"), str_of(once));
+    return (strcmp(once, CLASS_MADE) == 0 ? b->f.local_volumes : b->f.front_door) && !made;
 }
 
 /* The next role or binding that is missing; false: none. The tree is in the arena. */
@@ -156,7 +169,7 @@ static bool missing_object(struct boot *b, struct arena *a, const struct kind **
         struct err err = ERR;
         if (b->api_alone && strcmp(objects[i].ns, "default") != 0)
             continue;
-        if ((objects[i].kind == K(StorageClass) || objects[i].kind == K(ConfigMap)) && !class_is_due(b))
+        if (once_of(i) && !class_is_due(b, once_of(i)))
             continue;
         *k = objects[i].kind;
         *ns = str_of(objects[i].ns);
@@ -356,7 +369,8 @@ static void boot_begin(struct server *s, const struct boot_facts *f, bool api_al
                                .service_cidr = str_dup(&b->arena, f->service_cidr),
                                .address = str_dup(&b->arena, f->address),
                                .port = f->port,
-                               .local_volumes = f->local_volumes};
+                               .local_volumes = f->local_volumes,
+                               .front_door = f->front_door};
     if (!api_alone)
         b->definitions = str_dup(&b->arena, f->definitions);
     go_on(b);

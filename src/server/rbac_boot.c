@@ -188,6 +188,7 @@ static const char table[] =
     "ctrl horizontal-pod-autoscaler\n " READ " autoscaling horizontalpodautoscalers\n"
     " update autoscaling horizontalpodautoscalers/status\n get,update * */scale\n list core pods\n"
     " list metrics.k8s.io pods\n"
+    "ctrl ingress-controller\n update networking.k8s.io ingresses/status\n"
     "ctrl job-controller\n get,list,patch,update,watch batch jobs\n update batch jobs/finalizers,jobs/status\n"
     " create,delete,list,patch,watch core pods\n"
     "ctrl namespace-controller\n delete,get,list,watch core namespaces\n update core "
