@@ -146,7 +146,8 @@ static const char table[] =
     "role wherry:edge\n list,watch core configmaps,namespaces,nodes,secrets,services\n"
     " list,watch discovery.k8s.io endpointslices\n list,watch networking.k8s.io ingressclasses,ingresses\n"
     " list,watch apiextensions.k8s.io customresourcedefinitions\n"
-    " list,watch gateway.networking.k8s.io *\n list,watch cert-manager.io,acme.cert-manager.io *\n"
+    " list,watch gateway.networking.k8s.io *\n list,watch wherry.dev addresspools\n"
+    " list,watch metallb.io ipaddresspools\n list,watch cert-manager.io,acme.cert-manager.io *\n"
     " create,patch,update core,events.k8s.io events\n"
     "bind wherry:edge wherry:edge u:system:wherry-edge\n"
     /* the controllers, each an account of kube-system */
