@@ -49,7 +49,9 @@
     X(grpcroute)                                                                                                     \
     X(tlsroute)                                                                                                      \
     X(tcproute)                                                                                                      \
-    X(ingress)
+    X(ingress)                                                                                                       \
+    X(loadbalancer)                                                                                                  \
+    X(frontservice)
 
 #define X(name) extern const struct controller name##_controller;
 ROWS(X)
@@ -70,6 +72,7 @@ bool kind_is_watched(const struct kind *k)
 
 extern const struct objindex index_slices, index_group, index_job_selector;
 extern const struct objindex index_ingress_host, index_ingress_names;
+extern const struct objindex index_balancers, index_host_ports, index_metallb;
 extern const struct objindex index_attachment_volume, index_volume_driver, index_capacity_class;
 
 /* Of kinds that definitions define; NULL: none of their own. */
@@ -91,8 +94,11 @@ static const struct objindex *const *defined_indexes(const struct kind *k)
 
 const struct objindex *const *kind_indexes(const struct kind *k)
 {
-    static const struct objindex *const pods[] = {
-        &index_namespace, &index_owner, &index_controller, &index_orphans, &index_node, &index_pod_claims, NULL};
+    static const struct objindex *const pods[] = {&index_namespace,  &index_owner, &index_controller,
+                                                  &index_orphans,    &index_node,  &index_pod_claims,
+                                                  &index_host_ports, NULL};
+    static const struct objindex *const services[] = {&index_namespace, &index_owner, &index_balancers, NULL};
+    static const struct objindex *const deployments[] = {&index_namespace, &index_owner, &index_metallb, NULL};
     static const struct objindex *const sets[] = {&index_namespace, &index_owner, &index_controller, &index_orphans,
                                                   NULL};
     static const struct objindex *const jobs[] = {&index_namespace, &index_owner,        &index_controller,
@@ -114,6 +120,8 @@ const struct objindex *const *kind_indexes(const struct kind *k)
     return k == K(Pod)                                                                         ? pods
            : k == K(ReplicaSet) || k == K(ReplicationController) || k == K(ControllerRevision) ? sets
            : k == K(Job)                                                                       ? jobs
+           : k == K(Service)                                                                   ? services
+           : k == K(Deployment)                                                                ? deployments
            : k == K(EndpointSlice)                                                             ? slices
            : k == K(PersistentVolumeClaim)                                                     ? claims
            : k == K(PersistentVolume)                                                          ? volumes

@@ -19,6 +19,7 @@ struct question why_about(const struct question *q, const struct obj *o);
 /* The first cause counts: true where this is it. reason: a clause. */
 bool why_found(struct question *q, struct finding *f, const char *cause, const char *fmt, ...) PRINTF(4, 5);
 bool why_coming(struct question *q, struct finding *f, const char *cause, const char *fmt, ...) PRINTF(4, 5);
+void why_balancer(struct question *q, const struct obj *svc, struct finding *f); /* the address of a LoadBalancer */
 void why_way(struct question *q, struct finding *f, const char *fmt, ...) PRINTF(3, 4);
 void why_chain(struct question *q, struct finding *f, const char *fmt, ...) PRINTF(3, 4);
 /* Takes over what was found about another object, with "about" before its reason. */

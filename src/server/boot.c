@@ -31,6 +31,55 @@ struct boot_request {
 #define CLASS_MADE "wherry-local-volumes"
 #define FRONT_MADE "wherry-front-door"
 
+/* The definition of AddressPools, which control/loadbalancer.c reads. \\' stands for a quote in an expression. */
+#define LABEL_SELECTOR                                                                                               \
+    "{'type':'object','x-kubernetes-map-type':'atomic','properties':{'matchLabels':{'type':'object',"                \
+    "'additionalProperties':{'type':'string'}},'matchExpressions':{'type':'array','items':{'type':'object',"         \
+    "'required':['key','operator'],'properties':{'key':{'type':'string'},'operator':{'type':'string','enum':"        \
+    "['In','NotIn','Exists','DoesNotExist']},'values':{'type':'array','items':{'type':'string'}}}}}}}"
+#define ADDRESS_RANGE                                                                                                \
+    "{'type':'string','maxLength':64,'x-kubernetes-validations':["                                                   \
+    "{'rule':'!self.contains(\\':\\')','message':'IPv6 addresses are not given: Services have IPv4 here'},"          \
+    "{'rule':'self.contains(\\':\\') || isCIDR(self) || (self.split(\\'-\\').size() <= 2 && "                        \
+    "self.split(\\'-\\').all(x, isIP(x.trim())))','message':'must be a CIDR such as 192.0.2.0/28 or a range such "   \
+    "as "                                                                                                            \
+    "192.0.2.1-192.0.2.9'},"                                                                                         \
+    "{'rule':'self.contains(\\':\\') || self.contains(\\'/\\') || !self.split(\\'-\\').all(x, isIP(x.trim())) || "   \
+    "self.split(\\'-\\').map(x, x.trim().split(\\'.\\').map(p, int(p))).map(b, b[0] * 16777216 + b[1] * 65536 + "    \
+    "b[2] * 256 + b[3]).isSorted()','message':'the range ends before it begins'},"                                   \
+    "{'rule':'!self.matches(\\'^(0|127|22[4-9]|2[3-5][0-9])[.]\\')','message':'no machine has such addresses: "      \
+    "0.0.0.0/8, 127.0.0.0/8 and 224.0.0.0 and above are left out'}]}"
+#define ADDRESS_POOLS                                                                                                \
+    "{'metadata':{'name':'addresspools.wherry.dev'},'spec':{'group':'wherry.dev','scope':'Cluster','names':{"        \
+    "'plural':'addresspools','singular':'addresspool','kind':'AddressPool','listKind':'AddressPoolList'},"           \
+    "'versions':[{'name':'v1','served':true,'storage':true,'subresources':{'status':{}},"                            \
+    "'additionalPrinterColumns':[{'name':'Addresses','type':'string','jsonPath':'.spec.addresses'},"                 \
+    "{'name':'Auto Assign','type':'boolean','jsonPath':'.spec.autoAssign'},"                                         \
+    "{'name':'Assigned','type':'integer','jsonPath':'.status.assigned'},"                                            \
+    "{'name':'Available','type':'integer','jsonPath':'.status.available'},"                                          \
+    "{'name':'Age','type':'date','jsonPath':'.metadata.creationTimestamp'}],"                                        \
+    "'schema':{'openAPIV3Schema':{'type':'object','description':'Addresses that Services of type LoadBalancer get.'" \
+    ",'required':['spec'],'properties':{'spec':{'type':'object','required':['addresses'],'properties':{"             \
+    "'addresses':{'type':'array','minItems':1,'maxItems':100,'description':'CIDRs (192.0.2.0/28) and ranges "        \
+    "(192.0.2.1-192.0.2.9).','items':" ADDRESS_RANGE "},"                                                            \
+    "'autoAssign':{'type':'boolean','default':true,'description':'Whether a Service that names no pool may get "     \
+    "one of them.'},"                                                                                                \
+    "'avoidBuggyIPs':{'type':'boolean','default':false,'description':'Leaves out addresses that end in .0 or "       \
+    ".255.'},"                                                                                                       \
+    "'serviceAllocation':{'type':'object','description':'Whom it is for; without it, everybody.','properties':{"     \
+    "'priority':{'type':'integer','minimum':0,'description':'The lowest is tried first; 0 or none: the last.'},"     \
+    "'namespaces':{'type':'array','maxItems':1000,'items':{'type':'string'}},"                                       \
+    "'namespaceSelectors':{'type':'array','maxItems':100,'items':" LABEL_SELECTOR "},"                               \
+    "'serviceSelectors':{'type':'array','maxItems':100,'items':" LABEL_SELECTOR "}}},"                               \
+    "'nodeSelector':" LABEL_SELECTOR ","                                                                             \
+    "'interfaces':{'type':'array','maxItems':64,'description':'On which of a node they are answered for; without "   \
+    "it, all.','items':{'type':'string','maxLength':15,'pattern':'^[^/ ,;]+$'}}}},"                                  \
+    "'status':{'type':'object','properties':{'assigned':{'type':'integer'},'available':{'type':'integer'},"          \
+    "'conditions':{'type':'array','x-kubernetes-list-type':'map','x-kubernetes-list-map-keys':['type'],'items':{"    \
+    "'type':'object','required':['type','status','lastTransitionTime','reason','message'],'properties':{'type':{"    \
+    "'type':'string'},'status':{'type':'string'},'observedGeneration':{'type':'integer'},'lastTransitionTime':{"     \
+    "'type':'string','format':'date-time'},'reason':{'type':'string'},'message':{'type':'string'}}}}}}}}}}]}}"
+
 /* Texts with ${...} of boot_facts. */
 static const struct {
     const struct kind *kind;
@@ -47,6 +96,7 @@ static const struct {
      "{'metadata':{'name':'system-node-critical'},'value':2000001000,'description':'Used for system critical pods "
      "that "
      "must not be moved from their current node.'}"},
+    {K(CustomResourceDefinition), "", ADDRESS_POOLS},
     {K(ServiceCIDR), "", "{'metadata':{'name':'kubernetes'},'spec':{'cidrs':['${cidr}']}}"},
     {K(Service), "default",
      "{'metadata':{'name':'kubernetes','labels':{'component':'apiserver','provider':'kubernetes'}},"

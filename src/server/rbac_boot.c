@@ -220,6 +220,7 @@ static const char table[] =
     /* it publishes the ConfigMaps kube-root-ca.crt too, which upstream gives to an account of its own */
     "ctrl service-account-controller\n create core serviceaccounts\n create,update core configmaps\n"
     "ctrl service-controller\n " READ " core services\n patch,update core services/status\n list,watch core nodes\n"
+    " create,patch,update core services\n patch,update wherry.dev addresspools/status\n"
     "ctrl statefulset-controller\n list,watch core pods\n get,list,watch apps statefulsets\n"
     " update apps statefulsets/finalizers,statefulsets/status\n create,delete,get,patch,update core pods\n"
     " create,delete,get,list,patch,update,watch apps controllerrevisions\n"
