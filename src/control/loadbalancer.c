@@ -393,7 +393,7 @@ static void nodes_give(struct balancers *x, bool have)
             nodes_take(x, b);
 }
 
-static void give(struct balancers *x, bool asking)
+static void addresses_give(struct balancers *x, bool asking)
 {
     array_each (b, &x->list) {
         if (b->failed || b->ip || b->nodes || wants_nodes(x, b) || (b->asked != 0) != asking)
@@ -494,7 +494,7 @@ static void announced_set(struct balancers *x, const struct balancer *b, struct 
                           : with_condition(x, status, CONDITION_ANNOUNCED, false, "NoNode", why));
 }
 
-static void told(struct balancers *x, const struct balancer *b, struct action *act)
+static void event_plan(struct balancers *x, const struct balancer *b, struct action *act)
 {
     const struct val *was = condition_get(obj_status(b->svc), CONDITION_ASSIGNED);
     bool same = str_eqz(val_text_at(was, N(reason)), b->reason) && str_eq(val_text_at(was, N(message)), b->message);
@@ -528,7 +528,7 @@ static void status_plan(struct balancers *x, const struct balancer *b)
         conditions_set(x->a, status, conditions_without(x->a, status, CONDITION_ANNOUNCED));
     struct action *act = plan_update(x->out, b->svc, S("status"), tree);
     if (act)
-        told(x, b, act);
+        event_plan(x, b, act);
 }
 
 static void balancer_write(struct balancers *x, const struct balancer *b)
@@ -683,8 +683,8 @@ static void loadbalancer_plan(const struct view *v, struct key key, struct plan 
         asked_read(&x, b);
     keep_from(&x, false);
     keep_from(&x, true);
-    give(&x, true);
-    give(&x, false);
+    addresses_give(&x, true);
+    addresses_give(&x, false);
     nodes_give(&x, true);
     nodes_give(&x, false);
     array_each (b, &x.list) {

@@ -225,7 +225,7 @@ static void announcing_add(struct announcing *x, const struct val *nodes, const 
             strbuf_addf(&x->interfaces, "%s" STR_FMT, x->interfaces.n ? "," : "", STR_ARG(val_text(it)));
 }
 
-static bool advertises(const struct obj *advertisement, const struct obj *pool)
+static bool pool_is_advertised(const struct obj *advertisement, const struct obj *pool)
 {
     const struct val *spec = obj_spec(advertisement), *pools = val_get_str(spec, S("ipAddressPools"));
     const struct val *selectors = val_get_str(spec, S("ipAddressPoolSelectors"));
@@ -254,7 +254,7 @@ static void announcing_of(const struct view *v, const struct balancer_pool *pool
     }
     if (k)
         for (struct objset_iter it = view_all(v, k); (o = objset_next(&it));)
-            if (!obj_deleting(o) && str_eq(o->ns, pool->obj->ns) && advertises(o, pool->obj))
+            if (!obj_deleting(o) && str_eq(o->ns, pool->obj->ns) && pool_is_advertised(o, pool->obj))
                 announcing_add(x, val_get_str(obj_spec(o), S("nodeSelectors")),
                                val_get_str(obj_spec(o), S("interfaces")));
 }
