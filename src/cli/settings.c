@@ -118,6 +118,11 @@ static bool check_level(struct str v, struct err *err)
     return err_set(err, E_INVALID, "must be error, warn, info or debug");
 }
 
+static bool check_switch(struct str v, struct err *err)
+{
+    return str_eqz(v, "on") || str_eqz(v, "off") || err_set(err, E_INVALID, "must be on or off");
+}
+
 static bool check_gateway(struct str v, struct err *err)
 {
     return str_eqz(v, "off") || str_eqz(v, "standard") || str_eqz(v, "experimental") ||
@@ -171,6 +176,8 @@ static const struct setting rows[] = {
      "MiB of memory that stored objects may take; a namespace half of it", NULL},
     {"gateway", TEXT, AT(gateway), "off",
      "channel of the Gateway API's definitions that are made: off, standard or experimental", check_gateway},
+    {"certificates", TEXT, AT(certificates), "on",
+     "Issuers and Certificates (cert-manager.io) are served here; off for a cert-manager of your own", check_switch},
     {"log-level", TEXT, AT(log_level), "info", "error, warn, info or debug", check_level},
 };
 
@@ -312,8 +319,10 @@ static bool work_out(struct settings *s, struct err *err)
     if (s->max_pods > room)
         return err_set(err, E_INVALID, "max-pods %lld is more than node-pod-cidr " STR_FMT " has addresses for",
                        (long long)s->max_pods, STR_ARG(s->node_pod_cidr));
-    if (!str_eqz(s->gateway, "off"))
-        s->definitions = arena_fmt(a, "gateway-" STR_FMT, STR_ARG(s->gateway));
+    bool gateway = !str_eqz(s->gateway, "off"), certificates = str_eqz(s->certificates, "on");
+    s->definitions = arena_fmt(a, "%s" STR_FMT "%s%s", gateway ? "gateway-" : "",
+                               STR_ARG(gateway ? s->gateway : S("")), gateway && certificates ? "," : "",
+                               certificates ? "certificates" : "");
     s->dns_ip = ip_text(a, s->services.ip + 10);
     s->etc = arena_fmt(a, STR_FMT "/etc/wherry", STR_ARG(s->root));
     s->run = arena_fmt(a, STR_FMT "/run/wherry", STR_ARG(s->root));

@@ -16,7 +16,8 @@ struct settings {
     struct str volumes_dir;         /* empty: DATA/volumes */
     int64_t volumes_percent;
     int64_t max_pods, relay_port, compaction_seconds, event_seconds, max_objects, max_stored_mib;
-    struct str gateway; /* "off", "standard", "experimental" */
+    struct str gateway;      /* "off", "standard", "experimental" */
+    struct str certificates; /* "on", "off" */
     struct str log_level;
     /* worked out from these */
     struct cidr4 pods, node_pods, services;

@@ -9,6 +9,7 @@
 static const struct definitions_row rows[] = {
     {"gateway-standard", &definitions_gateway_standard, "gateway.networking.k8s.io/bundle-version"},
     {"gateway-experimental", &definitions_gateway_experimental, "gateway.networking.k8s.io/bundle-version"},
+    {"certificates", &definitions_certificates, "app.kubernetes.io/version"},
 };
 
 const struct definitions_row *definitions_find(struct str name)

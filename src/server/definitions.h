@@ -14,6 +14,7 @@ struct definitions {
     size_t ndeflated, plain; /* bytes */
 };
 extern const struct definitions definitions_gateway_standard, definitions_gateway_experimental;
+extern const struct definitions definitions_certificates; /* written by us: definitions/certificates.defs */
 
 /* A set of them by its name, "gateway-standard"; NULL: there is none. `said_by` is the annotation, or label, that a
  * definition has its version in. */

@@ -43,6 +43,18 @@ TEST(each_definition_is_the_one_of_its_name_with_expressions_and_without_descrip
     CHECK(!definitions_find(S("gateway")));
 }
 
+/* Ours are written here, with a sentence for what people look up. */
+TEST(the_definitions_of_cert_manager_are_whole)
+{
+    const struct definitions_row *row = definitions_find(S("certificates"));
+    CHECK(row && row->all->count == 6);
+    for (size_t i = 0; i < row->all->count; i++) {
+        AUTO(obj_unref) struct obj *o = definition_made(row, i);
+        CHECK(str_eqz(o->name, row->all->names[i]));
+        CHECK(definition_state(row, o) == DEFINITION_RIGHT);
+    }
+}
+
 TEST(what_others_made_is_left_alone_and_what_is_ours_is_brought_up_to_date)
 {
     const struct definitions_row *standard = definitions_find(S("gateway-standard"));
