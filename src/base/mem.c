@@ -109,6 +109,13 @@ void *arena_dup(struct arena *a, const void *p, size_t n)
     return copy;
 }
 
+void arena_wipe(struct arena *a)
+{
+    for (struct arena_block *b = a->blocks; b; b = b->next)
+        mem_wipe(b->bytes, b->used);
+    arena_fini(a);
+}
+
 void arena_fini(struct arena *a)
 {
     for (struct arena_block *b = a->blocks; b;) {

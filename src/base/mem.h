@@ -81,5 +81,6 @@ struct arena {
 void *arena_alloc(struct arena *a, size_t n) __attribute__((returns_nonnull, alloc_size(2)));
 void *arena_dup(struct arena *a, const void *p, size_t n) __attribute__((returns_nonnull));
 void arena_fini(struct arena *a); /* frees all; the arena is empty and usable again */
+void arena_wipe(struct arena *a); /* the same of what held secrets */
 #define ARENA_NEW(a, type) ((type *)arena_alloc((a), sizeof(type)))
 AUTO_VALUE(arena_fini, struct arena);

@@ -59,7 +59,9 @@ struct turn_call {
     struct call call;
     struct manager_turn *turn;
     struct action *action;
-    struct pause pause; /* until it is asked what has become of it, since it was not answered */
+    struct pause pause;       /* until it is asked what has become of it, since it was not answered */
+    struct action_work *work; /* that made its body, or is about to; NULL: none */
+    bool working;
 };
 
 /* A sign of life, by our own clock: nobody can set that. */
@@ -199,6 +201,20 @@ static void refused_look(struct running *r, struct str key, struct str trouble)
         workqueue_add_after(r->queue, key, REFUSED_AGAIN);
 }
 
+void action_work_free(struct action_work *w)
+{
+    if (!w)
+        return;
+    arena_wipe(&w->arena);
+    mem_free(w);
+}
+
+static void works_free(struct manager_turn *t)
+{
+    for (size_t i = 0; i < t->plan.actions.n; i++)
+        action_work_free(t->calls[i].work);
+}
+
 static void turn_end(struct manager_turn *t)
 {
     struct running *r = t->running;
@@ -208,6 +224,7 @@ static void turn_end(struct manager_turn *t)
     text_keep(&r->trouble, str_of(key), t->trouble);
     list_del(&t->node);
     list_del(&t->all);
+    works_free(t);
     plan_fini(&t->plan);
     kind_set_unref(t->kinds);
     mem_free(t->calls);
@@ -290,6 +307,22 @@ static void fate_ask(struct turn_call *tc)
     pause_begin(&tc->pause, tc->turn->running->manager->o.transport->loop, fate_due);
 }
 
+static void action_failed(struct manager_turn *t, struct action *a, const struct err *err)
+{
+    t->failed = true;
+    if (a->failed.about) {
+        struct plan_event e = a->failed;
+        e.message = arena_fmt(&t->plan.arena, STR_FMT "%s", STR_ARG(a->failed.message), err->text);
+        event_record(t->running, &e);
+    }
+    /* a conflict only says that we looked too early: the event is on its way */
+    if (err->kind != E_CONFLICT && err->kind != E_NOT_FOUND && t->trouble.n == 0)
+        t->trouble = str_dup(&t->plan.arena, str_of(err->text));
+    if (t->trouble.n > 0)
+        log_warn("control.write", "controller=%s key=%s kind=" STR_FMT " name=" STR_FMT " error=%s",
+                 t->running->row->name, t->key, STR_ARG(a->kind->kind), STR_ARG(a->name), err->text);
+}
+
 static void action_done(struct call *c)
 {
     struct turn_call *tc = container_of(c, struct turn_call, call);
@@ -313,18 +346,7 @@ static void action_done(struct call *c)
         else if (rev > 0 && a->verb <= ACTION_PATCH)
             array_push(&t->awaits, ((struct await){.kind = a->kind, .rev = rev}));
     } else {
-        t->failed = true;
-        if (a->failed.about) {
-            struct plan_event e = a->failed;
-            e.message = arena_fmt(&t->plan.arena, STR_FMT "%s", STR_ARG(a->failed.message), c->err.text);
-            event_record(t->running, &e);
-        }
-        /* a conflict only says that we looked too early: the event is on its way */
-        if (c->err.kind != E_CONFLICT && c->err.kind != E_NOT_FOUND && t->trouble.n == 0)
-            t->trouble = str_dup(&t->plan.arena, str_of(c->err.text));
-        if (t->trouble.n > 0)
-            log_warn("control.write", "controller=%s key=%s kind=" STR_FMT " name=" STR_FMT " error=%s",
-                     t->running->row->name, t->key, STR_ARG(a->kind->kind), STR_ARG(a->name), c->err.text);
+        action_failed(t, a, &c->err);
     }
     if (a->verb == ACTION_CREATE && c->http == 0)
         fate_ask(tc);
@@ -332,12 +354,10 @@ static void action_done(struct call *c)
         turn_go(t);
 }
 
-static void action_start(struct manager_turn *t, struct turn_call *tc, struct action *a)
+static void action_send(struct manager_turn *t, struct turn_call *tc, struct action *a, const struct val *body)
 {
     static const enum call_verb verbs[] = {CALL_CREATE, CALL_UPDATE, CALL_PATCH, CALL_DELETE, CALL_DELETE_COLLECTION,
                                            CALL_GET};
-    tc->turn = t;
-    tc->action = a;
     tc->call.done = action_done;
     struct call_options o = CALL_OPTIONS(.verb = verbs[a->verb], .kind = a->kind, .ns = a->ns, .name = a->name,
                                          .sub = a->sub, .expect_rev = a->expect_rev, .expect_uid = a->expect_uid,
@@ -345,11 +365,48 @@ static void action_start(struct manager_turn *t, struct turn_call *tc, struct ac
                                          .propagation = a->propagation);
     o.grace_s = a->grace_s;
     if (a->verb <= ACTION_PATCH)
-        o.body = &a->body;
+        o.body = body;
     if (a->verb == ACTION_CREATE || a->verb == ACTION_CHECK_GONE)
         o.expect_uid = STR_NONE;
-    t->open++;
     call_start(&tc->call, t->running->transport, &o);
+}
+
+static void action_worked(struct action_work *w)
+{
+    struct turn_call *tc = w->owner;
+    if (!tc) {
+        action_work_free(w);
+        return;
+    }
+    struct manager_turn *t = tc->turn;
+    tc->working = false;
+    if (w->ok) {
+        action_send(t, tc, tc->action, &w->body);
+        return;
+    }
+    action_failed(t, tc->action, &w->err);
+    if (--t->open == 0)
+        turn_go(t);
+}
+
+static void action_start(struct manager_turn *t, struct turn_call *tc, struct action *a)
+{
+    const struct manager_options *o = &t->running->manager->o;
+    tc->turn = t;
+    tc->action = a;
+    t->open++;
+    if (!val_is(&a->work, VAL_MAP)) {
+        action_send(t, tc, a, &a->body);
+        return;
+    }
+    ASSERT(o->work); /* whoever runs such controllers hands it over */
+    struct action_work *w = tc->work = NEW(struct action_work);
+    w->ask = val_copy(&w->arena, &a->work);
+    w->body = val_copy(&w->arena, &a->body);
+    w->done = action_worked;
+    w->owner = tc;
+    tc->working = true;
+    o->work(o->work_arg, w);
 }
 
 /* The next step, or the end. */
@@ -661,7 +718,10 @@ void manager_stop(struct manager *m)
         for (size_t i = 0; i < t->next; i++) {
             call_cancel(&t->calls[i].call);
             pause_end(&t->calls[i].pause);
+            if (t->calls[i].working)
+                TAKE(t->calls[i].work)->owner = NULL; /* it frees itself when it is home */
         }
+        works_free(t);
         mem_free(t->key);
         plan_fini(&t->plan);
         kind_set_unref(t->kinds);

@@ -2,6 +2,7 @@
  * the one apply. Belongs to the loop of its transport. */
 #pragma once
 #include "control/plan.h"
+#include "control/work.h"
 
 struct manager;
 typedef void keys_add_fn(void *arg, struct str ns, struct str name);
@@ -47,7 +48,9 @@ struct manager_options {
     /* Time zones by name (view.zone); NULL: only UTC. */
     const struct zone *(*zone)(void *arg, struct str name, struct err *err);
     void *zone_arg;
-    struct str root_ca; /* PEM, for the ConfigMaps kube-root-ca.crt; borrowed */
+    struct str root_ca;   /* PEM, for the ConfigMaps kube-root-ca.crt; borrowed */
+    action_work_fn *work; /* of actions; NULL: no controller here asks for any */
+    void *work_arg;
 };
 struct manager *manager_new(const struct manager_options *o);
 void manager_start(struct manager *m);

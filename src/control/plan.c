@@ -208,6 +208,11 @@ static void action_text(const struct action *a, struct strbuf *out)
         json_encode(out, &a->body);
     }
     strbuf_addc(out, '\n');
+    if (val_is(&a->work, VAL_MAP)) {
+        strbuf_addz(out, "  by ");
+        json_encode(out, &a->work);
+        strbuf_addc(out, '\n');
+    }
     event_text(&a->done, "  then ", out);
     event_text(&a->failed, "  or ", out);
 }

@@ -73,6 +73,7 @@ struct action {
     const struct kind *kind;
     struct str ns, name, sub;
     struct val body;       /* the object, the patch (merge), the subresource's body */
+    struct val work;       /* what completes the body first, in a thread of the pool (work.h); VAL_NULL: nothing */
     struct obj *was;       /* counted; what an update changes: its revision is expected; NULL else */
     struct str expect_uid; /* "" any */
     int64_t expect_rev;    /* 0: any */
