@@ -5,8 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-extern const struct edge_source edge_gateway;
-static const struct edge_source *const edge_sources[] = {&edge_gateway, NULL};
+static const struct edge_source *const edge_sources[] = {NULL};
 
 void edge_decide(struct edge *e)
 {
