@@ -2,7 +2,7 @@
 #   src/ROOM/foo.c        part of the room's library
 #   src/ROOM/foo_test.c   unit tests            -> build/VARIANT/test-ROOM
 #   src/ROOM/foo_fuzz.c   a fuzz target         -> build/VARIANT/fuzz-ROOM-foo
-#   src/cli/main.c, src/oci/shim_main.c, src/oci/job_main.c   the three programs
+#   src/cli/main.c, src/oci/shim_main.c, src/cli/job_main.c   the three programs
 #
 # make            the programs, for development   (build/debug)
 # make release    the programs, optimised         (build/release)
@@ -52,7 +52,7 @@ LDFLAGS_tsan := -fsanitize=thread
 LDFLAGS_release := -pie -Wl,-z,relro,-z,now -Wl,--gc-sections
 LDFLAGS_ALL := -Wl,--as-needed
 
-MAINS := src/cli/main.c src/oci/job_main.c src/base/test_main.c
+MAINS := src/cli/main.c src/cli/job_main.c src/base/test_main.c
 ALL := $(foreach r,$(ROOMS),$(wildcard src/$(r)/*.c))
 TESTS := $(filter %_test.c,$(ALL))
 FUZZ := $(filter %_fuzz.c,$(ALL))
@@ -66,7 +66,7 @@ obj = $(patsubst src/%.c,$(B)/%.o,$(1))
 LIB_A := $(B)/libwherry.a
 JOB_A := $(B)/libjob.a
 PROGRAMS := $(if $(wildcard src/cli/main.c),$(B)/wherry) $(if $(SHIM),$(B)/wherry-shim) \
-	$(if $(wildcard src/oci/job_main.c),$(B)/wherry-job)
+	$(if $(wildcard src/cli/job_main.c),$(B)/wherry-job)
 TEST_ROOMS := $(if $(ROOM),$(ROOM),$(foreach r,$(ROOMS),$(if $(filter src/$(r)/%_test.c,$(TESTS)),$(r))))
 FUZZERS := $(foreach f,$(FUZZ),$(B)/fuzz-$(subst /,-,$(patsubst src/%_fuzz.c,%,$(f))))
 
@@ -90,7 +90,7 @@ $(JOB_A): $(call obj,$(JOBS))
 
 $(B)/wherry: $(B)/cli/main.o $(LIB_A)
 	@$(CC) $(LDFLAGS_ALL) $(LDFLAGS_$(V)) -o $@ $^ $(LIBS)
-$(B)/wherry-job: $(B)/oci/job_main.o $(JOB_A) $(LIB_A)
+$(B)/wherry-job: $(B)/cli/job_main.o $(JOB_A) $(LIB_A)
 	@$(CC) $(LDFLAGS_ALL) $(LDFLAGS_$(V)) -o $@ $^ $(LIBS_JOB) $(LIBS)
 # libc alone and static: one runs per pod (see src/oci/shim_main.c)
 $(B)/wherry-shim: $(SHIM) $(wildcard src/oci/shim_*.h)

@@ -67,6 +67,7 @@ static bool api_start(struct api_role *role, struct role_start *r, struct err *e
         .service_cidr = arena_strz(a, s->service_cidr),
         .domain = arena_strz(a, s->domain),
         .local_volumes = str_find(s->roles, S("node")) >= 0,
+        .front_door = str_find(s->roles, S("edge")) >= 0,
         .definitions = arena_strz(a, s->definitions),
         .history_ns = s->compaction_seconds * NS_PER_S,
         .events_ns = s->event_seconds * NS_PER_S,

@@ -151,6 +151,12 @@ static bool wants_secrets(const struct obj *pod)
     return false;
 }
 
+/* An Ingress rests on certificates, and on users. */
+static bool any_ingress(const struct why_asking *x)
+{
+    return x->sets[K(Ingress)->id] && objset_len(x->sets[K(Ingress)->id]) > 0;
+}
+
 static bool has_read(const struct why_asking *x, const struct kind *k)
 {
     return x->sets[k->id] != NULL;
@@ -197,7 +203,10 @@ static bool read_view(struct why_asking *x, struct str ns, bool every, struct er
     /* what nodes have left is counted over the pods of all namespaces */
     if (ns.n > 0 && any_pod(x, is_unscheduled) && !read_kind(x, K(Pod), S(""), err))
         return false;
-    return !any_pod(x, wants_secrets) || read_kind(x, K(Secret), ns, err);
+    /* who shares its hosts may be in any namespace */
+    if (ns.n > 0 && any_ingress(x) && !read_kind(x, K(Ingress), S(""), err))
+        return false;
+    return (!any_pod(x, wants_secrets) && !any_ingress(x)) || read_kind(x, K(Secret), ns, err);
 }
 
 static struct str last_line(void *arg, const struct obj *pod, struct str container, bool previous)

@@ -1,5 +1,6 @@
 /* The rows: which controllers there are, and the indexes that plans may ask for. */
 #include "api/custom.h"
+#include "control/gateway.h"
 #include "control/manager.h"
 #include "control/pods.h"
 #include "control/volumes.h"
@@ -40,7 +41,17 @@
     X(vacprotection)                                                                                                 \
     X(job)                                                                                                           \
     X(joborphans)                                                                                                    \
-    X(jobttl)
+    X(jobttl)                                                                                                        \
+    X(gatewayclass)                                                                                                  \
+    X(gateway)                                                                                                       \
+    X(listenerset)                                                                                                   \
+    X(httproute)                                                                                                     \
+    X(grpcroute)                                                                                                     \
+    X(tlsroute)                                                                                                      \
+    X(tcproute)                                                                                                      \
+    X(ingress)                                                                                                       \
+    X(loadbalancer)                                                                                                  \
+    X(frontservice)
 
 #define X(name) extern const struct controller name##_controller;
 ROWS(X)
@@ -60,12 +71,34 @@ bool kind_is_watched(const struct kind *k)
 }
 
 extern const struct objindex index_slices, index_group, index_job_selector;
+extern const struct objindex index_ingress_host, index_ingress_names;
+extern const struct objindex index_balancers, index_host_ports, index_metallb;
 extern const struct objindex index_attachment_volume, index_volume_driver, index_capacity_class;
+
+/* Of kinds that definitions define; NULL: none of their own. */
+static const struct objindex *const *defined_indexes(const struct kind *k)
+{
+    static const struct objindex *const routes[] = {&index_namespace, &index_owner, &index_route_parent,
+                                                    &index_route_backend, NULL};
+    static const struct objindex *const gateways[] = {&index_namespace,      &index_owner,      &index_gateway_class,
+                                                      &index_gateway_secret, &index_gateway_ca, NULL};
+    static const struct objindex *const sets[] = {&index_namespace, &index_owner, &index_set_parent,
+                                                  &index_gateway_secret, NULL};
+    if (!k->custom || !str_eqz(k->group, GATEWAY_GROUP))
+        return NULL;
+    return route_of(k) != ROUTE_KINDS        ? routes
+           : str_eqz(k->kind, "Gateway")     ? gateways
+           : str_eqz(k->kind, "ListenerSet") ? sets
+                                             : NULL;
+}
 
 const struct objindex *const *kind_indexes(const struct kind *k)
 {
-    static const struct objindex *const pods[] = {
-        &index_namespace, &index_owner, &index_controller, &index_orphans, &index_node, &index_pod_claims, NULL};
+    static const struct objindex *const pods[] = {&index_namespace,  &index_owner, &index_controller,
+                                                  &index_orphans,    &index_node,  &index_pod_claims,
+                                                  &index_host_ports, NULL};
+    static const struct objindex *const services[] = {&index_namespace, &index_owner, &index_balancers, NULL};
+    static const struct objindex *const deployments[] = {&index_namespace, &index_owner, &index_metallb, NULL};
     static const struct objindex *const sets[] = {&index_namespace, &index_owner, &index_controller, &index_orphans,
                                                   NULL};
     static const struct objindex *const jobs[] = {&index_namespace, &index_owner,        &index_controller,
@@ -79,16 +112,23 @@ const struct objindex *const *kind_indexes(const struct kind *k)
                                                      &index_volume_driver, NULL};
     static const struct objindex *const capacities[] = {&index_namespace, &index_owner, &index_capacity_class, NULL};
     static const struct objindex *const attachments[] = {&index_owner, &index_node, &index_attachment_volume, NULL};
+    static const struct objindex *const ingresses[] = {&index_namespace, &index_owner, &index_ingress_host,
+                                                       &index_ingress_names, NULL};
     static const struct objindex *const cluster[] = {&index_owner, NULL};
+    if (defined_indexes(k))
+        return defined_indexes(k);
     return k == K(Pod)                                                                         ? pods
            : k == K(ReplicaSet) || k == K(ReplicationController) || k == K(ControllerRevision) ? sets
            : k == K(Job)                                                                       ? jobs
+           : k == K(Service)                                                                   ? services
+           : k == K(Deployment)                                                                ? deployments
            : k == K(EndpointSlice)                                                             ? slices
            : k == K(PersistentVolumeClaim)                                                     ? claims
            : k == K(PersistentVolume)                                                          ? volumes
            : k == K(VolumeAttachment)                                                          ? attachments
            : k == K(CustomResourceDefinition)                                                  ? definitions
            : k == K(CSIStorageCapacity)                                                        ? capacities
+           : k == K(Ingress)                                                                   ? ingresses
            : k->namespaced                                                                     ? plain
                                                                                                : cluster;
 }

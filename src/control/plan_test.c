@@ -197,7 +197,7 @@ TEST(plans_are_as_in_their_transcripts)
                                         "endpoints",      "node",        "eviction", "podgc",      "namespace",
                                         "serviceaccount", "disruption",  "mirror",   "garbage",    "apiservices",
                                         "claims",         "attach",      "job",      "cronjob",    "statefulset",
-                                        "daemonset"};
+                                        "daemonset",      "ingress",     "loadbalancer"};
     for (size_t i = 0; i < countof(files); i++) {
         char path[100];
         snprintf(path, sizeof path, "tests/control/%s.txt", files[i]);

@@ -34,7 +34,7 @@ static const struct why_row rows[] = {
     {K(ReplicationController), NULL, why_replicaset, replicaset_head},
     {K(HorizontalPodAutoscaler), NULL, why_stored, plain_head},
     {K(PersistentVolume), NULL, why_volume, plain_head},
-    {K(Ingress), NULL, why_stored, plain_head},
+    {K(Ingress), NULL, why_ingress, ingress_head},
     {K(NetworkPolicy), NULL, why_stored, plain_head},
     {K(ResourceQuota), NULL, why_quota, plain_head},
     {K(LimitRange), NULL, why_limits, plain_head},
@@ -76,6 +76,8 @@ const struct kind *const why_reads[] = {K(Deployment),
                                         K(APIService),
                                         K(ValidatingWebhookConfiguration),
                                         K(MutatingWebhookConfiguration),
+                                        K(Ingress),
+                                        K(IngressClass),
                                         NULL};
 
 const char *const why_defined[] = {"gatewayclasses.gateway.networking.k8s.io",

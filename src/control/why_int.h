@@ -19,6 +19,7 @@ struct question why_about(const struct question *q, const struct obj *o);
 /* The first cause counts: true where this is it. reason: a clause. */
 bool why_found(struct question *q, struct finding *f, const char *cause, const char *fmt, ...) PRINTF(4, 5);
 bool why_coming(struct question *q, struct finding *f, const char *cause, const char *fmt, ...) PRINTF(4, 5);
+void why_balancer(struct question *q, const struct obj *svc, struct finding *f); /* the address of a LoadBalancer */
 void why_way(struct question *q, struct finding *f, const char *fmt, ...) PRINTF(3, 4);
 void why_chain(struct question *q, struct finding *f, const char *fmt, ...) PRINTF(3, 4);
 /* Takes over what was found about another object, with "about" before its reason. */
@@ -71,9 +72,11 @@ void why_pods_refused(struct question *q, const struct obj *set, struct str mess
 why_fn why_statefulset; /* why_stateful.c */
 bool why_stateful_refused(struct question *q, struct str message, struct finding *f);
 struct str stateful_head(struct question *q, const struct obj *o);
-why_fn why_cronjob;                                     /* why_cronjob.c */
-why_fn why_job;                                         /* why_jobs.c */
-why_fn why_pod;                                         /* why_pod.c */
+why_fn why_cronjob; /* why_cronjob.c */
+why_fn why_job;     /* why_jobs.c */
+why_fn why_pod;     /* why_pod.c */
+why_fn why_ingress; /* why_ingress.c */
+struct str ingress_head(struct question *q, const struct obj *o);
 why_fn why_service;                                     /* why_service.c */
 why_fn why_namespace, why_budget, why_node, why_stored; /* why_other.c */
 why_fn why_claim, why_volume;                           /* why_claim.c */

@@ -1,4 +1,5 @@
 /* A Service: the pods behind it as its endpoints are made (services.h), and why none of them is ready. */
+#include "control/loadbalancer_int.h"
 #include "control/services.h"
 #include "control/why_int.h"
 
@@ -33,6 +34,8 @@ static bool is_external(const struct obj *svc)
 
 struct str service_head(struct question *q, const struct obj *svc)
 {
+    if (service_is_edge(svc))
+        return arena_fmt(q->a, "Service " STR_FMT, STR_ARG(svc->name));
     struct behind b;
     behind_make(q, svc, &b);
     struct str head = arena_fmt(q->a, "Service " STR_FMT " has ", STR_ARG(svc->name));
@@ -191,17 +194,6 @@ static void say_ports(struct question *q, const struct obj *svc, const struct ba
     }
 }
 
-static void say_balancer(struct question *q, const struct obj *svc, struct finding *f)
-{
-    if (!str_eqz(val_text_at(obj_spec(svc), N(type)), "LoadBalancer") ||
-        val_len(val_at(obj_status(svc), N(loadBalancer), N(ingress))) > 0)
-        return;
-    int64_t port = val_num_at(val_item(val_get(obj_spec(svc), N(ports)), 0), 0, N(nodePort));
-    why_found(q, f, "NoLoadBalancer", "no address is given to it, as nothing in Wherry provides load balancers");
-    if (port > 0)
-        why_way(q, f, "Use its port %lld on the node's address", (long long)port);
-}
-
 static size_t hand_made(struct question *q, const struct obj *svc)
 {
     size_t n = 0;
@@ -218,6 +210,11 @@ void why_service(struct question *q, const struct obj *svc, struct finding *f)
     if (is_external(svc)) {
         f->reason = arena_fmt(q->a, "it is another name of " STR_FMT,
                               STR_ARG(val_text_at(obj_spec(svc), N(externalName))));
+        return;
+    }
+    if (service_is_edge(svc)) {
+        f->reason = S("the front door serves it");
+        why_balancer(q, svc, f);
         return;
     }
     struct behind b;
@@ -243,8 +240,8 @@ void why_service(struct question *q, const struct obj *svc, struct finding *f)
     array_each (it, &b.all)
         if (it->ready)
             say_ports(q, svc, it, f);
-    say_balancer(q, svc, f);
-    if (f->state == WHY_FINE)
+    why_balancer(q, svc, f);
+    if (f->state == WHY_FINE && !f->reason.n)
         f->reason = arena_fmt(q->a, "%zu ready endpoint%s", b.ready, b.ready == 1 ? "" : "s");
     behind_fini(&b);
 }

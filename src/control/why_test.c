@@ -76,6 +76,8 @@ TEST(explanations_are_as_in_their_transcript)
 {
     test_transcript("tests/control/why.txt", why_answer);
     test_transcript("tests/control/why_claims.txt", why_answer);
+    test_transcript("tests/control/why_ingress.txt", why_answer);
+    test_transcript("tests/control/why_balancer.txt", why_answer);
     test_transcript("tests/control/why_csi.txt", why_answer);
     test_transcript("tests/control/why_disks.txt", why_answer);
 }

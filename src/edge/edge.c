@@ -5,7 +5,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-static const struct edge_source *const edge_sources[] = {NULL};
+extern const struct edge_source edge_gateway;
+static const struct edge_source *const edge_sources[] = {&edge_gateway, NULL};
 
 void edge_decide(struct edge *e)
 {

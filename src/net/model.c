@@ -195,6 +195,18 @@ static bool is_local(const struct val *spec, const struct name *field)
     return str_eq(val_text(val_get(spec, field)), S("Local"));
 }
 
+static const struct val *condition_of(const struct val *service, const char *type)
+{
+    return val_find(val_at(service, N(status), N(conditions)), N(type), str_of(type));
+}
+
+/* A load balancer without an address of a pool (control/loadbalancer.c): its ports are those of the nodes. */
+static bool is_served_by_nodes(const struct val *service)
+{
+    return str_eq(val_text_at(condition_of(service, "wherry.dev/AddressAssigned"), N(reason)), S("FromNodes")) &&
+           str_eq(val_text_at(service, N(spec), N(type)), S("LoadBalancer"));
+}
+
 void model_services(struct arena *a, const struct net_own *own, const struct val *service,
                     const struct val *const *slices, size_t nslices, struct str node_name, struct net_services *out)
 {
@@ -214,6 +226,7 @@ void model_services(struct arena *a, const struct net_own *own, const struct val
     if (str_eq(val_text_at(spec, N(sessionAffinity)), S("ClientIP")))
         base.affinity_s = (uint32_t)val_num_at(spec, AFFINITY_S_DEFAULT, N(sessionAffinityConfig), N(clientIP),
                                                N(timeoutSeconds));
+    bool nodes_serve = is_served_by_nodes(service) && is_for_everybody(spec);
     val_each_item (port, val_get(spec, N(ports))) {
         struct net_service s = base;
         s.port = val_text_at(port, N(name));
@@ -221,6 +234,12 @@ void model_services(struct arena *a, const struct net_own *own, const struct val
         s.port_number = (uint16_t)val_num_at(port, 0, N(port));
         s.node_port = (uint16_t)val_num_at(port, 0, N(nodePort));
         service_endpoints(a, slices, nslices, port, node_name, &s);
+        array_push(&out->list, s);
+        if (!nodes_serve)
+            continue;
+        s.port = arena_fmt(a, STR_FMT " of the node", STR_ARG(s.port)); /* no port has such a name */
+        s.ncluster_ips = s.nexternal_ips = 0;
+        s.node_port = s.port_number;
         array_push(&out->list, s);
     }
 }

@@ -130,6 +130,18 @@ TEST(addresses_of_a_load_balancer)
     arena_fini(&arena);
 }
 
+TEST(what_the_nodes_serve_has_its_ports_on_all_of_their_addresses)
+{
+    static const char service[] =
+        "{\"metadata\":{\"name\":\"lb\",\"namespace\":\"n\"},\"spec\":{\"type\":\"LoadBalancer\",\"clusterIP\":"
+        "\"10.43.0.10\",\"ports\":[{\"port\":80,\"nodePort\":30001}]},\"status\":{\"loadBalancer\":{\"ingress\":[{"
+        "\"ip\":\"192.0.2.9\"}]},\"conditions\":[{\"type\":\"wherry.dev/AddressAssigned\",\"status\":\"True\","
+        "\"reason\":\"FromNodes\"}]}}";
+    CHECK_STR(rules_text(service, NULL, 0), S("n/lb: 80/6 np 30001 aff 0 [ 10.43.0.10 x192.0.2.9 ]\n"
+                                              "n/lb: of the node 80/6 np 80 aff 0 [ ]\n"));
+    arena_fini(&arena);
+}
+
 /* Who may make a Service in one namespace takes nobody's address elsewhere. */
 TEST(external_addresses_are_none_of_the_clusters_own)
 {

@@ -63,7 +63,8 @@ bool job_confine(const char *store, bool network, const char *also, struct err *
         AUTO(fd_close) int rules = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
         if (rules < 0)
             return err_errno(err, "landlock");
-        path_allow(rules, store, ALL(abi) & ~LANDLOCK_ACCESS_FS_EXECUTE);
+        if (store)
+            path_allow(rules, store, ALL(abi) & ~LANDLOCK_ACCESS_FS_EXECUTE);
         static const char *const lookup[] = {"/etc", "/usr", "/lib", "/lib64", "/run/systemd/resolve"};
         for (size_t i = 0; network && i < countof(lookup); i++)
             path_allow(rules, lookup[i], READS | LANDLOCK_ACCESS_FS_EXECUTE);

@@ -27,8 +27,58 @@ struct boot_request {
     struct boot *boot;
 };
 
-/* A ConfigMap of kube-system: the StorageClass was made, and is not made again. It stands behind it in the list. */
+/* ConfigMaps of kube-system: the class was made, and is not made again. Each stands behind its class in the list. */
 #define CLASS_MADE "wherry-local-volumes"
+#define FRONT_MADE "wherry-front-door"
+
+/* The definition of AddressPools, which control/loadbalancer.c reads. \\' stands for a quote in an expression. */
+#define LABEL_SELECTOR                                                                                               \
+    "{'type':'object','x-kubernetes-map-type':'atomic','properties':{'matchLabels':{'type':'object',"                \
+    "'additionalProperties':{'type':'string'}},'matchExpressions':{'type':'array','items':{'type':'object',"         \
+    "'required':['key','operator'],'properties':{'key':{'type':'string'},'operator':{'type':'string','enum':"        \
+    "['In','NotIn','Exists','DoesNotExist']},'values':{'type':'array','items':{'type':'string'}}}}}}}"
+#define ADDRESS_RANGE                                                                                                \
+    "{'type':'string','maxLength':64,'x-kubernetes-validations':["                                                   \
+    "{'rule':'!self.contains(\\':\\')','message':'IPv6 addresses are not given: Services have IPv4 here'},"          \
+    "{'rule':'self.contains(\\':\\') || isCIDR(self) || (self.split(\\'-\\').size() <= 2 && "                        \
+    "self.split(\\'-\\').all(x, isIP(x.trim())))','message':'must be a CIDR such as 192.0.2.0/28 or a range such "   \
+    "as "                                                                                                            \
+    "192.0.2.1-192.0.2.9'},"                                                                                         \
+    "{'rule':'self.contains(\\':\\') || self.contains(\\'/\\') || !self.split(\\'-\\').all(x, isIP(x.trim())) || "   \
+    "self.split(\\'-\\').map(x, x.trim().split(\\'.\\').map(p, int(p))).map(b, b[0] * 16777216 + b[1] * 65536 + "    \
+    "b[2] * 256 + b[3]).isSorted()','message':'the range ends before it begins'},"                                   \
+    "{'rule':'!self.matches(\\'^(0|127|22[4-9]|2[3-5][0-9])[.]\\')','message':'no machine has such addresses: "      \
+    "0.0.0.0/8, 127.0.0.0/8 and 224.0.0.0 and above are left out'}]}"
+#define ADDRESS_POOLS                                                                                                \
+    "{'metadata':{'name':'addresspools.wherry.dev'},'spec':{'group':'wherry.dev','scope':'Cluster','names':{"        \
+    "'plural':'addresspools','singular':'addresspool','kind':'AddressPool','listKind':'AddressPoolList'},"           \
+    "'versions':[{'name':'v1','served':true,'storage':true,'subresources':{'status':{}},"                            \
+    "'additionalPrinterColumns':[{'name':'Addresses','type':'string','jsonPath':'.spec.addresses'},"                 \
+    "{'name':'Auto Assign','type':'boolean','jsonPath':'.spec.autoAssign'},"                                         \
+    "{'name':'Assigned','type':'integer','jsonPath':'.status.assigned'},"                                            \
+    "{'name':'Available','type':'integer','jsonPath':'.status.available'},"                                          \
+    "{'name':'Age','type':'date','jsonPath':'.metadata.creationTimestamp'}],"                                        \
+    "'schema':{'openAPIV3Schema':{'type':'object','description':'Addresses that Services of type LoadBalancer get.'" \
+    ",'required':['spec'],'properties':{'spec':{'type':'object','required':['addresses'],'properties':{"             \
+    "'addresses':{'type':'array','minItems':1,'maxItems':100,'description':'CIDRs (192.0.2.0/28) and ranges "        \
+    "(192.0.2.1-192.0.2.9).','items':" ADDRESS_RANGE "},"                                                            \
+    "'autoAssign':{'type':'boolean','default':true,'description':'Whether a Service that names no pool may get "     \
+    "one of them.'},"                                                                                                \
+    "'avoidBuggyIPs':{'type':'boolean','default':false,'description':'Leaves out addresses that end in .0 or "       \
+    ".255.'},"                                                                                                       \
+    "'serviceAllocation':{'type':'object','description':'Whom it is for; without it, everybody.','properties':{"     \
+    "'priority':{'type':'integer','minimum':0,'description':'The lowest is tried first; 0 or none: the last.'},"     \
+    "'namespaces':{'type':'array','maxItems':1000,'items':{'type':'string'}},"                                       \
+    "'namespaceSelectors':{'type':'array','maxItems':100,'items':" LABEL_SELECTOR "},"                               \
+    "'serviceSelectors':{'type':'array','maxItems':100,'items':" LABEL_SELECTOR "}}},"                               \
+    "'nodeSelector':" LABEL_SELECTOR ","                                                                             \
+    "'interfaces':{'type':'array','maxItems':64,'description':'On which of a node they are answered for; without "   \
+    "it, all.','items':{'type':'string','maxLength':15,'pattern':'^[^/ ,;]+$'}}}},"                                  \
+    "'status':{'type':'object','properties':{'assigned':{'type':'integer'},'available':{'type':'integer'},"          \
+    "'conditions':{'type':'array','x-kubernetes-list-type':'map','x-kubernetes-list-map-keys':['type'],'items':{"    \
+    "'type':'object','required':['type','status','lastTransitionTime','reason','message'],'properties':{'type':{"    \
+    "'type':'string'},'status':{'type':'string'},'observedGeneration':{'type':'integer'},'lastTransitionTime':{"     \
+    "'type':'string','format':'date-time'},'reason':{'type':'string'},'message':{'type':'string'}}}}}}}}}}]}}"
 
 /* Texts with ${...} of boot_facts. */
 static const struct {
@@ -46,6 +96,7 @@ static const struct {
      "{'metadata':{'name':'system-node-critical'},'value':2000001000,'description':'Used for system critical pods "
      "that "
      "must not be moved from their current node.'}"},
+    {K(CustomResourceDefinition), "", ADDRESS_POOLS},
     {K(ServiceCIDR), "", "{'metadata':{'name':'kubernetes'},'spec':{'cidrs':['${cidr}']}}"},
     {K(Service), "default",
      "{'metadata':{'name':'kubernetes','labels':{'component':'apiserver','provider':'kubernetes'}},"
@@ -68,6 +119,10 @@ static const struct {
      "'provisioner':'wherry.dev/local','reclaimPolicy':'Delete','volumeBindingMode':'WaitForFirstConsumer',"
      "'allowVolumeExpansion':true}"},
     {K(ConfigMap), "kube-system", "{'metadata':{'name':'" CLASS_MADE "'},'data':{'storageclass':'local'}}"},
+    {K(IngressClass), "",
+     "{'metadata':{'name':'wherry','annotations':{'ingressclass.kubernetes.io/is-default-class':'true'}},"
+     "'spec':{'controller':'wherry.dev/ingress'}}"},
+    {K(ConfigMap), "kube-system", "{'metadata':{'name':'" FRONT_MADE "'},'data':{'ingressclass':'wherry'}}"},
     {K(Role), "kube-system",
      "{'metadata':{'name':'extension-apiserver-authentication-reader'},'rules':[{'apiGroups':[''],"
      "'resourceNames':['extension-apiserver-authentication'],'resources':['configmaps'],'verbs':['get','list','watch'"
@@ -132,10 +187,18 @@ static bool object_is_there(struct boot *b, const struct kind *k, struct str ns,
     return o != NULL;
 }
 
-static bool class_is_due(struct boot *b)
+/* The ConfigMap that keeps the i-th object, or is it; NULL: it is made whenever it is missing. */
+static const char *once_of(size_t i)
 {
-    AUTO(obj_unref) struct obj *made = object_get(b->server, K(ConfigMap), S("kube-system"), S(CLASS_MADE));
-    return b->f.local_volumes && !made;
+    if (objects[i].kind == K(ConfigMap))
+        return strstr(objects[i].json, FRONT_MADE) ? FRONT_MADE : CLASS_MADE;
+    return objects[i].kind == K(StorageClass) ? CLASS_MADE : objects[i].kind == K(IngressClass) ? FRONT_MADE : NULL;
+}
+
+static bool class_is_due(struct boot *b, const char *once)
+{
+    AUTO(obj_unref) struct obj *made = object_get(b->server, K(ConfigMap), S("kube-system"), str_of(once));
+    return (strcmp(once, CLASS_MADE) == 0 ? b->f.local_volumes : b->f.front_door) && !made;
 }
 
 /* The next role or binding that is missing; false: none. The tree is in the arena. */
@@ -156,7 +219,7 @@ static bool missing_object(struct boot *b, struct arena *a, const struct kind **
         struct err err = ERR;
         if (b->api_alone && strcmp(objects[i].ns, "default") != 0)
             continue;
-        if ((objects[i].kind == K(StorageClass) || objects[i].kind == K(ConfigMap)) && !class_is_due(b))
+        if (once_of(i) && !class_is_due(b, once_of(i)))
             continue;
         *k = objects[i].kind;
         *ns = str_of(objects[i].ns);
@@ -356,7 +419,8 @@ static void boot_begin(struct server *s, const struct boot_facts *f, bool api_al
                                .service_cidr = str_dup(&b->arena, f->service_cidr),
                                .address = str_dup(&b->arena, f->address),
                                .port = f->port,
-                               .local_volumes = f->local_volumes};
+                               .local_volumes = f->local_volumes,
+                               .front_door = f->front_door};
     if (!api_alone)
         b->definitions = str_dup(&b->arena, f->definitions);
     go_on(b);

@@ -1,8 +1,9 @@
 /* boot.h - what a fresh cluster holds: namespaces, roles and bindings, priority classes, the Services kubernetes and
- * kube-dns, the APIServices of what is built in, a StorageClass (once: whoever deletes
- * it has no use for it), definitions that were asked for. Made where missing, at every start; what somebody has
- * changed stays, but for APIServices that say they are managed (as upstream's: at the start, and not again after
- * that). What leads to the API (default/kubernetes) is made again as well when somebody has deleted it. */
+ * kube-dns, the APIServices of what is built in, a StorageClass and an IngressClass (once:
+ * whoever deletes them has no use for them), definitions that were asked for. Made where missing, at every start;
+ * what somebody has changed stays, but for APIServices that say they are managed (as upstream's: at the start, and
+ * not again after that). What leads to the API (default/kubernetes) is made again as well when somebody has deleted
+ * it. */
 #pragma once
 #include "server/request.h"
 
@@ -13,6 +14,7 @@ struct boot_facts {
     struct str address; /* where pods reach the API server */
     int port;
     bool local_volumes;     /* a node of this machine makes volumes: a StorageClass for them, once */
+    bool front_door;        /* this machine serves Ingresses: an IngressClass for them, the default one, once */
     struct str definitions; /* sets of definitions.h, comma separated, that are to be there; "": none */
 };
 /* Runs in the store's loop; `done` is called from it when everything is there. */

@@ -455,6 +455,7 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
                                     .address = str_dup(&s->arena, address.n ? address : S("192.0.2.1")),
                                     .port = s->port,
                                     .local_volumes = s->options.local_volumes,
+                                    .front_door = s->options.front_door,
                                     .definitions = str_of(s->options.definitions)};
     boot_start(s, s->facts, boot_done);
     timer_set(&s->housekeeping, HOUSEKEEPING);

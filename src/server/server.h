@@ -19,6 +19,7 @@ struct server_options {
     const char *node_socket;  /* where nodes of this machine answer; NULL: /run/wherry/relay.sock below root */
     const char *node_ports;   /* NULL: 30000-32767 */
     bool local_volumes;       /* a node of this machine makes volumes for claims: they have a StorageClass */
+    bool front_door;          /* this machine serves Ingresses: they have a class */
     const char *definitions;  /* sets that are to be there, comma separated (definitions.h); NULL: none */
     bool memory;              /* nothing on disk but keys */
     size_t objects_most;      /* 0: LIMIT_OBJECTS */

@@ -64,7 +64,8 @@ static bool halves_fit(EVP_PKEY *pkey)
 struct cert_key *key_parse(struct str pem, struct err *err)
 {
     BIO *b = bio_of(pem);
-    EVP_PKEY *pkey = PEM_read_bio_PrivateKey(b, NULL, NULL, NULL);
+    /* one that is locked is tried with no word: OpenSSL would ask at the terminal */
+    EVP_PKEY *pkey = PEM_read_bio_PrivateKey(b, NULL, NULL, (void *)"");
     BIO_free(b);
     if (!pkey) {
         (void)openssl_failed(err, "not a PEM private key");

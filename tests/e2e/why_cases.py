@@ -244,11 +244,11 @@ spec: {hard: {count/widgets.example.com: "1"}}
 apiVersion: networking.k8s.io/v1
 kind: Ingress
 metadata: {name: ingress}
-spec: {defaultBackend: {service: {name: web, port: {number: 80}}}}
+spec: {ingressClassName: gone, defaultBackend: {service: {name: web, port: {number: 80}}}}
 ''',
-     'Ingress ingress: it is stored, and Wherry serves no Ingress yet. Use a Service of type NodePort.'),
-    ('svc/balancer', deploy('balancer', '') + '---' + service('balancer', 'balancer', 8080).replace('spec: {', 'spec: {type: LoadBalancer, '),
-     "Service balancer has 1 ready endpoint: no address is given to it, as nothing in Wherry provides load balancers. Use its port N on the node's address."),
+     """Ingress ingress has no address: spec.ingressClassName names the class gone, and there is no such IngressClass. Let the front door serve it: kubectl patch ing/ingress --type=merge -p '{"spec":{"ingressClassName":"wherry"}}'."""),
+    ('svc/balancer', deploy('balancer', '') + '---' + service('balancer', 'balancer', 8080).replace('spec: {', 'spec: {type: LoadBalancer, ').replace('name: balancer}', 'name: balancer, annotations: {wherry.dev/address-pool: nowhere}}', 1),
+     'Service balancer has 1 ready endpoint: it gets no address: there is no pool "nowhere". Name one that is there (kubectl get addresspools): kubectl annotate svc/balancer --overwrite wherry.dev/address-pool=NAME.'),
     ('cm/held', '''
 apiVersion: v1
 kind: ConfigMap

@@ -2,9 +2,11 @@
  * owners alone.
  *   wherry-job load STORE [NAME]   an image archive from stdin into the store
  *   wherry-job pull                a pull request (pull.h) from stdin
+ *   wherry-job acme                a step of ACME (edge/acme.h) from stdin; its answer is one line
  * Lines of JSON on stdout: {"progress":{"done":N,"total":N}} ..., then {"digest":"sha256:..","names":[..]} or
  * {"error":{"reason":"NotFound","code":404,"message":".."}}. Exit status 0, 1 (an error was told), 2 (usage). */
 #include "base/clock.h"
+#include "edge/acme.h"
 #include "oci/confine.h"
 #include "oci/jsonout.h"
 #include "oci/pull.h"
@@ -23,9 +25,8 @@ const char *__asan_default_options(void)
 }
 #endif
 
-static void line_tell(struct strbuf *b)
+static void line_write(struct strbuf *b)
 {
-    strbuf_addc(b, '\n');
     struct str rest = strbuf_str(b);
     while (rest.n) {
         ssize_t n = write(1, rest.p, rest.n);
@@ -33,6 +34,12 @@ static void line_tell(struct strbuf *b)
             return; /* nobody wants to know */
         rest = str_sub(rest, (size_t)MAX(n, 0), rest.n);
     }
+}
+
+static void line_tell(struct strbuf *b)
+{
+    strbuf_addc(b, '\n');
+    line_write(b);
 }
 
 static int tell_error(const struct err *err)
@@ -75,6 +82,32 @@ static void tell_progress(void *arg, int64_t done, int64_t total)
     AUTO(strbuf_fini) struct strbuf b = STRBUF(200);
     strbuf_addf(&b, "{\"progress\":{\"done\":%lld,\"total\":%lld}}", (long long)done, (long long)total);
     line_tell(&b);
+}
+
+/* Neither keys nor answers touch a file: it may write nowhere. */
+static int job_acme(void)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(ACME_LINE_MOST), out = STRBUF(ACME_LINE_MOST);
+    struct acme_request r;
+    struct acme_answer answer = {0};
+    char buf[16384];
+    for (ssize_t n; (n = read(0, buf, sizeof buf)) > 0;)
+        strbuf_add(&text, (struct str){buf, (size_t)n});
+    if (acme_request_decode(&a, strbuf_str(&text), &r, &answer.err) && job_confine(NULL, true, NULL, &answer.err)) {
+        (void)curl_global_init(CURL_GLOBAL_DEFAULT);
+        acme_run(&a, &r, &answer);
+    }
+    mem_wipe(buf, sizeof buf);
+    acme_answer_encode(&answer, &out);
+    if (out.over) {
+        strbuf_reset(&out);
+        answer = (struct acme_answer){0};
+        (void)err_set(&answer.err, E_TOO_LARGE, "the answer is over %d bytes", ACME_LINE_MOST);
+        acme_answer_encode(&answer, &out);
+    }
+    line_write(&out);
+    return answer.err.kind != E_NONE;
 }
 
 static int job_load(const char *store, const char *name)
@@ -125,6 +158,9 @@ int main(int argc, char **argv)
         return job_load(argv[2], argc == 4 ? argv[3] : "");
     if (argc == 2 && strcmp(argv[1], "pull") == 0)
         return job_pull();
-    fprintf(stderr, "usage: wherry-job load STORE [NAME] <ARCHIVE | wherry-job pull <REQUEST\n");
+    if (argc == 2 && strcmp(argv[1], "acme") == 0)
+        return job_acme();
+    fprintf(stderr,
+            "usage: wherry-job load STORE [NAME] <ARCHIVE | wherry-job pull <REQUEST | wherry-job acme <REQUEST\n");
     return 2;
 }

@@ -1,0 +1,84 @@
+/* loadbalancer_int.h - addresses of Services of type LoadBalancer: what the plan knows of pools, nodes and Services.
+ * Texts and objects are borrowed from the view, or in the plan's arena. IPv4 addresses are in host order; the rules
+ * of the network (net/rules.h) know no others, so those of IPv6 are told of and passed over. */
+#pragma once
+#include "control/manager.h"
+
+#define BALANCER_CLASS     "wherry.dev/lb" /* spec.loadBalancerClass that is ours, beside none */
+#define BALANCER_FINALIZER "service.kubernetes.io/load-balancer-cleanup"
+#define BALANCER_ADDRESS   "wherry.dev/assigned-address" /* annotations: what was given, should the status be lost */
+#define BALANCER_POOL      "wherry.dev/assigned-from"
+#define BALANCER_EDGE      "wherry.dev-edge" /* service-proxy-name of what the front door serves */
+#define POOL_NODES         "nodes"           /* asked for as a pool: the nodes' own addresses */
+
+/* Conditions of a Service. The node reads both (net/model.c): a user who may not write a status cannot ask for them.
+ */
+#define CONDITION_ASSIGNED  "wherry.dev/AddressAssigned" /* reasons: enum balancer_reason */
+#define CONDITION_ANNOUNCED "wherry.dev/Announced"       /* message: "NODE answers on INTERFACES" */
+
+struct address_range {
+    uint32_t from, to; /* both in it */
+};
+struct address_ranges {
+    struct address_range *p;
+    size_t n, cap;
+}; /* an ARRAY with a name */
+bool ranges_have(const struct address_ranges *r, uint32_t ip);
+
+struct balancer_pool {
+    const struct obj *obj;        /* AddressPool, or MetalLB's IPAddressPool */
+    bool ours;                    /* the former */
+    bool automatic;               /* autoAssign */
+    bool avoids;                  /* avoidBuggyIPs */
+    int64_t priority;             /* the lowest first; 0: after all others */
+    bool pinned;                  /* serviceAllocation is there */
+    struct address_ranges ranges; /* in order, none overlaps another */
+    struct str bad;               /* the first of its addresses that is no range of ours, and why; "": none */
+    uint32_t assigned;
+};
+struct balancer_pools {
+    ARRAY(struct balancer_pool) list; /* in the order in which they are tried */
+    bool unknown;                     /* the definition is there, but its objects are not in yet */
+};
+void balancer_pools_read(const struct view *v, struct arena *a, struct balancer_pools *out);
+void balancer_pools_fini(struct balancer_pools *p);
+AUTO_VALUE(balancer_pools_fini, struct balancer_pools);
+struct balancer_pool *balancer_pool_named(const struct balancer_pools *p, struct str name);
+struct balancer_pool *balancer_pool_of(const struct balancer_pools *p, uint32_t ip);
+bool balancer_pool_has(const struct balancer_pool *p, uint32_t ip); /* and may give it */
+uint64_t balancer_pool_size(const struct balancer_pool *p);
+/* Whether its serviceAllocation lets this Service in. */
+bool balancer_pool_takes(const struct view *v, const struct balancer_pool *p, const struct obj *svc);
+/* The range in "10.0.0.0/24", "10.0.0.1-10.0.0.9" or "10.0.0.1". False: *why says what it is instead. */
+bool address_range_parse(struct str text, struct address_range *out, const char **why);
+bool address_parse(struct str text, uint32_t *ip); /* IPv4 alone */
+struct str address_text(struct arena *a, uint32_t ip);
+
+/* --- Services --- */
+
+bool balancer_is_metallbs(const struct view *v); /* MetalLB runs: Services without a class are its own */
+/* Of type LoadBalancer, and of a class that is ours. */
+bool balancer_is_ours(const struct view *v, const struct obj *svc);
+struct str balancer_note(const struct obj *svc, const char *ours, const char *metallb); /* metallb: behind the '/' */
+bool service_is_local(const struct obj *svc);                                           /* externalTrafficPolicy */
+bool service_is_edge(const struct obj *svc);                       /* the front door serves it, and not the rules */
+int64_t service_cmp_age(const struct obj *a, const struct obj *b); /* < 0: a is older; never 0 of two */
+bool ports_meet(const struct obj *a, const struct obj *b);         /* a port and protocol that both have */
+
+/* --- nodes --- */
+
+bool node_may_serve(const struct obj *node); /* ready, not going, not excluded from load balancers */
+/* Nodes with a ready endpoint of the Service, by name: name -> anything. */
+void service_nodes(const struct view *v, const struct obj *svc, struct map *out);
+/* The addresses by which nodes serve it themselves, as status.loadBalancer.ingress has them. */
+struct val node_addresses(const struct view *v, struct arena *a, const struct obj *svc);
+/* Who else has one of its ports on the nodes' own addresses; "": nobody. */
+struct str port_holder(const struct view *v, struct arena *a, const struct obj *svc, const struct obj *const *holders,
+                       size_t n, bool has_them);
+/* Which node answers for the address; "": none, and *why says the reason. *interfaces: "" for all. now: who does. */
+struct str announcer_of(const struct view *v, struct arena *a, const struct obj *svc,
+                        const struct balancer_pool *pool, uint32_t ip, struct str now, struct str *interfaces,
+                        struct str *why);
+extern const struct objindex index_balancers;  /* Services: "" for all that may concern us */
+extern const struct objindex index_host_ports; /* Pods: "TCP/80" */
+extern const struct objindex index_metallb;    /* Deployments: "" for its controller */

@@ -1,0 +1,155 @@
+/* An Ingress: who serves it, what of it cannot be served as it was asked for, by the same reading as the front
+ * door's, and what stands behind it. */
+#include "control/ingress.h"
+#include "control/why_int.h"
+
+#define CERTIFICATES "certificates.cert-manager.io"
+
+struct str ingress_head(struct question *q, const struct obj *o)
+{
+    struct str address = val_text_at(val_item(val_at(obj_status(o), N(loadBalancer), N(ingress)), 0), N(ip));
+    if (address.n == 0)
+        address = val_text_at(val_item(val_at(obj_status(o), N(loadBalancer), N(ingress)), 0), N(hostname));
+    return address.n
+               ? arena_fmt(q->a, "Ingress " STR_FMT " is served at " STR_FMT, STR_ARG(o->name), STR_ARG(address))
+               : arena_fmt(q->a, "Ingress " STR_FMT " has no address", STR_ARG(o->name));
+}
+
+/* ---- class ---- */
+
+static bool say_class(struct question *q, const struct obj *o, const struct ingress_class *c, struct finding *f)
+{
+    const char *field = c->by_annotation ? "the annotation kubernetes.io/ingress.class" : "spec.ingressClassName";
+    struct str way = arena_fmt(q->a,
+                               "Let the front door serve it: kubectl patch " STR_FMT
+                               " --type=merge -p '{\"spec\":{\"ingressClassName\":\"wherry\"}}'",
+                               STR_ARG(why_target(q, o)));
+    if (c->server == INGRESS_OURS)
+        return false;
+    const struct val *at = val_at(obj_status(o), N(loadBalancer), N(ingress));
+    if (c->server == INGRESS_OTHERS && val_len(at) > 0) {
+        f->reason = arena_fmt(q->a, "the controller " STR_FMT " serves it", STR_ARG(c->controller));
+    } else if (c->server == INGRESS_OTHERS) {
+        why_found(q, f, "ClassOfAnother", "it is of class " STR_FMT ", which the controller " STR_FMT " serves",
+                  STR_ARG(c->name), STR_ARG(c->controller));
+        why_way(q, f, "See whether that runs. " STR_FMT, STR_ARG(way));
+    } else if (c->name.n > 0) {
+        why_found(q, f, "ClassMissing", "%s names the class " STR_FMT ", and there is no such IngressClass", field,
+                  STR_ARG(c->name));
+        why_way(q, f, STR_FMT, STR_ARG(way));
+    } else {
+        why_found(q, f, "ClassMissing", "it names no class, and no IngressClass is the default, so nobody serves it");
+        why_way(q, f, STR_FMT, STR_ARG(way));
+    }
+    return true;
+}
+
+/* ---- certificates ---- */
+
+/* A Secret that is not there yet, as somebody is still getting the certificate for it. */
+static bool say_pending(struct question *q, const struct obj *o, struct str secret, struct finding *f)
+{
+    if (!obj_has_note(o, "cert-manager.io/issuer") && !obj_has_note(o, "cert-manager.io/cluster-issuer"))
+        return false;
+    const struct kind *k = view_defined(q->v, CERTIFICATES);
+    const struct obj *c = k ? view_get(q->v, k, o->ns, secret) : NULL;
+    const struct val *ready = c ? condition_get(obj_status(c), "Ready") : NULL;
+    struct str message = val_text_at(ready, N(message));
+    if (!c)
+        return why_coming(q, f, "CertificatePending", "the certificate for Secret " STR_FMT " is not there yet",
+                          STR_ARG(secret));
+    why_chain(q, f, "Certificate " STR_FMT ": %s" STR_FMT, STR_ARG(c->name), message.n ? "" : "no word yet",
+              STR_ARG(message));
+    if (message.n == 0)
+        return why_coming(q, f, "CertificatePending", "Certificate " STR_FMT " is not ready yet", STR_ARG(c->name));
+    why_found(q, f, "CertificatePending", "Certificate " STR_FMT " is not ready: " STR_FMT, STR_ARG(c->name),
+              STR_ARG(message));
+    why_way(q, f, "wherry why certificate/" STR_FMT STR_FMT " tells more", STR_ARG(c->name),
+            STR_ARG(why_ns_flag(q, c->ns)));
+    return true;
+}
+
+static struct str secret_of(const struct ingress *i, struct str field)
+{
+    struct str at;
+    int64_t n;
+    if (!str_starts(field, S("spec.tls[")) || !str_split(str_sub(field, 9, field.n), ']', &at, &(struct str){0}) ||
+        !str_to_i64(at, 0, 1000000, &n) || (size_t)n >= i->tls.n)
+        return S("");
+    return i->tls.p[n].secret;
+}
+
+/* ---- backends ---- */
+
+/* The Service that is worst off. One that is missing, or has no such port, is a remark. */
+static void say_backends(struct question *q, const struct ingress *i, struct finding *f)
+{
+    for (size_t n = 0; n < i->paths.n; n++) {
+        const struct ingress_path *p = &i->paths.p[n];
+        bool seen = p->refused;
+        for (size_t k = 0; k < n; k++)
+            seen |= str_eq(i->paths.p[k].backend.service, p->backend.service);
+        const struct obj *svc = seen ? NULL : view_get(q->v, K(Service), i->o->ns, p->backend.service);
+        if (!svc)
+            continue;
+        struct finding one = {0};
+        struct question other = why_about(q, svc);
+        why_service(&other, svc, &one);
+        if (one.state == WHY_FINE || str_eqz(str_of(one.cause), "NoLoadBalancer"))
+            continue;
+        why_behind(q, f,
+                   arena_fmt(q->a, "Service " STR_FMT ", behind " STR_FMT STR_FMT ":", STR_ARG(svc->name),
+                             STR_ARG(p->host.n ? p->host : S("*")), STR_ARG(p->path)),
+                   &one);
+    }
+}
+
+/* ---- remarks ---- */
+
+/* What answers nothing comes before what answers otherwise than was asked for. */
+static const char *const order[] = {"ServiceMissing",     "PortMissing",          "SecretInvalid", "SecretMissing",
+                                    "CertificateInvalid", "BackendRefused",       "PathInvalid",   "PathTaken",
+                                    "CertificateExpired", "CertificateOfAnother", "CanaryAlone",   "HostTaken",
+                                    "ConfigMapMissing"};
+
+static void say_remark(struct question *q, const struct ingress *i, const struct ingress_remark *r, struct finding *f)
+{
+    struct str secret = str_eqz(str_of(r->reason), "SecretMissing") ? secret_of(i, r->field) : S("");
+    if (secret.n > 0 && say_pending(q, i->o, secret, f))
+        return;
+    if (why_found(q, f, r->reason, STR_FMT, STR_ARG(r->text)) && r->way.n > 0)
+        why_way(q, f, STR_FMT, STR_ARG(r->way));
+}
+
+static void say_remarks(struct question *q, const struct ingress *i, struct finding *f)
+{
+    array_each (r, &i->remarks)
+        why_chain(q, f, STR_FMT ": " STR_FMT, STR_ARG(r->field), STR_ARG(r->text));
+    if (i->closed.n > 0)
+        array_each (r, &i->remarks)
+            if (str_has(r->text, S("503")))
+                say_remark(q, i, r, f);
+    for (size_t n = 0; n < countof(order); n++)
+        array_each (r, &i->remarks)
+            if (str_eqz(str_of(r->reason), order[n]))
+                say_remark(q, i, r, f);
+}
+
+void why_ingress(struct question *q, const struct obj *o, struct finding *f)
+{
+    AUTO(ingress_fini) struct ingress i;
+    ingress_read(q->v, o, q->a, &i);
+    if (say_class(q, o, &i.class, f))
+        return;
+    ingress_check(q->v, q->a, &i);
+    why_chain(q, f, "Ingress " STR_FMT ": class " STR_FMT "%s, %zu path%s", STR_ARG(o->name), STR_ARG(i.class.name),
+              i.class.by_default ? " (the default)" : "", i.paths.n, i.paths.n == 1 ? "" : "s");
+    say_remarks(q, &i, f);
+    say_backends(q, &i, f);
+    array_each (r, &i.remarks) /* those of annotations */
+        say_remark(q, &i, r, f);
+    if (f->state == WHY_FINE && val_len(val_at(obj_status(o), N(loadBalancer), N(ingress))) == 0)
+        why_coming(q, f, "AddressPending", "no address is written to it yet");
+    if (f->state == WHY_FINE)
+        f->reason = arena_fmt(q->a, "it is served, with %zu path%s", i.paths.n, i.paths.n == 1 ? "" : "s");
+}

@@ -1,0 +1,20 @@
+/* gateway_route_int.h - what a route's rules become at the front door: matches, actions, and the pools that they
+ * name. Pure: pools are collected, not asked for. */
+#pragma once
+#include "control/gateway.h"
+#include "edge/door.h"
+#include "edge/pools.h"
+
+struct gateway_rules {
+    const struct view *view;
+    struct arena *arena;
+    const struct obj *route;
+    enum route_kind kind;
+    struct str owner; /* "HTTPRoute/NS/NAME" */
+    /* Where the route attaches: a door_route for each, for each host. */
+    struct str listener, host;
+    struct door_part *part;
+    ARRAY(struct pool_want) pools; /* in the arena; a key may stand there several times */
+};
+/* Adds what the route asks for on g->listener for g->host. */
+void gateway_rules_add(struct gateway_rules *g);
