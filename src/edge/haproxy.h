@@ -88,7 +88,8 @@ void haproxy_cert_del(struct haproxy *h, const char *name);
 void haproxy_list_put(struct haproxy *h, const char *list, const char *cert, struct str options, struct str hosts);
 void haproxy_list_del(struct haproxy *h, const char *list, const char *cert);
 void haproxy_commit(struct haproxy *h, uint64_t revision);
-/* A command to the running proxy's socket, one line; fn later in the loop, also with an error. */
+/* A command to the running proxy's socket, one line; fn later in the loop, also with an error (E_CANCELLED from
+ * within haproxy_free). */
 void haproxy_ask(struct haproxy *h, struct str command,
                  void (*fn)(void *arg, struct str answer, const struct err *err), void *arg);
 /* Blocking, for who ends everything: all HAProxys of this folder, those before a reload too, get SIGTERM, then
