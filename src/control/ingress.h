@@ -71,7 +71,13 @@ struct ingress_headers {
     size_t n;
 };
 enum ingress_balance { INGRESS_ROUND_ROBIN, INGRESS_LEAST };
-enum ingress_protocol { INGRESS_HTTP, INGRESS_HTTPS, INGRESS_AUTO_HTTP, INGRESS_GRPC, INGRESS_GRPCS };
+enum ingress_protocol {
+    INGRESS_AUTO_HTTP, /* as the Service's appProtocol says */
+    INGRESS_HTTP,
+    INGRESS_HTTPS,
+    INGRESS_GRPC,
+    INGRESS_GRPCS
+};
 /* Values of annotations; zero or "" is "not said", unless told otherwise. */
 struct ingress_settings {
     /* where requests are sent instead */
@@ -189,6 +195,7 @@ MUST_USE bool ingress_authorities(const struct obj *secret, struct str *pem, str
 /* The lines "NAME:HASH" of a Secret for Basic authentication. */
 MUST_USE bool ingress_users(const struct obj *secret, bool map, struct arena *a, struct str *lines, struct err *err);
 /* Whether a name of a certificate ("*.example.org") is good for a host, and whether a host of a rule does for one. */
+bool ingress_is_cookie_path(struct str path); /* plain enough for Path of a cookie: [A-Za-z0-9/_.~-] */
 bool ingress_host_matches(struct str pattern, struct str host);
 
 /* --- the annotations --- */

@@ -285,6 +285,22 @@ bool value_path(READ)
     return true;
 }
 
+bool ingress_is_cookie_path(struct str path)
+{
+    for (size_t i = 0; i < path.n; i++)
+        if (!is_name_char(path.p[i]) && !strchr("/.~", path.p[i]))
+            return false;
+    return path.n > 0 && path.n <= 1024 && path.p[0] == '/';
+}
+
+bool value_cookie_path(READ)
+{
+    if (!ingress_is_cookie_path(value))
+        return value_bad(err, value, "is no path of [A-Za-z0-9/_.~-] from the root");
+    *(struct str *)member = value;
+    return true;
+}
+
 bool value_rewrite(READ)
 {
     struct str path = value;
