@@ -18,6 +18,7 @@
 # make vm         a Debian 12 with systemd in qemu, to try `wherry install` in (as root)
 # make bench-NAME   bench/NAME_bench.c, optimised (build/release/bench-NAME)
 # make bench-custom   what definitions, applies, webhooks and HTTP/2 cost (as root, some minutes); ARGS="writes"
+# make bench-edge   what the front door costs (as root, some minutes); ARGS="rate apply probe hosts"
 # make bench-jobs   what Jobs, CronJobs, sets and claims cost (as root, some minutes); ARGS="jobs cron"
 # make bench-cluster   what a whole cluster costs, beside its peers (as root, some minutes); ARGS="up idle"
 # make format     clang-format over what was changed since the last commit; over all where nothing was
@@ -148,6 +149,9 @@ $(B)/bench-%: bench/%_bench.c $(LIB_A)
 
 bench-custom: release
 	@python3 bench/custom_bench.py $(ARGS)
+
+bench-edge: release
+	@python3 bench/edge_bench.py $(ARGS)
 
 bench-jobs: release
 	@$(CC) -O2 -Wall -Wextra -o build/release/cluster-probe bench/cluster_probe.c
