@@ -1,5 +1,6 @@
 /* The rows: which controllers there are, and the indexes that plans may ask for. */
 #include "api/custom.h"
+#include "control/backend_tls.h"
 #include "control/gateway.h"
 #include "control/manager.h"
 #include "control/pods.h"
@@ -51,7 +52,8 @@
     X(tcproute)                                                                                                      \
     X(ingress)                                                                                                       \
     X(loadbalancer)                                                                                                  \
-    X(frontservice)
+    X(frontservice)                                                                                                  \
+    X(backendtls)
 
 #define X(name) extern const struct controller name##_controller;
 ROWS(X)
@@ -84,12 +86,15 @@ static const struct objindex *const *defined_indexes(const struct kind *k)
                                                       &index_gateway_secret, &index_gateway_ca, NULL};
     static const struct objindex *const sets[] = {&index_namespace, &index_owner, &index_set_parent,
                                                   &index_gateway_secret, NULL};
+    static const struct objindex *const policies[] = {&index_namespace, &index_owner, &index_policy_target,
+                                                      &index_policy_ca, NULL};
     if (!k->custom || !str_eqz(k->group, GATEWAY_GROUP))
         return NULL;
-    return route_of(k) != ROUTE_KINDS        ? routes
-           : str_eqz(k->kind, "Gateway")     ? gateways
-           : str_eqz(k->kind, "ListenerSet") ? sets
-                                             : NULL;
+    return route_of(k) != ROUTE_KINDS             ? routes
+           : str_eqz(k->kind, "Gateway")          ? gateways
+           : str_eqz(k->kind, "ListenerSet")      ? sets
+           : str_eqz(k->kind, "BackendTLSPolicy") ? policies
+                                                  : NULL;
 }
 
 const struct objindex *const *kind_indexes(const struct kind *k)

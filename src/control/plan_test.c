@@ -193,11 +193,11 @@ void plan_answer(struct str input, struct strbuf *out)
 
 TEST(plans_are_as_in_their_transcripts)
 {
-    static const char *const files[] = {"replicaset",     "replication", "crds",     "deployment", "endpointslice",
-                                        "endpoints",      "node",        "eviction", "podgc",      "namespace",
-                                        "serviceaccount", "disruption",  "mirror",   "garbage",    "apiservices",
-                                        "claims",         "attach",      "job",      "cronjob",    "statefulset",
-                                        "daemonset",      "ingress",     "loadbalancer"};
+    static const char *const files[] = {
+        "replicaset", "replication", "crds",        "deployment", "endpointslice",  "endpoints",
+        "node",       "eviction",    "podgc",       "namespace",  "serviceaccount", "disruption",
+        "mirror",     "garbage",     "apiservices", "claims",     "attach",         "job",
+        "cronjob",    "statefulset", "daemonset",   "ingress",    "loadbalancer",   "backendtls"};
     for (size_t i = 0; i < countof(files); i++) {
         char path[100];
         snprintf(path, sizeof path, "tests/control/%s.txt", files[i]);
