@@ -57,7 +57,7 @@ static int tell_error(const struct err *err)
     return 1;
 }
 
-static int tell_image(const struct digest *manifest, const struct strs *names)
+static int tell_image(const struct digest *manifest, const struct strs *tags)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
     jout_open(&b, '{');
@@ -66,8 +66,8 @@ static int tell_image(const struct digest *manifest, const struct strs *names)
     strbuf_addf(&b, "\"sha256:%s\"", manifest->hex);
     jout_key(&b, "names");
     jout_open(&b, '[');
-    for (size_t i = 0; i < names->n; i++)
-        jout_str(&b, names->p[i]);
+    for (size_t i = 0; i < tags->n; i++)
+        jout_str(&b, tags->p[i]);
     strbuf_addz(&b, "]}");
     line_tell(&b);
     return 0;
@@ -114,13 +114,12 @@ static int job_load(const char *store, const char *name)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct err err = ERR;
-    struct strs names;
+    struct strs tags;
     struct digest manifest;
     AUTO(content_free) struct content *c = content_open(store, &err);
-    if (!c || !job_confine(store, false, NULL, &err) ||
-        !archive_load(c, 0, str_of(name), &a, &names, &manifest, &err))
+    if (!c || !job_confine(store, false, NULL, &err) || !archive_load(c, 0, str_of(name), &a, &tags, &manifest, &err))
         return tell_error(&err);
-    return tell_image(&manifest, &names);
+    return tell_image(&manifest, &tags);
 }
 
 static int job_pull(void)
@@ -129,7 +128,7 @@ static int job_pull(void)
     AUTO(strbuf_fini) struct strbuf text = STRBUF(2 << 20);
     struct err err = ERR;
     struct pull_request r;
-    struct strs names;
+    struct strs tags;
     struct digest manifest;
     int64_t last = 0;
     char buf[16384];
@@ -142,9 +141,9 @@ static int job_pull(void)
     if (!c || !job_confine(c->dir, true, r.ca_file.n ? arena_strz(&a, r.ca_file) : NULL, &err))
         return tell_error(&err);
     (void)curl_global_init(CURL_GLOBAL_DEFAULT);
-    if (!image_pull(c, &r, &a, &names, &manifest, tell_progress, &last, &err))
+    if (!image_pull(c, &r, &a, &tags, &manifest, tell_progress, &last, &err))
         return tell_error(&err);
-    return tell_image(&manifest, &names);
+    return tell_image(&manifest, &tags);
 }
 
 int main(int argc, char **argv)

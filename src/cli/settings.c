@@ -123,6 +123,11 @@ static bool check_switch(struct str v, struct err *err)
     return str_eqz(v, "on") || str_eqz(v, "off") || err_set(err, E_INVALID, "must be on or off");
 }
 
+static bool check_program(struct str v, struct err *err)
+{
+    return !v.n || v.p[0] == '/' || err_set(err, E_INVALID, "must be a program's path from / on");
+}
+
 static bool check_gateway(struct str v, struct err *err)
 {
     return str_eqz(v, "off") || str_eqz(v, "standard") || str_eqz(v, "experimental") ||
@@ -178,6 +183,10 @@ static const struct setting rows[] = {
      "channel of the Gateway API's definitions that are made: off, standard or experimental", check_gateway},
     {"certificates", TEXT, AT(certificates), "on",
      "Issuers and Certificates (cert-manager.io) are served here; off for a cert-manager of your own", check_switch},
+    {"acme-dns-hook", TEXT, AT(acme_dns_hook), "",
+     "program that changes DNS for ACME, called with present or cleanup, a name and a value", check_program},
+    {"acme-dns-check", TEXT, AT(acme_dns_check), "off",
+     "ask a zone's own servers for the record before the authority is told of it", check_switch},
     {"log-level", TEXT, AT(log_level), "info", "error, warn, info or debug", check_level},
 };
 

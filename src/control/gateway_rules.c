@@ -27,8 +27,7 @@ bool gateway_duration(struct str text, int64_t *ns)
         sum += n * units[unit].ns;
         at += strlen(units[unit].unit);
     }
-    if (parts > 0)
-        *ns = sum;
+    *ns = sum;
     return parts > 0;
 }
 
@@ -338,8 +337,7 @@ void route_judge(const struct view *v, struct arena *a, const struct obj *route,
         if (is_fault(&f) && str_eqz(str_of(f.reason), "InvalidKind")) {
             fault_keep(&out->resolved, f);
         } else if (is_fault(&f)) {
-            if (out->nfaulty == 0)
-                out->first = i;
+            f.message = arena_fmt(a, "rule %zu: " STR_FMT, i, STR_ARG(f.message));
             fault_keep(&out->rules, f);
             out->faulty = arena_fmt(a, STR_FMT "%s%zu", STR_ARG(out->faulty), out->nfaulty ? ", " : "", i);
             out->nfaulty++;

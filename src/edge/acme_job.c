@@ -378,11 +378,21 @@ static bool step_order(struct acme_run *x)
 static bool step_challenge(struct acme_run *x)
 {
     struct acme_authorization z;
-    if (!x->r->look && !signed_post(x, x->r->url, x->r->account, S("{}")))
-        return false;
+    struct acme_answer before = {0};
+    bool told = x->r->look || signed_post(x, x->r->url, x->r->account, S("{}"));
     int64_t wait = x->retry_after_s;
+    if (!told && (x->out->http / 100 != 4 || x->out->err.kind == E_TOO_MANY_REQUESTS))
+        return false;
+    if (!told) { /* it may have been told before, by a run whose end nobody saw */
+        before = *x->out;
+        *x->out = (struct acme_answer){0};
+    }
     if (!authorization_get(x, x->r->authorization, &z))
         return false;
+    if (!told && str_eqz(z.status, "pending")) {
+        *x->out = before;
+        return false;
+    }
     x->out->retry_after_s = MAX(wait, x->retry_after_s);
     x->out->status = z.status;
     reason_note(x, &z);

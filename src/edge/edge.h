@@ -11,6 +11,9 @@ struct edge_config {
     struct str node;             /* its name */
     struct str run;              /* folder on a tmpfs, 0700, there */
     struct str job;              /* the program wherry-job */
+    bool acme;                   /* cert-manager's objects are ours to work on */
+    struct str acme_hook;        /* a program of the administrator that changes DNS; "": none */
+    bool acme_check;             /* a zone's own servers are asked for a record before an authority is */
     struct door_config door;
 };
 struct edge {

@@ -4,5 +4,6 @@
 #include "base/err.h"
 
 /* network: it also reads what name lookup and TLS need (/etc, /usr, /run/systemd/resolve). also: one more file to
- * read, or NULL. After this only files below `store` can be written (NULL: none). Kernels without Landlock: capabilities alone. */
+ * read, or NULL. After this only files below `store` can be written (NULL: none). Kernels without Landlock:
+ * capabilities alone. */
 MUST_USE bool job_confine(const char *store, bool network, const char *also, struct err *err);

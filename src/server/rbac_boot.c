@@ -149,6 +149,11 @@ static const char table[] =
     " list,watch gateway.networking.k8s.io *\n list,watch wherry.dev addresspools\n"
     " list,watch metallb.io ipaddresspools\n list,watch cert-manager.io,acme.cert-manager.io *\n"
     " create,patch,update core,events.k8s.io events\n"
+    /* ACME: accounts' keys, what becomes of orders, when to renew */
+    " create core namespaces\n create,update core secrets\n patch cert-manager.io certificates\n"
+    " update cert-manager.io certificates/status,clusterissuers/status,issuers/status\n"
+    " create,delete,update acme.cert-manager.io challenges\n"
+    " update acme.cert-manager.io challenges/status,orders/status\n"
     "bind wherry:edge wherry:edge u:system:wherry-edge\n"
     /* the controllers, each an account of kube-system */
     "ctrl attachdetach-controller\n list,watch core persistentvolumeclaims,persistentvolumes\n " READ
