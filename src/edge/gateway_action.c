@@ -1,7 +1,7 @@
 /* Rules of HTTPRoutes and GRPCRoutes. A rule whose backends have filters of their own is several routes, each with
  * its share of the requests. */
 #include "control/pods.h"
-#include "edge/gateway_route_int.h"
+#include "edge/stream_route.h"
 
 #define many(g, type, n) ((type *)arena_alloc((g)->arena, (n) * sizeof(type)))
 #define NEVER_NS         (24 * 3600 * NS_PER_S) /* a timeout that is switched off */
@@ -141,7 +141,7 @@ static void cors_read(struct gateway_rules *g, const struct val *c, struct door_
 
 static struct pool_ref ref_of(const struct gateway_rules *g, const struct route_ref *r)
 {
-    return (struct pool_ref){
+    struct pool_ref out = {
         .ns = r->ns,
         .service = r->service,
         .port = (uint16_t)r->port,
@@ -149,6 +149,8 @@ static struct pool_ref ref_of(const struct gateway_rules *g, const struct route_
         .as.protocol = g->kind == ROUTE_GRPC ? DOOR_TO_HTTP2 : DOOR_TO_HTTP1,
         .refused = is_fault(&r->fault) && !str_eqz(str_of(r->fault.reason), "BackendNotFound"),
     };
+    backend_as(g->view, g->arena, &out);
+    return out;
 }
 
 static void mirror_read(struct gateway_rules *g, const struct val *m, struct door_action *a)

@@ -3,9 +3,11 @@
  * functions say (control/gateway_keys.c), so the door and the statuses are of one mind.
  *
  * Gateways and their classes are watched from the start; all else from the first Gateway of ours on. */
+#include "api/custom.h"
 #include "base/map.h"
+#include "control/backend_tls.h"
 #include "edge/edge.h"
-#include "edge/gateway_route_int.h"
+#include "edge/stream_route.h"
 
 #define AUTHORITIES_MAX (1u << 20)
 
@@ -72,7 +74,7 @@ static void all_want(struct gateway_door *d)
 {
     struct feed *f = d->edge->feed;
     const struct kind *const built_in[] = {K(Namespace), K(Service), K(EndpointSlice), K(Secret), K(Node)};
-    const char *const defined[] = {GATEWAYS_SETS, GATEWAYS_GRANTS, "addresspools.wherry.dev",
+    const char *const defined[] = {GATEWAYS_SETS, GATEWAYS_GRANTS, GATEWAYS_TLS_POLICIES, "addresspools.wherry.dev",
                                    "ipaddresspools.metallb.io"};
     d->wants = true;
     for (size_t i = 0; i < countof(built_in); i++)
@@ -81,6 +83,27 @@ static void all_want(struct gateway_door *d)
         feed_want_defined(f, defined[i]);
     for (size_t i = 0; i < ROUTE_KINDS; i++)
         feed_want_defined(f, route_rows[i].definition);
+}
+
+static void routes_mark(void *arg, struct str service)
+{
+    struct gateway_door *d = arg;
+    const struct view *v = feed_view(d->edge->feed);
+    struct gateway_mark m = {d, NULL};
+    for (enum route_kind r = 0; r < ROUTE_KINDS; r++) {
+        const struct kind *k = route_kind_of(v, r);
+        struct objset_iter it = k ? view_with(v, k, &index_route_backend, service) : (struct objset_iter){0};
+        struct obj *o;
+        m.kind = route_rows[r].kind;
+        while (k && (o = objset_next(&it)))
+            mark_add(&m, o->ns, o->name);
+    }
+}
+
+static void routes_of_targets(struct gateway_door *d, const struct obj *policy)
+{
+    if (policy)
+        index_policy_target.keys(policy, routes_mark, d);
 }
 
 static bool gateways_are_there(const struct view *v)
@@ -94,6 +117,17 @@ static bool gateways_are_there(const struct view *v)
     return false;
 }
 
+/* Routes to the Services that a policy is about: whether TLS is spoken to them is the pool's. */
+static void routes_of_policy(void *arg, struct str ns, struct str name)
+{
+    struct gateway_door *d = arg;
+    const struct view *v = feed_view(d->edge->feed);
+    const struct kind *k = view_defined(v, GATEWAYS_TLS_POLICIES);
+    const struct obj *policy = k ? view_get(v, k, ns, name) : NULL;
+    if (policy)
+        routes_of_targets(d, policy);
+}
+
 static void source_changed(void *state, const struct kind *k, const struct obj *was, const struct obj *now)
 {
     struct gateway_door *d = state;
@@ -105,6 +139,12 @@ static void source_changed(void *state, const struct kind *k, const struct obj *
     for (enum route_kind r = 0; r < ROUTE_KINDS; r++) {
         m.kind = route_rows[r].kind;
         keys_of_route(v, r, was, now, mark_add, &m);
+    }
+    if (k->custom && str_eqz(k->custom->definition, GATEWAYS_TLS_POLICIES)) {
+        routes_of_targets(d, was);
+        routes_of_targets(d, now);
+    } else if (k == K(ConfigMap) || k == K(Secret)) {
+        keys_of_policy(v, was, now, routes_of_policy, d);
     }
 }
 
@@ -276,9 +316,13 @@ static void attached_add(struct gateway_turn *t, struct gateway_rules *g, const 
 {
     for (size_t a = 0; at->listener->serves && a < addresses_of(m); a++) {
         g->listener = key_at(&t->arena, at->listener, a);
+        g->terminates = at->listener->terminate;
         for (size_t h = 0; h < at->nhosts; h++) {
             g->host = at->hosts[h];
-            gateway_rules_add(g);
+            if (g->kind == ROUTE_TLS || g->kind == ROUTE_TCP)
+                stream_rules_add(g);
+            else
+                gateway_rules_add(g);
         }
     }
 }
