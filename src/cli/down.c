@@ -1,10 +1,10 @@
 /* down.c - `wherry down`: ends what runs on this machine and takes back what the kernel was told.
  *
  * In this order: systemd's units, which would start again what ends; the supervisor, by whoever holds the lock;
- * roles that outlived a killed one, by their records; the pods; links, rules, routes and settings; folders. The lock
- * is held from the second step to the end, so nothing can be started in between, and what is in RUN goes last,
- * because its absence says that all is done. Every step is tried, whatever became of those before; the exit status
- * says whether all of it is gone.
+ * roles that outlived a killed one, by their records; the front door; the pods; links, rules, routes and settings;
+ * folders. The lock is held from the second step to the end, so nothing can be started in between, and what is in RUN
+ * goes last, because its absence says that all is done. Every step is tried, whatever became of those before; the
+ * exit status says whether all of it is gone.
  *
  * Processes are ended by pidfd. A number in a file may be a stranger's by now, so it is compared again once the
  * pidfd is open (end_supervisor; supervisor_role_pidfd does it for roles). SIGTERM, then SIGKILL.
@@ -22,6 +22,7 @@
 #include "cli/supervisor.h"
 #include "cli/systemd.h"
 #include "cli/uplock.h"
+#include "edge/haproxy.h"
 #include "net/network.h"
 #include "node/volume_mount.h"
 #include "oci/runtime.h"
@@ -135,6 +136,15 @@ static void end_roles(struct down *d)
     }
     if (dir)
         (void)closedir(dir);
+}
+
+/* The front door outlives its role, as containers do. */
+static void end_proxies(struct down *d)
+{
+    struct arena *a = &d->settings.arena;
+    struct err err = ERR;
+    if (!haproxy_end_all(edge_proxy_folder(a, &d->settings), &err))
+        down_complain(d, "the front door", err.text);
 }
 
 /* --- pods ------------------------------------------------------------------------------------------------ */
@@ -375,6 +385,7 @@ int down_main(int argc, char **argv)
         stop_units(&d);
         lock = take_lock(&d);
         end_roles(&d);
+        end_proxies(&d);
     }
     if (geteuid() == 0 &&
         access(arena_fmt(&d.settings.arena, STR_FMT "/node", STR_ARG(d.settings.data)).p, F_OK) == 0) {

@@ -35,5 +35,7 @@ int role_edge(struct role_start *r);
 int role_main(int argc, char **argv);
 /* Programs beside this one: wherry-shim, wherry-job. In the arena. */
 struct str program_beside(struct arena *a, const char *name);
+/* What belongs to the front door's HAProxy, in the edge role's own folder. In the arena. */
+struct str edge_proxy_folder(struct arena *a, const struct settings *s);
 /* Where uids of roles without privileges begin; see supervisor.c for which is whose. */
 enum { ROLE_UID_SERVER = 64501, ROLE_UID_DNS, ROLE_UID_RELAY, ROLE_UID_EDGE };

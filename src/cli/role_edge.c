@@ -28,6 +28,11 @@ static void edge_ready(void *arg UNUSED)
     role_ready();
 }
 
+struct str edge_proxy_folder(struct arena *a, const struct settings *s)
+{
+    return arena_fmt(a, STR_FMT "/edge/haproxy", STR_ARG(s->run));
+}
+
 int role_edge(struct role_start *start)
 {
     static const struct feed_events events = {edge_heard, edge_ready};

@@ -40,6 +40,7 @@
 #include "sys/stream.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <netinet/in.h>
@@ -71,10 +72,14 @@ static const struct socket_row socket_rows[SUPERVISOR_SOCKETS] = {
 };
 static const struct {
     const char *name;
-    unsigned uid; /* 0: root */
+    unsigned uid;          /* 0: root */
+    uint64_t capabilities; /* of one that is not root */
 } role_rows[SUPERVISOR_ROLES] = {
-    {"server", ROLE_UID_SERVER}, {"node", 0}, {"relay", ROLE_UID_RELAY}, {"dns", ROLE_UID_DNS},
-    {"edge", ROLE_UID_EDGE},
+    {"server", ROLE_UID_SERVER, 0},
+    {"node", 0, 0},
+    {"relay", ROLE_UID_RELAY, 0},
+    {"dns", ROLE_UID_DNS, 0},
+    {"edge", ROLE_UID_EDGE, 1 << CAP_NET_BIND_SERVICE}, /* for HAProxy, which it starts: ports 80 and 443 */
 };
 
 /* Beside its sockets each role gets what it shows its pulse by (role_watch.h). */
@@ -365,6 +370,7 @@ static void role_start(struct role *r)
     if (s->privileged && r->uid) {
         spec.uid = r->uid;
         spec.gid = r->uid;
+        spec.capabilities = r->capabilities;
     }
     fault_pass("up.before.start");
     ok = ok && child_start(&r->child, s->loop, &spec, on_role_exit, &err);
@@ -621,6 +627,7 @@ static void roles_run(struct supervisor *s)
     for (size_t i = 0; i < countof(role_rows); i++) {
         struct role *r = &s->roles[i];
         *r = (struct role){.sup = s, .name = role_rows[i].name, .uid = role_rows[i].uid, .notify = -1};
+        r->capabilities = role_rows[i].capabilities;
         for (size_t k = 0; k < countof(socket_rows); k++)
             r->sockets[k] = -1;
         timer_init(&r->again, s->loop, on_again);

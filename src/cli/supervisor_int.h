@@ -11,6 +11,7 @@ struct role {
     struct supervisor *sup;
     const char *name;
     unsigned uid;
+    uint64_t capabilities;
     struct child child;  /* started by us */
     struct poll adopted; /* or found running: its pidfd */
     pid_t pid;           /* 0: not running */

@@ -67,14 +67,16 @@ static struct str said_reason(const struct haproxy_proc *p)
     return best.n ? best : str_trim(strbuf_str(&p->said));
 }
 
-/* Once it serves: a bug of it, a word about its limits. It also tells of each server that it is told of. */
+/* Once it serves: what it says of each server and each end is ours to know; the rest is about a bug, or a limit. */
 static void said_log(struct str said)
 {
     struct str line;
-    while (str_cut(&said, '\n', &line))
-        if (line.n && !str_starts(line, S("[NOTICE]")) && !str_has(line, S("for maintenance")) &&
-            !str_has(line, S("enabled again")))
+    while (str_cut(&said, '\n', &line)) {
+        if (str_starts(line, S("[NOTICE]")) || str_starts(line, S("[WARNING]")))
+            log_debug("haproxy", STR_FMT, STR_ARG(line));
+        else if (line.n)
             log_warn("haproxy", STR_FMT, STR_ARG(line));
+    }
 }
 
 static void said_read(struct haproxy_proc *p)
@@ -197,7 +199,11 @@ static bool child_begin(struct haproxy_proc *p, struct err *err)
     spec.fds = (const int[][2]){{admin, 3}};
     spec.nfds = 1;
     spec.new_session = true;
-    return child_start(&p->child, h->loop, &spec, child_ended, err);
+    if (child_start(&p->child, h->loop, &spec, child_ended, err))
+        return true;
+    if (err->kind == E_NOT_FOUND)
+        (void)err_set(err, E_NOT_FOUND, "HAProxy is not installed: there is no %s; apt-get install haproxy", program);
+    return false;
 }
 
 struct haproxy_proc *proc_start(struct haproxy *h, uint64_t generation, struct buf *mark,

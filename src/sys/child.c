@@ -4,6 +4,7 @@
 #include "sys/file.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -68,11 +69,28 @@ static void fds_place(struct birth *b)
             died_at(b, "place a descriptor");
 }
 
+/* After setuid, which has left what is permitted and taken what is effective. */
+static void capabilities_keep(struct birth *b)
+{
+    uint64_t keep = b->spec->capabilities;
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2];
+    for (int i = 0; i < 2; i++)
+        data[i].effective = data[i].permitted = data[i].inheritable = (uint32_t)(keep >> (32 * i));
+    if (syscall(SYS_capset, &head, data) < 0)
+        died_at(b, "capset");
+    for (unsigned long cap = 0; cap < 64; cap++)
+        if ((keep >> cap & 1) && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) < 0)
+            died_at(b, "PR_CAP_AMBIENT_RAISE");
+}
+
 static void user_become(struct birth *b)
 {
     const struct child_spec *spec = b->spec;
     if (spec->uid == 0 && spec->gid == 0)
         return;
+    if (spec->capabilities && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0) /* until it executes its program */
+        died_at(b, "PR_SET_KEEPCAPS");
     /* not glibc's wrappers: they would change every thread of the parent */
     if (syscall(SYS_setgroups, 0, NULL) < 0)
         died_at(b, "setgroups");
@@ -80,6 +98,8 @@ static void user_become(struct birth *b)
         died_at(b, "setgid");
     if (syscall(SYS_setresuid, spec->uid, spec->uid, spec->uid) < 0)
         died_at(b, "setuid");
+    if (spec->capabilities)
+        capabilities_keep(b);
 }
 
 static int child_main(void *arg)

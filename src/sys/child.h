@@ -18,8 +18,10 @@ struct child_spec {
     bool new_session;     /* setsid */
     uid_t uid;            /* 0: stay; else setgroups(0), setgid, setuid */
     gid_t gid;
-    int in_netns; /* descriptor of a network namespace, or -1 */
-    int in_mntns; /* descriptor of a mount namespace, or -1 */
+    uint64_t
+        capabilities; /* of these alone (1 << CAP_*) the one who was root keeps, and hands on (ambient); 0: none */
+    int in_netns;     /* descriptor of a network namespace, or -1 */
+    int in_mntns;     /* descriptor of a mount namespace, or -1 */
 };
 #define CHILD_SPEC ((struct child_spec){.in = -1, .out = -1, .err = -1, .in_netns = -1, .in_mntns = -1})
 

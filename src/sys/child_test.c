@@ -1,6 +1,7 @@
 #include "base/test.h"
 #include "sys/child.h"
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -203,6 +204,27 @@ TEST(child_of_another_user_has_no_groups)
     loop_run(l);
     CHECK_INT(status_seen, 0);
     CHECK_INT(getuid(), 0);
+}
+
+TEST(child_of_another_user_keeps_a_capability_and_hands_it_on)
+{
+    if (getuid() != 0)
+        return;
+    struct err err = ERR;
+    AUTO(loop_free) struct loop *l = loop_new(&err);
+    struct child_spec spec = CHILD_SPEC;
+    const char *argv[] = {"sh", "-c",
+                          "test \"$(id -u)\" = 65534 && "
+                          "test $(grep -cE 'Cap(Inh|Prm|Eff|Amb):.0000000000000400' /proc/self/status) = 4",
+                          NULL};
+    spec.argv = argv;
+    spec.uid = 65534;
+    spec.gid = 65533;
+    spec.capabilities = 1 << CAP_NET_BIND_SERVICE;
+    struct child c;
+    CHECK_OK(child_start(&c, l, &spec, end_see, &err), err);
+    loop_run(l);
+    CHECK_INT(status_seen, 0);
 }
 
 TEST(child_is_called_as_its_starter_says)
