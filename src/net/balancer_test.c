@@ -122,6 +122,7 @@ TEST(the_nodes_port_is_guarded_as_well)
     struct net_service s = web_service(2);
     s.ncluster_ips = 0;
     s.node_port = 80;
+    s.balances = true;
     s.guarded = s.node_port_guarded = true;
     s.sources = others;
     s.nsources = 1;
@@ -130,6 +131,32 @@ TEST(the_nodes_port_is_guarded_as_well)
     s.sources = ours;
     service_commit(&s);
     check_reached(TCP(w.outside, IP4(192, 0, 2, 2), 80), "in the range");
+    table_leave();
+}
+
+TEST(a_port_of_the_node_leaves_what_listens_on_loopback_alone)
+{
+    table_enter();
+    struct net_service s = web_service(2);
+    s.ncluster_ips = 0;
+    s.node_port = 53;
+    s.balances = true;
+    int own[3] = {world_listen(NO_NS, SOCK_STREAM, 0, IP4(127, 0, 0, 53), 53), -1, -1};
+    service_commit(&s);
+    check_reached(TCP(w.outside, IP4(192, 0, 2, 2), 53), "outside");
+    check_reached(TCP(NO_NS, IP4(192, 0, 2, 2), 53), "the host");
+    check_reached(TCP(w.pods[0].ns, IP4(192, 0, 2, 2), 53), "a pod");
+    CHECK_INT(world_tcp(NO_NS, IP4(127, 0, 0, 53), 53, own, 1).server, 0);
+    s.nendpoints = 0;
+    service_commit(&s);
+    CHECK_INT(world_tcp(NO_NS, IP4(127, 0, 0, 53), 53, own, 1).server, 0);
+    check_refused(TCP(w.outside, IP4(192, 0, 2, 2), 53), "nothing is there");
+    s.nendpoints = 2;
+    w.eps[0].local = w.eps[1].local = false;
+    s.external_local = true;
+    service_commit(&s);
+    check_refused(TCP(w.outside, IP4(192, 0, 2, 2), 53), "no endpoint is here");
+    fd_close(own[0]);
     table_leave();
 }
 

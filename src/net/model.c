@@ -240,6 +240,24 @@ static bool is_assigned(const struct val *service, const char *reason)
            (reason ? str_eqz(val_text_at(c, N(reason)), reason) : c && val_text_at(c, N(reason)).n);
 }
 
+/* The condition's message is "NODE answers on INTERFACES", and may go on behind a semicolon. */
+bool model_announced(const struct val *service, struct str node_name, uint32_t *ip, struct str *interfaces)
+{
+    const struct val *c = condition_of(service, "wherry.dev/Announced");
+    const struct val *first = val_item(val_at(service, N(status), N(loadBalancer), N(ingress)), 0);
+    struct str node, rest, says;
+    if (!c || !str_eqz(val_text_at(c, N(status)), "True") || !is_assigned(service, NULL) ||
+        is_assigned(service, "FromNodes") || !ip4_parse(val_text_at(first, N(ip)), ip))
+        return false;
+    (void)str_split(val_text_at(c, N(message)), ';', &says, &rest);
+    if (!str_split(says, ' ', &node, &rest) || !str_eq(node, node_name) || !str_starts(rest, S("answers on ")))
+        return false;
+    *interfaces = str_sub(rest, S("answers on ").n, rest.n);
+    if (str_eqz(*interfaces, "all-interfaces"))
+        *interfaces = S("");
+    return true;
+}
+
 static bool has_proxy(const struct val *meta, const char *name)
 {
     const struct val *v = val_get_str(val_get(meta, N(labels)), S("service.kubernetes.io/service-proxy-name"));
@@ -267,6 +285,7 @@ static void ports_add(struct arena *a, struct net_service base, const struct val
         s.port = arena_fmt(a, STR_FMT " of the node", STR_ARG(s.port)); /* no port has such a name */
         s.ncluster_ips = s.nexternal_ips = s.nbalancer_ips = 0;
         s.node_port = s.port_number;
+        s.balances = true;
         s.node_port_guarded = s.guarded;
         array_push(&out->list, s);
     }

@@ -3,8 +3,9 @@
  * One nft table per instance. Its chains never name a Service; what changes are elements of data maps:
  *   svc    proto . address . port -> goto CHAIN       a frontend: where its connections are spread
  *   np     proto . port           -> goto CHAIN       the same for any local address (NodePort, hostPort)
+ *   lb     proto . port           -> goto CHAIN       and for any but loopback (load balancers without an address)
  *   eps    proto . address . port . slot -> endpoint address . port;    npeps: the same without the address
- *   svcx, npx   what clients from outside meet where externalTrafficPolicy is Local; their slots begin at 32768
+ *   svcx, npx, lbx   what clients from outside meet where externalTrafficPolicy is Local; their slots begin at 32768
  *   hairpin     endpoint . endpoint: an endpoint of this node that reaches itself; kept as long as the table stands
  *   dead, npdead   frontends without endpoints that no range covers: refused at once
  *   guard, npguard   frontends that only some clients may reach; allow, npallow: proto . address . port . which.
@@ -28,6 +29,8 @@
     X(SVCX, "svcx", 12, 0)                                                                                           \
     X(NP, "np", 8, 0)                                                                                                \
     X(NPX, "npx", 8, 0)                                                                                              \
+    X(LB, "lb", 8, 0)                                                                                                \
+    X(LBX, "lbx", 8, 0)                                                                                              \
     X(LEARN, "learn", 12, 0)                                                                                         \
     X(NPLEARN, "nplearn", 8, 0)                                                                                      \
     X(EPS, "eps", 16, 8)                                                                                             \

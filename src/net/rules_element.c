@@ -150,9 +150,10 @@ static uint16_t add_slots(const struct net_service *s, uint32_t ip, uint16_t por
 static void add_frontend(const struct net_service *s, uint32_t ip, uint16_t port, bool local, bool outside,
                          struct rule_elements *out)
 {
-    struct rule_element e = frontend_element(ip        ? outside ? RULE_SVCX : RULE_SVC
-                                             : outside ? RULE_NPX
-                                                       : RULE_NP,
+    struct rule_element e = frontend_element(ip            ? outside ? RULE_SVCX : RULE_SVC
+                                             : outside     ? s->balances ? RULE_LBX : RULE_NPX
+                                             : s->balances ? RULE_LB
+                                                           : RULE_NP,
                                              s, ip, port);
     e.chain = (struct rule_chain){.outside = outside, .by_address = ip != 0, .affinity_s = s->affinity_s};
     e.chain.count = add_slots(s, ip, port, local, outside ? OUTSIDE_SLOT : 0, out);
@@ -175,7 +176,8 @@ static void add_dead(const struct net_service *s, uint32_t ip, uint16_t port, st
 static void add_outer(const struct net_service *s, uint32_t ip, uint16_t port, struct rule_elements *out)
 {
     if (s->nendpoints == 0) {
-        add_dead(s, ip, port, out);
+        if (ip || !s->balances) /* something of loopback may listen there */
+            add_dead(s, ip, port, out);
         return;
     }
     add_frontend(s, ip, port, false, false, out);

@@ -39,6 +39,7 @@ struct net_service {
     const struct net_range *sources; /* in order, none overlaps another */
     size_t nsources;
     uint16_t node_port;  /* 0: none */
+    bool balances;       /* that port is a load balancer's: at all addresses of the machine but those of loopback */
     uint32_t affinity_s; /* ClientIP affinity; 0: none */
     bool internal_local; /* internalTrafficPolicy Local */
     bool external_local; /* externalTrafficPolicy Local: for clients that are neither pods nor this node */
