@@ -14,7 +14,6 @@ const struct verb_row verb_rows[] = {
     {"why", "[KIND/NAME] [-A]", "say why an object is not as declared", why_main},
     {"apply", "-f FILE", "make the server hold what files say", apply_main},
     {"create", "KIND NAME | -f FILE", "create objects", create_main},
-    {"expose", "RESOURCE/NAME --host NAME [--tls]", "let a workload be reached from outside", expose_main},
     {"delete", "RESOURCE NAME | -f FILE", "delete objects", delete_main},
     {"logs", "POD|RESOURCE/NAME [-f]", "print what containers wrote", logs_main},
     {"exec", "POD|RESOURCE/NAME [-it] -- COMMAND", "run a command in a container", exec_main},

@@ -14,9 +14,8 @@ int delete_main(int argc, char **argv); /* delete.c */
 int logs_main(int argc, char **argv);   /* logs.c */
 int backup_main(int argc, char **argv); /* backup.c */
 int restore_main(int argc, char **argv);
-int exec_main(int argc, char **argv);   /* exec.c */
-int scale_main(int argc, char **argv);  /* change.c */
-int expose_main(int argc, char **argv); /* expose.c */
+int exec_main(int argc, char **argv);  /* exec.c */
+int scale_main(int argc, char **argv); /* change.c */
 int set_main(int argc, char **argv);
 int label_main(int argc, char **argv);
 int annotate_main(int argc, char **argv);
