@@ -14,8 +14,9 @@ int delete_main(int argc, char **argv); /* delete.c */
 int logs_main(int argc, char **argv);   /* logs.c */
 int backup_main(int argc, char **argv); /* backup.c */
 int restore_main(int argc, char **argv);
-int exec_main(int argc, char **argv);  /* exec.c */
-int scale_main(int argc, char **argv); /* change.c */
+int exec_main(int argc, char **argv);   /* exec.c */
+int scale_main(int argc, char **argv);  /* change.c */
+int expose_main(int argc, char **argv); /* expose.c */
 int set_main(int argc, char **argv);
 int label_main(int argc, char **argv);
 int annotate_main(int argc, char **argv);
@@ -25,6 +26,7 @@ int describe_main(int argc, char **argv); /* describe.c */
 int why_main(int argc, char **argv);      /* why.c */
 int create_main(int argc, char **argv);   /* create.c */
 int volume_main(int argc, char **argv);   /* volume.c */
+int acme_main(int argc, char **argv);     /* acme.c */
 int version_main(int argc, char **argv);  /* info.c */
 int completion_main(int argc, char **argv);
 int install_main(int argc, char **argv); /* install.c */

@@ -57,6 +57,11 @@ struct val *status_need(struct arena *a, struct val *tree)
     return status && val_is(status, VAL_MAP) ? status : val_set_str(a, tree, S("status"), val_map());
 }
 
+bool acme_state_is_over(struct str s)
+{
+    return str_eqz(s, "valid") || str_eqz(s, "invalid") || str_eqz(s, "expired") || str_eqz(s, "errored");
+}
+
 /* --- issuers --- */
 
 static struct obj *issuer_named(const struct view *v, struct str ns, const struct val *ref)
@@ -177,12 +182,19 @@ static void certificate_heard_any(struct acme_turn *t, const struct acme_todo *d
     certificate_heard(t);
 }
 
+/* Nothing is asked for them. */
+static void request_heard_none(struct acme_turn *t, const struct acme_todo *did)
+{
+    (void)t, (void)did;
+}
+
 static const struct acme_state acme_states[] = {
     {acme_issuers, issuer_plan, issuer_heard_any},
     {acme_cluster_issuers, issuer_plan, issuer_heard_any},
     {acme_orders, order_plan, order_heard},
     {acme_challenges, challenge_plan, challenge_heard},
     {acme_certificates, certificate_plan, certificate_heard_any},
+    {acme_certificate_requests, request_plan, request_heard_none},
 };
 
 static const struct acme_state *state_of(const struct view *v, const struct obj *o)

@@ -116,16 +116,18 @@ struct acme_answer {
 
 /* --- what is to be done --- */
 
-/* Accounts' keys and other secrets of ClusterIssuers lie here. */
-#define ACME_CLUSTER_NS "kube-system"
+/* Accounts' keys and other secrets of ClusterIssuers lie here, as with cert-manager; made where it is not there. */
+#define ACME_CLUSTER_NS "cert-manager"
 #define ACME_FINALIZER  "acme.cert-manager.io/finalizer"
 /* On an Issuer or ClusterIssuer: its http01 solvers are answered over TLS, on port 443 (RFC 8737); on a Challenge the
  * same, whose type stays HTTP-01 as cert-manager knows no other. */
 #define ACME_CHALLENGE_NOTE "wherry.dev/acme-challenge"
 #define ACME_TLS_ALPN       "tls-alpn-01"
 #define ACME_RENEW_AT_NOTE                                                                                           \
-    "wherry.dev/renew-at"       /* on a Certificate, RFC 3339: when its authority wants it renewed                   \
-                                 */
+    "wherry.dev/renew-at" /* on a Certificate, RFC 3339: when its authority wants it renewed                         \
+                           */
+/* On an Issuer or ClusterIssuer: others of the same kind, comma separated, that are asked where it fails. */
+#define ACME_FALLBACK_NOTE   "wherry.dev/fallback-issuers"
 #define ACME_CHALLENGES_DONE 60 /* Challenges that are worked on at once */
 
 extern const char acme_issuers[], acme_cluster_issuers[], acme_orders[], acme_challenges[], acme_certificates[],
@@ -142,6 +144,7 @@ struct acme_facts {
     struct str thumbprint; /* Order: of the account's key */
     struct str replaces;   /* Order: the certificate that it takes the place of, as ARI names it */
     struct str ari;        /* Certificate: how ARI names it */
+    const struct val *csr; /* CertificateRequest: what it asks for (control/x509.h); NULL: it cannot be read */
     struct str hook;       /* path of the administrator's program for DNS; "": there is none */
     /* SHA-256: this room has none. */
     void (*digest)(struct str text, uint8_t out[32]);

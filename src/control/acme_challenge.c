@@ -4,8 +4,7 @@
 
 static bool challenge_is_over(const struct obj *o)
 {
-    struct str s = acme_text(obj_status(o), "state");
-    return str_eqz(s, "valid") || str_eqz(s, "invalid") || str_eqz(s, "expired") || str_eqz(s, "errored");
+    return acme_state_is_over(acme_text(obj_status(o), "state"));
 }
 
 static bool challenge_is_dns(const struct obj *o)

@@ -42,6 +42,9 @@ void challenge_plan(struct acme_turn *t);
 void challenge_heard(struct acme_turn *t, const struct acme_todo *did);
 void certificate_plan(struct acme_turn *t);
 void certificate_heard(struct acme_turn *t);
+void request_plan(struct acme_turn *t);
+
+bool acme_state_is_over(struct str s); /* of an Order or a Challenge */
 
 /* Which of an issuer's solvers is for an authorization (an entry of an Order's status), as cert-manager chooses:
  * those that its challenges allow and whose selector fits; names before zones, longer zones before shorter, then more

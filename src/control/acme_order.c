@@ -8,11 +8,6 @@ static struct str order_state(const struct obj *o)
     return acme_text(obj_status(o), "state");
 }
 
-static bool state_is_over(struct str s)
-{
-    return str_eqz(s, "valid") || str_eqz(s, "invalid") || str_eqz(s, "expired") || str_eqz(s, "errored");
-}
-
 /* The state and why; over for good where it is one of the last ones. */
 static void order_becomes(struct acme_turn *t, const char *state, struct str reason)
 {
@@ -20,7 +15,7 @@ static void order_becomes(struct acme_turn *t, const char *state, struct str rea
     struct val *status = status_need(t->a, &tree);
     acme_put(t->a, status, "state", str_of(state));
     acme_put(t->a, status, "reason", reason);
-    bool failed = state_is_over(str_of(state)) && strcmp(state, "valid") != 0;
+    bool failed = acme_state_is_over(str_of(state)) && strcmp(state, "valid") != 0;
     if (failed && !acme_text(status, "failureTime").n)
         acme_put(t->a, status, "failureTime", time_text(t->a, t->v->now));
     (void)plan_update(t->out, t->o, S("status"), tree); /* NULL: it says so already */
@@ -202,8 +197,8 @@ static bool challenge_step(struct acme_turn *t, const struct obj *issuer, const 
     bool alpn = false;
     if (have) {
         struct str state = acme_text(obj_status(have), "state");
-        p->open += !state_is_over(state);
-        p->failed += state_is_over(state) && !str_eqz(state, "valid");
+        p->open += !acme_state_is_over(state);
+        p->failed += acme_state_is_over(state) && !str_eqz(state, "valid");
         return true;
     }
     const struct val *solver = solver_choose(issuer, t->o, authorization, &challenge, &alpn);
@@ -255,7 +250,7 @@ void order_plan(struct acme_turn *t)
     if (obj_deleting(t->o))
         return;
     bool fetched = !str_eqz(state, "valid") || acme_text(status, "certificate").n;
-    if (state_is_over(state) && fetched) {
+    if (acme_state_is_over(state) && fetched) {
         challenges_delete(t);
         return;
     }

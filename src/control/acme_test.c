@@ -1,7 +1,8 @@
 /* What is to be done for ACME's objects, and what follows from an answer: transcripts. The first lines say what is
  * asked:
  *   # acme orders.acme.cert-manager.io/default/web
- *   # fact solved, # fact tries 3, # fact hook /usr/local/bin/dns, # fact old-key K, # fact rest 2026-01-01T01:00:00Z
+ *   # fact solved, # fact tries 3, # fact hook /usr/local/bin/dns, # fact old-key K,
+ *   # fact names {"dnsNames":["a"]}, # fact rest 2026-01-01T01:00:00Z
  *   # heard ORDER {"status":"pending", ...}      the answer to that step, as wherry-job gives it; "look", "replaces"
  *                                                before the answer are of the request */
 #include "api/codec.h"
@@ -23,6 +24,14 @@ static void digest_of_test(struct str text, uint8_t out[32])
 {
     for (size_t i = 0; i < 32; i++)
         out[i] = (uint8_t)(stable_hash(text, i) & 0xff);
+}
+
+static void names_read(struct acme_story *s, struct str json)
+{
+    struct err err = ERR;
+    struct val *v = ARENA_NEW(&s->a, struct val);
+    CHECK_OK(json_decode(&s->a, json, v, &err), err);
+    s->facts.csr = v;
 }
 
 static void fact_read(struct acme_story *s, struct str line)
@@ -48,6 +57,8 @@ static void fact_read(struct acme_story *s, struct str line)
         s->facts.replaces = value;
     else if (str_eqz(word, "ari"))
         s->facts.ari = value;
+    else if (str_eqz(word, "names"))
+        names_read(s, value);
     else
         CHECK(str_eqz(word, "rest") && time_parse(value, &s->facts.rest_until));
 }
@@ -145,10 +156,12 @@ static void todo_text(const struct acme_todo *t, struct strbuf *out)
 
 static void acme_case(struct str input, struct strbuf *out)
 {
-    static const char *const defined[] = {
-        "cert-manager.io/v1 Issuer issuers", "cert-manager.io/v1 ClusterIssuer clusterissuers cluster",
-        "cert-manager.io/v1 Certificate certificates", "acme.cert-manager.io/v1 Order orders",
-        "acme.cert-manager.io/v1 Challenge challenges"};
+    static const char *const defined[] = {"cert-manager.io/v1 Issuer issuers",
+                                          "cert-manager.io/v1 ClusterIssuer clusterissuers cluster",
+                                          "cert-manager.io/v1 Certificate certificates",
+                                          "acme.cert-manager.io/v1 Order orders",
+                                          "acme.cert-manager.io/v1 Challenge challenges",
+                                          "cert-manager.io/v1 CertificateRequest certificaterequests"};
     struct acme_story s = {.facts = {.thumbprint = S("PRINT"), .key_hash = S("HASH"), .digest = digest_of_test}};
     AUTO(plan_fini) struct plan plan = {0};
     struct acme_todo todo = {0};

@@ -5,6 +5,7 @@
 #include "client/events.h"
 #include "client/workqueue.h"
 #include "edge/acme_step.h"
+#include "edge/cert_work.h"
 #include "edge/edge.h"
 #include "sys/cert.h"
 #include "sys/crypto.h"
@@ -16,8 +17,8 @@
 #define NAME_NOTE   "cert-manager.io/certificate-name"
 #define SECRETS_MAX 64 /* that one issuer names */
 
-static const char *const acme_definitions[] = {acme_issuers, acme_cluster_issuers, acme_orders, acme_challenges,
-                                               acme_certificates};
+static const char *const acme_definitions[] = {acme_issuers,    acme_cluster_issuers, acme_orders,
+                                               acme_challenges, acme_certificates,    acme_certificate_requests};
 
 /* An object that is worked on. */
 struct acme_item {
@@ -237,6 +238,20 @@ static int64_t issuer_rests(struct acme_role *r, const struct obj *issuer)
     return i ? i->rest_until : 0;
 }
 
+/* What a CertificateRequest asks for. */
+static const struct val *request_read(const struct obj *o, struct arena *a)
+{
+    struct err ignored = ERR; /* the plan says so */
+    struct val *facts = ARENA_NEW(a, struct val);
+    AUTO(strbuf_fini) struct strbuf pem = STRBUF(1 << 20);
+    const struct val *request = val_get_str(obj_spec(o), S("request"));
+    if (val_is(request, VAL_BYTES))
+        strbuf_add(&pem, val_raw(request));
+    else if (!strbuf_add_unbase64(&pem, val_text(request)))
+        return NULL;
+    return cert_facts_read(a, X509_REQUEST, strbuf_str(&pem), facts, &ignored) ? facts : NULL;
+}
+
 static void facts_gather(struct acme_item *i, const struct view *v, const struct obj *o, struct arena *a,
                          struct acme_facts *f)
 {
@@ -256,6 +271,8 @@ static void facts_gather(struct acme_item *i, const struct view *v, const struct
         order_facts(v, o, a, f);
     else if (i->definition == acme_challenges)
         f->under_way = challenges_under_way(v);
+    else if (i->definition == acme_certificate_requests)
+        f->csr = request_read(o, a);
     else
         f->ari = ari_of(v, o, a);
 }
@@ -564,8 +581,6 @@ static void *acme_start(struct edge *e)
     r->events = events_new(e->config->transport, "wherry-acme", "");
     for (size_t i = 0; e->config->acme && i < countof(acme_definitions); i++)
         feed_want_defined(e->feed, acme_definitions[i]);
-    if (e->config->acme)
-        feed_want_defined(e->feed, acme_certificate_requests);
     workqueue_start(r->queue);
     return r;
 }
@@ -605,6 +620,11 @@ static void acme_changed(void *state, const struct kind *k, const struct obj *wa
         all_touch(r, acme_orders);
         all_touch(r, acme_challenges);
         all_touch(r, acme_certificates);
+        all_touch(r, acme_certificate_requests);
+    } else if (definition == acme_orders) {
+        const struct val *request = obj_controller(o);
+        if (request)
+            item_touch(r, acme_certificate_requests, o->ns, val_text_at(request, N(name)));
     } else if (definition == acme_certificates && !r->wants_certificates) {
         r->wants_certificates = true; /* what it has, for when it is to be renewed */
         feed_want(r->edge->feed, K(Secret));

@@ -151,8 +151,8 @@ static const char table[] =
     " create,patch,update core,events.k8s.io events\n"
     /* ACME: accounts' keys, what becomes of orders, when to renew */
     " create core namespaces\n create,update core secrets\n patch cert-manager.io certificates\n"
-    " update cert-manager.io certificates/status,clusterissuers/status,issuers/status\n"
-    " create,delete,update acme.cert-manager.io challenges\n"
+    " update cert-manager.io certificaterequests/status,certificates/status,clusterissuers/status,issuers/status\n"
+    " create,delete,update acme.cert-manager.io challenges\n create acme.cert-manager.io orders\n"
     " update acme.cert-manager.io challenges/status,orders/status\n"
     "bind wherry:edge wherry:edge u:system:wherry-edge\n"
     /* the controllers, each an account of kube-system */
