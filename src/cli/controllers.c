@@ -3,6 +3,7 @@
 #include "base/map.h"
 #include "cli/process.h"
 #include "control/manager.h"
+#include "edge/cert_work.h"
 #include "sys/clock_watch.h"
 #include "sys/loop_thread.h"
 #include "sys/zoneinfo.h"
@@ -15,7 +16,49 @@ struct controllers {
     struct map transports; /* account -> struct transport */
     struct zoneinfo *zones;
     struct clock_watch clock;
+    const struct controller **rows; /* those that run; NULL-terminated */
 };
+
+/* Work of an action, in the pool. */
+struct controllers_job {
+    struct job job;
+    struct action_work *work;
+};
+
+static void job_work(struct job *j)
+{
+    struct action_work *w = container_of(j, struct controllers_job, job)->work;
+    w->ok = cert_work(&w->arena, &w->ask, &w->body, &w->err);
+}
+
+static void job_done(struct job *j)
+{
+    struct controllers_job *x = container_of(j, struct controllers_job, job);
+    struct action_work *w = x->work;
+    mem_free(x);
+    w->done(w);
+}
+
+static void work_begin_job(void *arg, struct action_work *w)
+{
+    struct controllers *c = arg;
+    struct controllers_job *x = NEW(struct controllers_job);
+    x->work = w;
+    job_start(&x->job, c->loop, job_work, job_done);
+}
+
+/* Without those of a setting that is off. */
+static const struct controller **rows_running(const struct controllers_options *o)
+{
+    size_t n = 0, out = 0;
+    while (controllers[n])
+        n++;
+    const struct controller **rows = mem_alloc((n + 1) * sizeof(const struct controller *));
+    for (size_t i = 0; i < n; i++)
+        if (!controllers[i]->setting || o->certificates) /* there is one setting so far */
+            rows[out++] = controllers[i];
+    return rows;
+}
 
 static struct transport *transport_of(void *arg, const char *account)
 {
@@ -58,11 +101,15 @@ static struct manager *manager_of(struct controllers *c)
                                 .schedule = true,
                                 .zone = zone_named,
                                 .zone_arg = c,
+                                .controllers = c->rows,
+                                .work = work_begin_job,
+                                .work_arg = c,
+                                .x509 = cert_facts_read,
                                 .root_ca = server_ca_pem(c->server)};
     return manager_new(&o);
 }
 
-struct controllers *controllers_start(struct server *s, struct err *err)
+struct controllers *controllers_start(struct server *s, const struct controllers_options *o, struct err *err)
 {
     struct loop_thread *thread = loop_thread_new(err);
     if (!thread)
@@ -70,6 +117,7 @@ struct controllers *controllers_start(struct server *s, struct err *err)
     struct controllers *c = NEW(struct controllers);
     *c = (struct controllers){.server = s, .thread = thread, .loop = loop_thread_loop(thread)};
     c->zones = zoneinfo_new(NULL);
+    c->rows = rows_running(o);
     c->manager = manager_of(c);
     if (loop_thread_start(thread, controllers_begin, c, err))
         return c;
@@ -78,6 +126,7 @@ struct controllers *controllers_start(struct server *s, struct err *err)
         transport_free(it->value);
     map_fini(&c->transports);
     zoneinfo_free(c->zones);
+    mem_free(c->rows);
     loop_thread_free(thread);
     mem_free(c);
     return NULL;

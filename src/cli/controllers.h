@@ -5,8 +5,12 @@
 #include "server/server.h"
 
 struct controllers;
+struct controllers_options {
+    bool certificates; /* those of cert-manager.io run here */
+};
 /* Once the server is ready, in its loop; it must outlive them. NULL: no thread could be had. */
-struct controllers *controllers_start(struct server *s, struct err *err) MUST_USE;
+struct controllers *controllers_start(struct server *s, const struct controllers_options *o,
+                                      struct err *err) MUST_USE;
 /* Before server_close_store: nothing is begun any more once it returns. What is under way is left as a kill would
  * leave it, and so is the memory; one that does not come to the end of its turn within a second is let be. NULL is
  * fine. */

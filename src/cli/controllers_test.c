@@ -135,7 +135,7 @@ static void controllers_run(void)
     CHECK_OK(w.server != NULL, err);
     while (!w.ready)
         (void)loop_run_once(w.loop, NS_PER_S);
-    w.controllers = controllers_start(w.server, &err);
+    w.controllers = controllers_start(w.server, &(struct controllers_options){.certificates = true}, &err);
     CHECK_OK(w.controllers != NULL, err);
 }
 

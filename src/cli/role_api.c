@@ -9,6 +9,7 @@ struct api_role {
     struct loop *loop;
     struct server *server;
     struct controllers *controllers; /* NULL until the server is ready */
+    struct controllers_options options;
     bool failed, ending;
     struct signal_source on_term;
 };
@@ -36,7 +37,7 @@ static void on_ready(void *arg)
 {
     struct api_role *r = arg;
     struct err err = ERR;
-    r->controllers = controllers_start(r->server, &err);
+    r->controllers = controllers_start(r->server, &r->options, &err);
     if (r->controllers) {
         role_ready();
         return;
@@ -79,6 +80,7 @@ static bool api_start(struct api_role *role, struct role_start *r, struct err *e
         .ready = on_ready,
         .arg = role,
     };
+    role->options.certificates = str_eqz(s->certificates, "on");
     role->server = server_start(role->loop, &o, err);
     return role->server != NULL;
 }

@@ -1,6 +1,7 @@
 /* The rows: which controllers there are, and the indexes that plans may ask for. */
 #include "api/custom.h"
 #include "control/backend_tls.h"
+#include "control/cert.h"
 #include "control/gateway.h"
 #include "control/manager.h"
 #include "control/pods.h"
@@ -53,7 +54,11 @@
     X(ingress)                                                                                                       \
     X(loadbalancer)                                                                                                  \
     X(frontservice)                                                                                                  \
-    X(backendtls)
+    X(backendtls)                                                                                                    \
+    X(certificate)                                                                                                   \
+    X(certificaterequest)                                                                                            \
+    X(issuer)                                                                                                        \
+    X(clusterissuer)
 
 #define X(name) extern const struct controller name##_controller;
 ROWS(X)
@@ -77,6 +82,21 @@ extern const struct objindex index_ingress_host, index_ingress_names;
 extern const struct objindex index_balancers, index_host_ports, index_metallb;
 extern const struct objindex index_attachment_volume, index_volume_driver, index_capacity_class;
 
+static const struct objindex *const *cert_indexes(const struct kind *k)
+{
+    static const struct objindex *const certs[] = {&index_namespace, &index_owner, &index_cert_secret, NULL};
+    static const struct objindex *const requests[] = {&index_namespace, &index_owner, &index_cert_issuer,
+                                                      &index_request_secret, NULL};
+    static const struct objindex *const issuers[] = {&index_namespace, &index_owner, &index_issuer_secret, NULL};
+    static const struct objindex *const cluster_issuers[] = {&index_owner, &index_issuer_secret, NULL};
+    struct str d = k->custom->definition;
+    return str_eqz(d, CERTS)             ? certs
+           : str_eqz(d, CERT_REQUESTS)   ? requests
+           : str_eqz(d, ISSUERS)         ? issuers
+           : str_eqz(d, CLUSTER_ISSUERS) ? cluster_issuers
+                                         : NULL;
+}
+
 /* Of kinds that definitions define; NULL: none of their own. */
 static const struct objindex *const *defined_indexes(const struct kind *k)
 {
@@ -88,8 +108,10 @@ static const struct objindex *const *defined_indexes(const struct kind *k)
                                                   &index_gateway_secret, NULL};
     static const struct objindex *const policies[] = {&index_namespace, &index_owner, &index_policy_target,
                                                       &index_policy_ca, NULL};
-    if (!k->custom || !str_eqz(k->group, GATEWAY_GROUP))
+    if (!k->custom)
         return NULL;
+    if (!str_eqz(k->group, GATEWAY_GROUP))
+        return cert_indexes(k);
     return route_of(k) != ROUTE_KINDS             ? routes
            : str_eqz(k->kind, "Gateway")          ? gateways
            : str_eqz(k->kind, "ListenerSet")      ? sets

@@ -674,8 +674,12 @@ struct manager *manager_new(const struct manager_options *o)
         m->o.controllers = controllers;
     list_init(&m->waiting);
     list_init(&m->turns);
-    m->view = (struct view){
-        .sets = m->sets, .since = clock_real(), .root_ca = o->root_ca, .zone = o->zone, .zone_arg = o->zone_arg};
+    m->view = (struct view){.sets = m->sets,
+                            .since = clock_real(),
+                            .root_ca = o->root_ca,
+                            .zone = o->zone,
+                            .zone_arg = o->zone_arg,
+                            .x509 = o->x509};
     while (m->o.controllers[m->nrunning])
         m->nrunning++;
     m->running = mem_alloc((m->nrunning + 1) * sizeof *m->running);

@@ -22,6 +22,7 @@ struct defined_watch {
 struct controller {
     const char *name;      /* "deployment": in logs, in `wherry why` */
     const char *component; /* "deployment-controller": source of its events */
+    const char *setting;   /* that it belongs to: does not run where that is off; NULL: always runs */
     const char *account;   /* "deployment-controller": system:serviceaccount:kube-system:... that it acts as */
     const struct controller_watch *watches;
     const struct defined_watch *defined; /* NULL: none */
@@ -51,6 +52,7 @@ struct manager_options {
     struct str root_ca;   /* PEM, for the ConfigMaps kube-root-ca.crt; borrowed */
     action_work_fn *work; /* of actions; NULL: no controller here asks for any */
     void *work_arg;
+    x509_read_fn *x509; /* for plans (view.x509) */
 };
 struct manager *manager_new(const struct manager_options *o);
 void manager_start(struct manager *m);

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "client/objset.h"
 #include "client/transport.h"
+#include "control/x509.h"
 
 struct key {
     struct str ns, name;
@@ -36,6 +37,7 @@ struct view {
     /* The time zone of that name, "" for the machine's own; borrowed until the next question. NULL: only UTC. */
     const struct zone *(*zone)(void *arg, struct str name, struct err *err);
     void *zone_arg;
+    x509_read_fn *x509; /* reads certificates; NULL: nobody does */
 };
 static inline const struct kind_set *view_kinds(const struct view *v)
 {

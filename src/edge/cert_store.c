@@ -199,6 +199,15 @@ static void add_certificate(struct strbuf *b, X509 *x)
     OPENSSL_free(der);
 }
 
+static void add_der(struct strbuf *b, unsigned char tag, struct str content) /* of less than 64 KiB */
+{
+    add_n(b, tag, 1);
+    if (content.n >= 128)
+        add_n(b, content.n < 256 ? 0x81 : 0x82, 1);
+    add_n(b, content.n, content.n < 256 ? 1 : 2);
+    strbuf_add(b, content);
+}
+
 static bool add_key(struct strbuf *b, struct str password, EVP_PKEY *k)
 {
     /* EncryptedPrivateKeyInfo under 1.3.6.1.4.1.42.2.17.1.1 */
@@ -213,15 +222,15 @@ static bool add_key(struct strbuf *b, struct str password, EVP_PKEY *k)
     struct strbuf sealed = STRBUF(PEM_MOST);
     jks_protect(password, (struct str){(char *)der, (size_t)n}, &sealed);
     OPENSSL_clear_free(der, (size_t)n);
-    size_t inner = sizeof algorithm + 4 + sealed.n;
-    add_n(b, 4 + inner, 4);
-    add_n(b, 0x3082, 2); /* all keys of ours are between 256 and 65535 bytes with what is around them, or padded so */
-    add_n(b, inner, 2);
-    strbuf_add(b, (struct str){(const char *)algorithm, sizeof algorithm});
-    add_n(b, 0x0482, 2);
-    add_n(b, sealed.n, 2);
-    strbuf_add(b, strbuf_str(&sealed));
+    struct strbuf octets = STRBUF(PEM_MOST), all = STRBUF(PEM_MOST);
+    strbuf_add(&octets, (struct str){(const char *)algorithm, sizeof algorithm});
+    add_der(&octets, 0x04, strbuf_str(&sealed));
+    add_der(&all, 0x30, strbuf_str(&octets));
+    add_n(b, all.n, 4);
+    strbuf_add(b, strbuf_str(&all));
     buf_wipe(&sealed);
+    buf_wipe(&octets);
+    buf_wipe(&all);
     return true;
 }
 

@@ -58,7 +58,7 @@ static bool do_sign(struct arena *a, const struct val *ask, struct val *body, st
 {
     AUTO(strbuf_fini) struct strbuf chain = STRBUF(PEM_MOST), ca = STRBUF(PEM_MOST);
     if (!cert_sign(a, ask, &chain, &ca, err))
-        return false;
+        return err_wrap(err, "cannot be signed");
     struct val *status = val_need_map(a, body, N(status));
     cert_set_base64(a, status, "certificate", strbuf_str(&chain));
     cert_set_base64(a, status, "ca", strbuf_str(&ca));

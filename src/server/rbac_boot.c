@@ -156,6 +156,15 @@ static const char table[] =
     " update acme.cert-manager.io challenges/status,orders/status\n"
     "bind wherry:edge wherry:edge u:system:wherry-edge\n"
     /* the controllers, each an account of kube-system */
+    "ctrl cert-manager\n create,delete,patch core secrets\n create core namespaces\n"
+    " create,delete,update cert-manager.io certificates\n create,delete cert-manager.io certificaterequests\n"
+    " update cert-manager.io "
+    "certificaterequests/status,certificates/status,clusterissuers/status,issuers/status\n"
+    " update cert-manager.io certificaterequests/finalizers,certificates/finalizers\n"
+    " create,delete acme.cert-manager.io orders\n update networking.k8s.io ingresses/finalizers\n"
+    " update gateway.networking.k8s.io gateways/finalizers\n"
+    " patch admissionregistration.k8s.io mutatingwebhookconfigurations,validatingwebhookconfigurations\n"
+    " patch apiregistration.k8s.io apiservices\n patch apiextensions.k8s.io customresourcedefinitions\n"
     "ctrl attachdetach-controller\n list,watch core persistentvolumeclaims,persistentvolumes\n " READ
     " core nodes,pods\n"
     " patch,update core nodes/status\n create,delete,get,list,patch,update,watch storage.k8s.io volumeattachments\n"
