@@ -202,7 +202,7 @@ static bool ingress_decide(void *state)
     return any;
 }
 
-const struct edge_source ingress_source = {
+const struct edge_source edge_ingress = {
     .name = "Ingress",
     .start = ingress_start,
     .stop = ingress_stop,
