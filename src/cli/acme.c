@@ -277,6 +277,33 @@ static enum observed issuer_seen(const struct val *object, void *arg, struct err
     return OBSERVE_DONE;
 }
 
+/* There is one for who names none. */
+static bool others_unmark(struct acme_options *x, struct err *err)
+{
+    struct val list, patch = val_map(), meta = val_map(), notes = val_map();
+    struct arena *a = &x->client->arena;
+    if (x->not_default)
+        return true;
+    if (!client_ask(x->client, &(struct ask){.path = S(ISSUERS_PATH)}, &list, err))
+        return false;
+    val_put(x, &notes, DEFAULT_NOTE, VAL_NONE);
+    val_put(x, &meta, "annotations", notes);
+    val_put(x, &patch, "metadata", meta);
+    val_each_item (v, field_at(&list, "items")) {
+        struct str name = field_text(v, "metadata.name");
+        if (str_eq(name, x->name) || !val_get_str(field_at(v, "metadata.annotations"), S(DEFAULT_NOTE)))
+            continue;
+        if (!client_ask(x->client,
+                        &(struct ask){.method = "PATCH",
+                                      .path = STR_JOIN(a, S(ISSUERS_PATH "/"), name),
+                                      .content_type = S("application/merge-patch+json"),
+                                      .body = &patch},
+                        NULL, err))
+            return false;
+    }
+    return true;
+}
+
 static int acme_set(struct acme_options *x)
 {
     struct client *c = x->client;
@@ -285,7 +312,7 @@ static int acme_set(struct acme_options *x)
     if (!x->email.n)
         return err_set(&err, E_INVALID, "--email is needed: authorities write to it when something is amiss"),
                client_failed(c, &err), 2;
-    if (!client_open(c, &x->to, &err) || !issuer_apply(x, &err) ||
+    if (!client_open(c, &x->to, &err) || !issuer_apply(x, &err) || !others_unmark(x, &err) ||
         !resource_find(c, S("clusterissuers.cert-manager.io"), &r, &err) ||
         !object_observe(c, r, S(""), x->name, issuer_seen, x, x->timeout_ns, &err))
         return err_wrap(&err, "clusterissuer/" STR_FMT, STR_ARG(x->name)), client_failed(c, &err);

@@ -9,6 +9,7 @@
 #define RETRY_MOST  (31 * 86400)
 #define CERTS_MOST  16
 #define SAID_MOST   600 /* bytes of a stranger's words in a sentence of ours */
+#define PAGE_MOST   160 /* of a page that is no problem document */
 #define ERROR_URN   "urn:ietf:params:acme:error:"
 
 bool acme_url_ok(struct str url)
@@ -135,7 +136,7 @@ void acme_problem_read(struct arena *a, struct str text, int http, struct acme_a
     bool read = object_read(a, text, &v, "the answer", &bad);
     struct str type = read ? member_text(&v, "type") : S("");
     if (!type.n) {
-        struct str said = words_of(a, text);
+        struct str said = words_of(a, str_sub(text, 0, PAGE_MOST));
         (void)err_set(&out->err, kind_of_status(http), "%d%s" STR_FMT, http, said.n ? ": " : " without a word",
                       STR_ARG(said));
         return;

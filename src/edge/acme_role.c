@@ -566,6 +566,22 @@ static void secret_changed(struct acme_role *r, const struct obj *was, const str
         item_touch(r, acme_certificates, o->ns, certificate);
 }
 
+/* Another account, or another answer than before: what was put off on account of it is not put off any more. */
+static void issuer_renewed(struct acme_role *r, const struct obj *was, const struct obj *now)
+{
+    const struct val *before = val_get_str(was ? obj_status(was) : NULL, S("acme")),
+                     *after = val_get_str(now ? obj_status(now) : NULL, S("acme"));
+    bool same = was && now && obj_generation(was) == obj_generation(now) && val_equal(before, after) &&
+                condition_is(obj_status(was), "Ready", "True") == condition_is(obj_status(now), "Ready", "True");
+    map_each (it, &r->items) {
+        struct acme_item *i = it->value;
+        if (same || item_is_issuer(i))
+            continue;
+        i->not_before = 0;
+        i->tries = 0;
+    }
+}
+
 static void *acme_start(struct edge *e)
 {
     struct acme_role *r = NEW(struct acme_role);
@@ -617,6 +633,7 @@ static void acme_changed(void *state, const struct kind *k, const struct obj *wa
         if (order)
             item_touch(r, acme_orders, o->ns, val_text_at(order, N(name)));
     } else if (definition == acme_issuers || definition == acme_cluster_issuers) {
+        issuer_renewed(r, was, now);
         all_touch(r, acme_orders);
         all_touch(r, acme_challenges);
         all_touch(r, acme_certificates);

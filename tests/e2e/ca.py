@@ -170,6 +170,7 @@ class Liar:
             def all(self):
                 liar.asked += 1
                 try:
+                    self.said = self.rfile.read(int(self.headers.get('Content-Length', 0)))
                     liar.say(self)
                 except (OSError, ssl.SSLError):
                     self.close_connection = True
