@@ -376,7 +376,7 @@ static void nodes_take(struct balancers *x, struct balancer *b)
     b->nodes = true;
     b->ingress = node_addresses(x->v, x->a, b->svc);
     array_push(&x->on_nodes, b->svc);
-    if (!b->ingress.n && has_them && !service_is_local(b->svc)) /* nobody else could have them meanwhile */
+    if (!b->ingress.n && has_them && nodes_are_away(x->v, S("")))
         b->ingress = val_copy(x->a, val_at(obj_status(b->svc), N(loadBalancer), N(ingress)));
     if (!b->ingress.n)
         balancer_fails(b, "NoNode",
@@ -484,8 +484,8 @@ static void announced_set(struct balancers *x, const struct balancer *b, struct 
     (void)str_split(val_text_at(condition_get(obj_status(first->svc), CONDITION_ANNOUNCED), N(message)), ' ', &now,
                     &rest);
     struct str node = announcer_of(x->v, x->a, first->svc, b->pool, b->ip, now, &interfaces, &why);
-    if (!node.n && was && !service_is_local(b->svc) && str_eqz(val_text_at(was, N(status)), "True"))
-        return; /* nobody could do it instead */
+    if (!node.n && now.n && str_eqz(val_text_at(was, N(status)), "True") && nodes_are_away(x->v, now))
+        return;
     conditions_set(x->a, status,
                    node.n ? with_condition(x, status, CONDITION_ANNOUNCED, true, why.n ? "NoSubnet" : "ByNode",
                                            arena_fmt(x->a, STR_FMT " answers on " STR_FMT "%s" STR_FMT, STR_ARG(node),

@@ -68,6 +68,9 @@ bool ports_meet(const struct obj *a, const struct obj *b);         /* a port and
 /* --- nodes --- */
 
 bool node_may_serve(const struct obj *node); /* ready, not going, not excluded from load balancers */
+/* No node may serve now, but some one would (the one of that name, if not "") if it were ready: what it has is left
+ * to it, as nobody could take it over. */
+bool nodes_are_away(const struct view *v, struct str name);
 /* Nodes with a ready endpoint of the Service, by name: name -> anything. */
 void service_nodes(const struct view *v, const struct obj *svc, struct map *out);
 /* The addresses by which nodes serve it themselves, as status.loadBalancer.ingress has them. */

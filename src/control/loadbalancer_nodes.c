@@ -56,10 +56,26 @@ const struct objindex index_metallb = {"metallb", metallb_keys};
 
 /* --- which nodes --- */
 
+static bool node_is_meant_to(const struct obj *node)
+{
+    return !obj_deleting(node) && !val_get_str(obj_labels(node), LABEL_EXCLUDED);
+}
+
 bool node_may_serve(const struct obj *node)
 {
-    return !obj_deleting(node) && condition_is(obj_status(node), "Ready", "True") &&
-           !val_get_str(obj_labels(node), LABEL_EXCLUDED);
+    return node_is_meant_to(node) && condition_is(obj_status(node), "Ready", "True");
+}
+
+bool nodes_are_away(const struct view *v, struct str name)
+{
+    struct obj *node;
+    bool away = false;
+    for (struct objset_iter it = view_all(v, K(Node)); (node = objset_next(&it));) {
+        if (node_may_serve(node))
+            return false;
+        away |= node_is_meant_to(node) && (!name.n || str_eq(node->name, name));
+    }
+    return away;
 }
 
 void service_nodes(const struct view *v, const struct obj *svc, struct map *out)

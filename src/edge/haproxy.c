@@ -366,9 +366,33 @@ static void admin_remove(const struct haproxy_proc *p)
     (void)unlink(p->path); /* one that is left is found dead, and removed, by the next of us */
 }
 
+/* A signal is heard a moment later, and until then a connection may come to who knows nothing new: his own socket is
+ * the last that he closes. */
+#define LEAVING_LOOK (2 * NS_PER_MS)
+#define LEAVING_MOST (2 * NS_PER_S)
+
+static void leaving_look(struct timer *t)
+{
+    struct haproxy *h = container_of(t, struct haproxy, leaving_timer);
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    memcpy(to.sun_path, h->leaving, sizeof to.sun_path);
+    AUTO(fd_close) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool takes = fd >= 0 && (connect(fd, (struct sockaddr *)&to, sizeof to) == 0 || errno == EAGAIN);
+    if (takes && loop_now(h->loop) < h->leaving_until) {
+        timer_set(t, LEAVING_LOOK);
+        return;
+    }
+    (void)unlink(h->leaving); /* one that is left is found dead, and removed, by the next of us */
+    soon_set(&h->step);
+}
+
 static void proc_retire(struct haproxy *h, struct haproxy_proc *p)
 {
-    admin_remove(p);
+    if (timer_is_set(&h->leaving_timer))
+        (void)unlink(h->leaving); /* the same */
+    memcpy(h->leaving, p->path, sizeof h->leaving);
+    h->leaving_until = loop_now(h->loop) + LEAVING_MOST;
+    timer_set(&h->leaving_timer, 0);
     proc_signal(p, SIGUSR1);
     talk_free(p->talk); /* or it would wait for this connection */
     p->talk = NULL;
@@ -603,6 +627,8 @@ static void haproxy_step(struct soon *s)
         return;
     }
     bool other = !h->cur || h->reload || !buf_same(h->cur->mark, h->shape_mark);
+    if (timer_is_set(&h->leaving_timer))
+        return;
     if (h->rounded && !other && !h->next && !h->files)
         applied_tell(h, h->round_revision);
     h->rounded = false;
@@ -691,6 +717,7 @@ struct haproxy *haproxy_new(struct loop *l, const struct haproxy_config *c, cons
     list_init(&h->partings);
     soon_init(&h->step, l, haproxy_step);
     timer_init(&h->again, l, again_over);
+    timer_init(&h->leaving_timer, l, leaving_look);
     timer_init(&h->parting_timer, l, parting_over);
     h->shape = buf_new(STR_NONE);
     h->shape_mark = buf_new(STR_NONE);
@@ -709,6 +736,7 @@ void haproxy_free(struct haproxy *h)
     h->freed = true;
     soon_stop(&h->step);
     timer_stop(&h->again);
+    timer_stop(&h->leaving_timer);
     timer_stop(&h->parting_timer);
     find_stop(h);
     haproxy_tells_drop(h);

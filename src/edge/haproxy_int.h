@@ -196,6 +196,9 @@ struct haproxy {
     struct soon step;
     struct list tells, partings;
     struct timer again, parting_timer;
+    struct timer leaving_timer; /* set: the one before still takes connections, so nothing is applied */
+    char leaving[sizeof(((struct sockaddr_un *)0)->sun_path)];
+    int64_t leaving_until;
     int64_t wait, started, parting_wait;
     struct err told; /* the last failure that was told of */
     struct haproxy_names *next_names;

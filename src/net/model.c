@@ -9,12 +9,12 @@
  *
  * What is left out is left out silently, as it is in kube-proxy: other address families, slices of headless
  * Services, Services and slices that another proxy has claimed. External addresses are taken only where nobody else
- * can be meant by them: not from the cluster's own ranges, not loopback or multicast, and no load balancer's address
- * that only some sources may use, because the rules know no sources.
+ * can be meant by them: not from the cluster's own ranges, not loopback or multicast.
  *
  * A pod's hostPort becomes a Service too, with one endpoint and a name that no Service can have.
  */
 #include "net/model.h"
+#include "api/formats.h"
 
 #define AFFINITY_S_DEFAULT 10800 /* SessionAffinityConfig.clientIP.timeoutSeconds */
 
@@ -60,14 +60,37 @@ static struct ips cluster_ips(struct arena *a, const struct val *spec)
     return out;
 }
 
-/* Rules know no sources: an address of a load balancer that only some may use is served to nobody. */
-static bool is_for_everybody(const struct val *spec)
+static int range_cmp(const void *x, const void *y)
+{
+    const struct net_range *a = x, *b = y;
+    return a->from < b->from ? -1 : a->from > b->from;
+}
+
+/* loadBalancerSourceRanges, those of IPv4. Where there are only others, nobody may. */
+static void sources_read(struct arena *a, const struct val *spec, struct net_service *out)
 {
     const struct val *ranges = val_get(spec, N(loadBalancerSourceRanges));
-    val_each_item (it, ranges)
-        if (str_eq(str_trim(val_text(it)), S("0.0.0.0/0")))
-            return true;
-    return !val_len(ranges);
+    struct net_range *list = arena_alloc(a, (val_len(ranges) + 1) * sizeof *list);
+    size_t n = 0, joined = 0;
+    val_each_item (it, ranges) {
+        uint8_t b[16];
+        int bits;
+        bool v4;
+        if (!cidr_parse(str_trim(val_text(it)), b, &bits, &v4) || !v4)
+            continue;
+        uint32_t mask = cidr4_mask((struct cidr4){.bits = bits}), ip = IP4(b[12], b[13], b[14], b[15]);
+        list[n++] = (struct net_range){ip & mask, ip | ~mask};
+    }
+    qsort(list, n, sizeof *list, range_cmp);
+    for (size_t i = 0; i < n; i++) {
+        if (joined && list[i].from <= list[joined - 1].to)
+            list[joined - 1].to = MAX(list[joined - 1].to, list[i].to);
+        else
+            list[joined++] = list[i];
+    }
+    out->guarded = val_len(ranges) && !(joined == 1 && list[0].from == 0 && list[0].to == UINT32_MAX);
+    out->sources = list;
+    out->nsources = out->guarded ? joined : 0;
 }
 
 static bool is_ours(const struct net_own *own, struct str text)
@@ -83,17 +106,26 @@ static void add_external(struct arena *a, const struct net_own *own, struct ips 
         add_ip(a, out, room, text);
 }
 
-static struct ips external_ips(struct arena *a, const struct net_own *own, const struct val *service)
+static struct ips balancer_ips(struct arena *a, const struct net_own *own, const struct val *service)
+{
+    struct ips out = {0};
+    const struct val *ingress = val_at(service, N(status), N(loadBalancer), N(ingress));
+    val_each_item (it, ingress)
+        if (!str_eq(val_text_at(it, N(ipMode)), S("Proxy")))
+            add_external(a, own, &out, val_len(ingress), val_text_at(it, N(ip)));
+    return out;
+}
+
+static struct ips external_ips(struct arena *a, const struct net_own *own, const struct val *service,
+                               struct ips balancer)
 {
     struct ips out = {0};
     const struct val *list = val_at(service, N(spec), N(externalIPs));
-    const struct val *ingress = val_at(service, N(status), N(loadBalancer), N(ingress));
-    size_t room = val_len(list) + val_len(ingress);
+    size_t room = val_len(list) + balancer.n;
     val_each_item (it, list)
         add_external(a, own, &out, room, val_text(it));
-    val_each_item (it, ingress)
-        if (!str_eq(val_text_at(it, N(ipMode)), S("Proxy")) && is_for_everybody(val_get(service, N(spec))))
-            add_external(a, own, &out, room, val_text_at(it, N(ip)));
+    for (size_t i = 0; i < balancer.n; i++)
+        add_ip(a, &out, room, arena_fmt(a, IP4_FMT, IP4_ARG(balancer.p[i])));
     return out;
 }
 
@@ -200,20 +232,74 @@ static const struct val *condition_of(const struct val *service, const char *typ
     return val_find(val_at(service, N(status), N(conditions)), N(type), str_of(type));
 }
 
-/* A load balancer without an address of a pool (control/loadbalancer.c): its ports are those of the nodes. */
-static bool is_served_by_nodes(const struct val *service)
+/* How a load balancer has its addresses (control/loadbalancer.c): reasons of its condition. */
+static bool is_assigned(const struct val *service, const char *reason)
 {
-    return str_eq(val_text_at(condition_of(service, "wherry.dev/AddressAssigned"), N(reason)), S("FromNodes")) &&
-           str_eq(val_text_at(service, N(spec), N(type)), S("LoadBalancer"));
+    const struct val *c = condition_of(service, "wherry.dev/AddressAssigned");
+    return str_eq(val_text_at(service, N(spec), N(type)), S("LoadBalancer")) &&
+           (reason ? str_eqz(val_text_at(c, N(reason)), reason) : c && val_text_at(c, N(reason)).n);
+}
+
+/* The condition's message is "NODE answers on INTERFACES", and may go on behind a semicolon. */
+bool model_announced(const struct val *service, struct str node_name, uint32_t *ip, struct str *interfaces)
+{
+    const struct val *c = condition_of(service, "wherry.dev/Announced");
+    const struct val *first = val_item(val_at(service, N(status), N(loadBalancer), N(ingress)), 0);
+    struct str node, rest, says;
+    if (!c || !str_eqz(val_text_at(c, N(status)), "True") || !is_assigned(service, NULL) ||
+        is_assigned(service, "FromNodes") || !ip4_parse(val_text_at(first, N(ip)), ip))
+        return false;
+    (void)str_split(val_text_at(c, N(message)), ';', &says, &rest);
+    if (!str_split(says, ' ', &node, &rest) || !str_eq(node, node_name) || !str_starts(rest, S("answers on ")))
+        return false;
+    *interfaces = str_sub(rest, S("answers on ").n, rest.n);
+    if (str_eqz(*interfaces, "all-interfaces"))
+        *interfaces = S("");
+    return true;
+}
+
+static bool has_proxy(const struct val *meta, const char *name)
+{
+    const struct val *v = val_get_str(val_get(meta, N(labels)), S("service.kubernetes.io/service-proxy-name"));
+    return name ? str_eqz(val_text(v), name) : v != NULL;
+}
+
+static void ports_add(struct arena *a, struct net_service base, const struct val *spec,
+                      const struct val *const *slices, size_t nslices, struct str node_name, bool nodes_serve,
+                      struct net_services *out)
+{
+    val_each_item (port, val_get(spec, N(ports))) {
+        struct net_service s = base;
+        s.port = val_text_at(port, N(name));
+        s.proto = proto_of(port);
+        s.port_number = (uint16_t)val_num_at(port, 0, N(port));
+        s.node_port = (uint16_t)val_num_at(port, 0, N(nodePort));
+        if (!s.process)
+            service_endpoints(a, slices, nslices, port, node_name, &s);
+        else
+            s.node_port = nodes_serve ? s.port_number : 0;
+        s.node_port_guarded = s.process && s.guarded;
+        array_push(&out->list, s);
+        if (!nodes_serve || s.process)
+            continue;
+        s.port = arena_fmt(a, STR_FMT " of the node", STR_ARG(s.port)); /* no port has such a name */
+        s.ncluster_ips = s.nexternal_ips = s.nbalancer_ips = 0;
+        s.node_port = s.port_number;
+        s.balances = true;
+        s.node_port_guarded = s.guarded;
+        array_push(&out->list, s);
+    }
 }
 
 void model_services(struct arena *a, const struct net_own *own, const struct val *service,
                     const struct val *const *slices, size_t nslices, struct str node_name, struct net_services *out)
 {
     const struct val *meta = val_get(service, N(metadata)), *spec = val_get(service, N(spec));
-    struct ips cluster = cluster_ips(a, spec), external = external_ips(a, own, service);
-    if (str_eq(val_text_at(spec, N(type)), S("ExternalName")) || cluster.n == 0 ||
-        val_get_str(val_get(meta, N(labels)), S("service.kubernetes.io/service-proxy-name")))
+    struct ips cluster = cluster_ips(a, spec), balancer = balancer_ips(a, own, service);
+    struct ips external = external_ips(a, own, service, balancer);
+    bool nodes_serve = is_assigned(service, "FromNodes"), door = has_proxy(meta, "wherry.dev-edge");
+    if (str_eq(val_text_at(spec, N(type)), S("ExternalName")) || (cluster.n == 0 && !door) ||
+        (has_proxy(meta, NULL) && !door))
         return;
     struct net_service base = {.ns = val_text_at(meta, N(namespace)),
                                .name = val_text_at(meta, N(name)),
@@ -221,27 +307,21 @@ void model_services(struct arena *a, const struct net_own *own, const struct val
                                .ncluster_ips = cluster.n,
                                .external_ips = external.p,
                                .nexternal_ips = external.n,
+                               .balancer_ips = balancer.p,
+                               .nbalancer_ips = balancer.n,
+                               .pooled = is_assigned(service, NULL) && !nodes_serve,
                                .internal_local = is_local(spec, N(internalTrafficPolicy)),
                                .external_local = is_local(spec, N(externalTrafficPolicy))};
+    sources_read(a, spec, &base);
+    if (door) {
+        base.process = true;
+        base.ncluster_ips = base.nexternal_ips = 0;
+        base.nbalancer_ips = nodes_serve ? 0 : base.nbalancer_ips;
+    }
     if (str_eq(val_text_at(spec, N(sessionAffinity)), S("ClientIP")))
         base.affinity_s = (uint32_t)val_num_at(spec, AFFINITY_S_DEFAULT, N(sessionAffinityConfig), N(clientIP),
                                                N(timeoutSeconds));
-    bool nodes_serve = is_served_by_nodes(service) && is_for_everybody(spec);
-    val_each_item (port, val_get(spec, N(ports))) {
-        struct net_service s = base;
-        s.port = val_text_at(port, N(name));
-        s.proto = proto_of(port);
-        s.port_number = (uint16_t)val_num_at(port, 0, N(port));
-        s.node_port = (uint16_t)val_num_at(port, 0, N(nodePort));
-        service_endpoints(a, slices, nslices, port, node_name, &s);
-        array_push(&out->list, s);
-        if (!nodes_serve)
-            continue;
-        s.port = arena_fmt(a, STR_FMT " of the node", STR_ARG(s.port)); /* no port has such a name */
-        s.ncluster_ips = s.nexternal_ips = 0;
-        s.node_port = s.port_number;
-        array_push(&out->list, s);
-    }
+    ports_add(a, base, spec, slices, nslices, node_name, nodes_serve, out);
 }
 
 static void host_ports_of(struct arena *a, const struct net_own *own, const struct val *pod,

@@ -23,6 +23,9 @@ struct net_own {
  * service.kubernetes.io/service-proxy-name). */
 void model_services(struct arena *a, const struct net_own *own, const struct val *service,
                     const struct val *const *slices, size_t nslices, struct str node_name, struct net_services *out);
+/* Whether the node is to answer for the address of this load balancer, one of a pool; on which links, by commas
+ * ("": on those of its subnet). */
+bool model_announced(const struct val *service, struct str node_name, uint32_t *ip, struct str *interfaces);
 /* The hostPorts of a pod with an address (status.podIP) that is not on the host's network. */
 void model_host_ports(struct arena *a, const struct net_own *own, const struct val *pod, uint32_t pod_ip,
                       struct net_services *out);

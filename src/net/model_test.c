@@ -114,7 +114,7 @@ TEST(addresses_of_a_load_balancer)
         {"{\"ip\":\"192.0.2.9\"}", "[]", "10.43.0.10 x192.0.2.9"},
         {"{\"ip\":\"192.0.2.9\",\"ipMode\":\"VIP\"},{\"hostname\":\"lb.example\"}", "[]", "10.43.0.10 x192.0.2.9"},
         {"{\"ip\":\"192.0.2.9\",\"ipMode\":\"Proxy\"}", "[]", "10.43.0.10"},
-        {"{\"ip\":\"192.0.2.9\"}", "[\"198.51.100.0/24\"]", "10.43.0.10"},
+        {"{\"ip\":\"192.0.2.9\"}", "[\"198.51.100.0/24\"]", "10.43.0.10 x192.0.2.9"},
         {"{\"ip\":\"192.0.2.9\"}", "[\"198.51.100.0/24\",\" 0.0.0.0/0 \"]", "10.43.0.10 x192.0.2.9"},
     };
     for (size_t i = 0; i < countof(rows); i++) {
@@ -139,6 +139,58 @@ TEST(what_the_nodes_serve_has_its_ports_on_all_of_their_addresses)
         "\"reason\":\"FromNodes\"}]}}";
     CHECK_STR(rules_text(service, NULL, 0), S("n/lb: 80/6 np 30001 aff 0 [ 10.43.0.10 x192.0.2.9 ]\n"
                                               "n/lb: of the node 80/6 np 80 aff 0 [ ]\n"));
+    arena_fini(&arena);
+}
+
+#define FRONT(labels, ranges, reason)                                                                                \
+    "{\"metadata\":{\"name\":\"front\",\"namespace\":\"n\",\"labels\":{" labels                                      \
+    "}},\"spec\":{\"type\":\"LoadBalancer\",\"clusterIP\":\"10.43.0.10\",\"loadBalancerSourceRanges\":[" ranges      \
+    "],\"ports\":[{\"port\":80,\"nodePort\":30001}]},\"status\":{\"loadBalancer\":{\"ingress\":[{\"ip\":"            \
+    "\"192.0.2.9\"}]},\"conditions\":[{\"type\":\"wherry.dev/"                                                       \
+    "AddressAssigned\",\"status\":\"True\",\"reason\":\"" reason "\"}]}}"
+#define EDGE "\"service.kubernetes.io/service-proxy-name\":\"wherry.dev-edge\""
+
+static struct str guard_text(const char *service)
+{
+    static char out[8192];
+    struct net_services s = {0};
+    size_t len = 0;
+    model_services(&arena, &own, json_val(service), NULL, 0, S("node-a"), &s);
+    array_each (it, &s.list) {
+        len += (size_t)snprintf(out + len, sizeof out - len, "np %u%s%s%s%s b%zu:", it->node_port,
+                                it->pooled ? " pooled" : "", it->process ? " process" : "",
+                                it->guarded ? " guarded" : "", it->node_port_guarded ? " np-guarded" : "",
+                                it->nbalancer_ips);
+        for (size_t i = 0; i < it->nsources; i++)
+            len += (size_t)snprintf(out + len, sizeof out - len, " " IP4_FMT "-" IP4_FMT,
+                                    IP4_ARG(it->sources[i].from), IP4_ARG(it->sources[i].to));
+        len += (size_t)snprintf(out + len, sizeof out - len, "\n");
+    }
+    array_fini(&s.list);
+    return (struct str){out, len};
+}
+
+TEST(who_may_reach_a_load_balancer)
+{
+    static const struct {
+        const char *service, *want;
+    } rows[] = {
+        {FRONT("", "", "FromPool"), "np 30001 pooled b1:\n"},
+        {FRONT("", "", "PoolGone"), "np 30001 pooled b1:\n"},
+        {FRONT("", "\"198.51.100.7/24\",\" 10.0.0.0/8 \",\"10.1.0.0/16\",\"2001:db8::/32\"", "FromPool"),
+         "np 30001 pooled guarded b1: 10.0.0.0-10.255.255.255 198.51.100.0-198.51.100.255\n"},
+        {FRONT("", "\"2001:db8::/32\"", "FromPool"), "np 30001 pooled guarded b1:\n"},
+        {FRONT("", "\"0.0.0.0/0\",\"10.0.0.0/8\"", "FromPool"), "np 30001 pooled b1:\n"},
+        {FRONT("", "\"10.0.0.0/8\"", "FromNodes"), "np 30001 guarded b1: 10.0.0.0-10.255.255.255\n"
+                                                   "np 80 guarded np-guarded b0: 10.0.0.0-10.255.255.255\n"},
+        {FRONT(EDGE, "\"10.0.0.0/8\"", "FromPool"), "np 0 pooled process guarded np-guarded b1: "
+                                                    "10.0.0.0-10.255.255.255\n"},
+        {FRONT(EDGE, "\"10.0.0.0/8\"", "FromNodes"), "np 80 process guarded np-guarded b0: "
+                                                     "10.0.0.0-10.255.255.255\n"},
+        {FRONT("\"service.kubernetes.io/service-proxy-name\":\"other\"", "", "FromPool"), ""},
+    };
+    for (size_t i = 0; i < countof(rows); i++)
+        CHECK_STR(guard_text(rows[i].service), str_of(rows[i].want));
     arena_fini(&arena);
 }
 

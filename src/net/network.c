@@ -1,5 +1,6 @@
 #include "net/network.h"
 #include "net/nft.h"
+#include "net/vip.h"
 
 static struct ranges ranges_of(const struct network_config *c)
 {
@@ -33,6 +34,21 @@ static bool links_del(struct instance in, struct err *err)
     return false;
 }
 
+static bool vips_del(struct instance in, struct err *err)
+{
+    struct vips vips;
+    struct err first = ERR, e = ERR;
+    if (!vip_list(in, &vips, err))
+        return false;
+    array_each (ip, &vips.list)
+        keep_first(&first, vip_del(in, *ip, &e), &e);
+    array_fini(&vips.list);
+    if (first.kind == E_NONE)
+        return true;
+    *err = first;
+    return false;
+}
+
 bool network_down(const struct network_config *c, struct err *err)
 {
     AUTO(nft_close) struct nft nft = NFT;
@@ -41,6 +57,7 @@ bool network_down(const struct network_config *c, struct err *err)
     /* links before routes: until the last pod is cut off, its packets still have nowhere else to go */
     keep_first(&first, links_del(c->net.instance, &e), &e);
     keep_first(&first, nft_open(&nft, &c->net, &e) && nft_unload(&nft, &e), &e);
+    keep_first(&first, vips_del(c->net.instance, &e), &e);
     keep_first(&first, ranges_down(&r, &e), &e);
     if (first.kind == E_NONE)
         return true;

@@ -251,6 +251,18 @@ void nft_put_key(struct nlbuf *b, const void *key, size_t n)
     nlbuf_nest_end(b, nest);
 }
 
+/* The key's last two fields are a range's ends; the kernel wants a whole key for each. */
+static void put_key_range(struct nlbuf *b, const uint8_t *key, size_t n)
+{
+    uint8_t end[RULE_KEY_MAX];
+    (void)memcpy(end, key, n - 8);
+    (void)memcpy(end + n - 8, key + n - 4, 4);
+    nft_put_key(b, key, n - 4);
+    size_t nest = nlbuf_nest(b, NFTA_SET_ELEM_KEY_END);
+    nlbuf_put(b, NFTA_DATA_VALUE, end, n - 4);
+    nlbuf_nest_end(b, nest);
+}
+
 static void put_verdict(struct nlbuf *b, struct rule_chain c)
 {
     char name[RULE_CHAIN_N];
@@ -272,7 +284,10 @@ static void elements_add(struct element_list *l, const struct rule_element *e)
     l->map = e->map;
     nft_elements_open(l, rule_map_name(e->map));
     size_t elem = nlbuf_nest(l->b, NFTA_LIST_ELEM);
-    nft_put_key(l->b, e->key, e->key_n);
+    if (rule_map_is_ranges(e->map))
+        put_key_range(l->b, e->key, e->key_n);
+    else
+        nft_put_key(l->b, e->key, e->key_n);
     if (l->op == NFT_MSG_NEWSETELEM && rule_map_is_verdict(e->map)) {
         put_verdict(l->b, e->chain);
     } else if (l->op == NFT_MSG_NEWSETELEM && e->data_n) {

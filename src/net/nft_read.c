@@ -129,19 +129,26 @@ static void read_one(const struct nlattr *elem, void *arg)
     struct nft_reading *r = arg;
     struct rule_element e = {.map = (uint8_t)r->map};
     const struct nlattr *a;
-    size_t n;
+    uint8_t end[RULE_KEY_MAX] = {0};
+    size_t n, nend = 0;
     mnl_attr_for_each_nested(a, elem)
     {
         int type = mnl_attr_get_type(a);
         if (type == NFTA_SET_ELEM_KEY) {
             nft_value_copy(a, e.key, sizeof e.key, &n);
             e.key_n = (uint8_t)n;
+        } else if (type == NFTA_SET_ELEM_KEY_END) {
+            nft_value_copy(a, end, sizeof end, &nend);
         } else if (type == NFTA_SET_ELEM_DATA && rule_map_is_verdict(r->map)) {
             read_verdict(a, &e.chain);
         } else if (type == NFTA_SET_ELEM_DATA) {
             nft_value_copy(a, e.data, sizeof e.data, &n);
             e.data_n = (uint8_t)n;
         }
+    }
+    if (rule_map_is_ranges(r->map) && nend >= 4 && e.key_n + 4 <= RULE_KEY_MAX) {
+        (void)memcpy(e.key + e.key_n, end + nend - 4, 4);
+        e.key_n = (uint8_t)(e.key_n + 4);
     }
     array_push(&r->out->elements, e);
 }

@@ -1,6 +1,7 @@
 /* nft_test.c - the service rules in a kernel: who reaches what, and what holds when they change. */
 #include "base/fault.h"
 #include "net/nft_world_test.h"
+#include "net/vip.h"
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -652,6 +653,7 @@ TEST(down_leaves_nothing_of_the_network)
     w.eps[0] = (struct net_endpoint){w.pods[0].ip, 8080, true, false};
     struct net_service s = web_service(1);
     service_commit(&s);
+    CHECK_OK(vip_add(nft_config.instance, IP4(192, 0, 2, 50), &err), err);
     CHECK(!str_eqz(world_output(everything), before));
     CHECK_OK(network_down(&c, &err), err);
     CHECK_STR(world_output(everything), str_of(before));

@@ -100,6 +100,8 @@ static void service_free(struct rule_service *sv)
     array_fini(&sv->slots);
     mem_free((void *)sv->of.cluster_ips);
     mem_free((void *)sv->of.external_ips);
+    mem_free((void *)sv->of.balancer_ips);
+    mem_free((void *)sv->of.sources);
     mem_free((void *)sv->of.endpoints);
     mem_free(sv);
 }
@@ -130,6 +132,8 @@ static struct net_service numbers_of(const struct net_service *s) /* owned copie
     c.ns = c.name = c.port = STR_NONE;
     c.cluster_ips = dup_or_null(s->cluster_ips, s->ncluster_ips * sizeof *s->cluster_ips);
     c.external_ips = dup_or_null(s->external_ips, s->nexternal_ips * sizeof *s->external_ips);
+    c.balancer_ips = dup_or_null(s->balancer_ips, s->nbalancer_ips * sizeof *s->balancer_ips);
+    c.sources = dup_or_null(s->sources, s->nsources * sizeof *s->sources);
     c.endpoints = dup_or_null(s->endpoints, s->nendpoints * sizeof *s->endpoints);
     return c;
 }
@@ -239,7 +243,7 @@ static bool service_take(struct rules *r, struct rule_service *sv, const struct 
     for (size_t i = 0; i < want->list.n; i++) {
         const struct rule_element *e = &want->list.p[i];
         struct rule_slot *slot = slot_get(r, e);
-        if (slot->refs && (e->map != RULE_HAIRPIN)) {
+        if (slot->refs && !rule_map_is_shared(e->map)) {
             AUTO(strbuf_fini) struct strbuf text = STRBUF(512);
             rule_element_text(e, &text);
             service_release(r, sv);
@@ -263,7 +267,7 @@ static bool is_held(struct rules *r, const struct net_service *part, struct err 
         char buf[RULE_KEY_MAX + 1];
         const struct rule_element *e = &want.list.p[i];
         const struct rule_slot *slot = map_get(&r->slots, slot_key(e, buf));
-        held = slot && slot->refs && e->map != RULE_HAIRPIN;
+        held = slot && slot->refs && !rule_map_is_shared(e->map);
         if (held) {
             AUTO(strbuf_fini) struct strbuf text = STRBUF(512);
             rule_element_text(e, &text);
@@ -279,13 +283,15 @@ static bool is_held(struct rules *r, const struct net_service *part, struct err 
 static bool drop_held(struct rules *r, struct net_service *s, struct err *err)
 {
     uint32_t *external = (uint32_t *)(uintptr_t)s->external_ips; /* owned */
+    uint32_t *balancer = (uint32_t *)(uintptr_t)s->balancer_ips;
     struct net_service part = *s;
     size_t kept = 0;
     bool none = true;
-    part.ncluster_ips = part.nexternal_ips = 0;
+    part.ncluster_ips = part.nexternal_ips = part.nbalancer_ips = 0;
     if (s->node_port && is_held(r, &part, err))
         none = false, s->node_port = 0;
     part.node_port = 0;
+    part.nbalancer_ips = s->nbalancer_ips;
     for (size_t i = 0; i < s->nexternal_ips; i++) {
         part.external_ips = &external[i];
         part.nexternal_ips = 1;
@@ -295,6 +301,16 @@ static bool drop_held(struct rules *r, struct net_service *s, struct err *err)
             external[kept++] = external[i];
     }
     s->nexternal_ips = kept;
+    kept = 0;
+    for (size_t i = 0; i < s->nbalancer_ips && s->process; i++) {
+        part.balancer_ips = &balancer[i];
+        part.nbalancer_ips = 1;
+        if (is_held(r, &part, err))
+            none = false;
+        else
+            balancer[kept++] = balancer[i];
+    }
+    s->nbalancer_ips = s->process ? kept : s->nbalancer_ips;
     return none;
 }
 
@@ -326,6 +342,8 @@ bool rules_put(struct rules *r, const struct net_service *s, struct err *err)
     note_gone(r, &was, &now);
     mem_free((void *)was.cluster_ips);
     mem_free((void *)was.external_ips);
+    mem_free((void *)was.balancer_ips);
+    mem_free((void *)was.sources);
     mem_free((void *)was.endpoints);
     bool ok = service_take(r, sv, &want, err);
     array_fini(&want.list);

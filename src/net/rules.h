@@ -3,15 +3,18 @@
  * One nft table per instance. Its chains never name a Service; what changes are elements of data maps:
  *   svc    proto . address . port -> goto CHAIN       a frontend: where its connections are spread
  *   np     proto . port           -> goto CHAIN       the same for any local address (NodePort, hostPort)
+ *   lb     proto . port           -> goto CHAIN       and for any but loopback (load balancers without an address)
  *   eps    proto . address . port . slot -> endpoint address . port;    npeps: the same without the address
- *   svcx, npx   what clients from outside meet where externalTrafficPolicy is Local; their slots begin at 32768
+ *   svcx, npx, lbx   what clients from outside meet where externalTrafficPolicy is Local; their slots begin at 32768
  *   hairpin     endpoint . endpoint: an endpoint of this node that reaches itself; kept as long as the table stands
  *   dead, npdead   frontends without endpoints that no range covers: refused at once
- *   aff    proto . address . port . client -> endpoint, with a time limit: written by the packet path (ClientIP)
- *   learn, nplearn   frontends whose new connections go into aff
- * A CHAIN spreads over a number of slots: "s3" over three by address, "n3" over three by port, "x" for outside,
- * "a600" with affinity for 600 s ("sx3a600"); "t600" writes into aff. It is made when first needed and knows no
- * Service either.
+ *   guard, npguard   frontends that only some clients may reach; allow, npallow: proto . address . port . which.
+ * Their keys end with the first and the last address of a range vips           addresses of load balancers' pools,
+ * which are local where this node answers for them; vipports: proto . address . port of those at which a process of
+ * this machine listens aff    proto . address . port . client -> endpoint, with a time limit: written by the packet
+ * path (ClientIP) learn, nplearn   frontends whose new connections go into aff A CHAIN spreads over a number of
+ * slots: "s3" over three by address, "n3" over three by port, "x" for outside, "a600" with affinity for 600 s
+ * ("sx3a600"); "t600" writes into aff. It is made when first needed and knows no Service either.
  *
  * `struct rules` holds what is wanted and what the kernel has, element by element; their difference is a batch. */
 #pragma once
@@ -26,20 +29,28 @@
     X(SVCX, "svcx", 12, 0)                                                                                           \
     X(NP, "np", 8, 0)                                                                                                \
     X(NPX, "npx", 8, 0)                                                                                              \
+    X(LB, "lb", 8, 0)                                                                                                \
+    X(LBX, "lbx", 8, 0)                                                                                              \
     X(LEARN, "learn", 12, 0)                                                                                         \
     X(NPLEARN, "nplearn", 8, 0)                                                                                      \
     X(EPS, "eps", 16, 8)                                                                                             \
     X(NPEPS, "npeps", 12, 8)                                                                                         \
     X(HAIRPIN, "hairpin", 8, 0)                                                                                      \
     X(DEAD, "dead", 12, 0)                                                                                           \
-    X(NPDEAD, "npdead", 8, 0)
+    X(NPDEAD, "npdead", 8, 0)                                                                                        \
+    X(GUARD, "guard", 12, 0)                                                                                         \
+    X(NPGUARD, "npguard", 8, 0)                                                                                      \
+    X(ALLOW, "allow", 20, 0)                                                                                         \
+    X(NPALLOW, "npallow", 16, 0)                                                                                     \
+    X(VIPS, "vips", 4, 0)                                                                                            \
+    X(VIPPORTS, "vipports", 12, 0)
 enum rule_map {
 #define X(id, name, key, data) RULE_##id,
     RULE_MAP_TABLE(X)
 #undef X
         RULE_MAPS
 };
-#define RULE_KEY_MAX 16
+#define RULE_KEY_MAX 20
 #define RULE_CHAIN_N 24
 
 /* A frontend's chain; count 0 is "accept": leave the packet as it is, so that it is refused where it arrives. */
@@ -61,6 +72,8 @@ struct rule_element {
     struct rule_chain chain;   /* svc, svcx, np, npx */
 };
 const char *rule_map_name(int map);
+bool rule_map_is_ranges(int map); /* allow, npallow */
+bool rule_map_is_shared(int map); /* several Services may want the same element */
 bool rule_map_is_verdict(int map);
 
 struct rules_config {

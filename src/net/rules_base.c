@@ -19,6 +19,8 @@ static const char base[] =
     "\tmap svcx { typeof meta l4proto . ip daddr . th dport : verdict; }\n"
     "\tmap np { typeof meta l4proto . th dport : verdict; }\n"
     "\tmap npx { typeof meta l4proto . th dport : verdict; }\n"
+    "\tmap lb { typeof meta l4proto . th dport : verdict; }\n"
+    "\tmap lbx { typeof meta l4proto . th dport : verdict; }\n"
     "\tmap learn { typeof meta l4proto . ip daddr . th dport : verdict; }\n"
     "\tmap nplearn { typeof meta l4proto . th dport : verdict; }\n"
     "\tmap eps { typeof meta l4proto . ip daddr . th dport . numgen random mod 65536 : ip daddr . th dport; }\n"
@@ -28,16 +30,26 @@ static const char base[] =
     "\tset hairpin { typeof ip saddr . ip daddr; }\n"
     "\tset dead { typeof meta l4proto . ip daddr . th dport; }\n"
     "\tset npdead { typeof meta l4proto . th dport; }\n"
+    "\tset guard { typeof meta l4proto . ip daddr . th dport; }\n"
+    "\tset npguard { typeof meta l4proto . th dport; }\n"
+    "\tset allow { typeof meta l4proto . ip daddr . th dport . ip saddr; flags interval; }\n"
+    "\tset npallow { typeof meta l4proto . th dport . ip saddr; flags interval; }\n"
+    "\tset vips { typeof ip daddr; }\n"
+    "\tset vipports { typeof meta l4proto . ip daddr . th dport; }\n"
     /* every address of the service range counts as local, see ranges.c */
     "\tchain outside {\n"
     "$OWN"
     "\t\tmeta l4proto . ip daddr . th dport vmap @svcx\n"
-    "\t\tip daddr != $SERVICES fib daddr type local meta l4proto . th dport vmap @npx\n"
+    "\t\tip daddr != $SERVICES ip daddr != @vips fib daddr type local meta l4proto . th dport vmap @npx\n"
+    "\t\tip daddr != { 127.0.0.0/8, $SERVICES } ip daddr != @vips fib daddr type local "
+    "meta l4proto . th dport vmap @lbx\n"
     "\t}\n"
     "\tchain services {\n"
     "$OWN"
     "\t\tmeta l4proto . ip daddr . th dport vmap @svc\n"
-    "\t\tip daddr != $SERVICES fib daddr type local meta l4proto . th dport vmap @np\n"
+    "\t\tip daddr != $SERVICES ip daddr != @vips fib daddr type local meta l4proto . th dport vmap @np\n"
+    "\t\tip daddr != { 127.0.0.0/8, $SERVICES } ip daddr != @vips fib daddr type local "
+    "meta l4proto . th dport vmap @lb\n"
     "\t}\n"
     "\tchain nat-prerouting {\n"
     "\t\ttype nat hook prerouting priority -105; policy accept;\n"
@@ -76,6 +88,15 @@ static const char base[] =
     "\t\ttype filter hook prerouting priority -300; policy accept;\n"
     "\t\tiifname \"$LINKS*\" ip daddr 127.0.0.0/8 drop\n"
     "\t}\n"
+    /* before anything is translated: who may not reach a load balancer is not answered, as kube-proxy has it. What
+     * the machine itself sends does not come by here */
+    "\tchain guard-prerouting {\n"
+    "\t\ttype filter hook prerouting priority -110; policy accept;\n"
+    "\t\tiifname != \"lo\" ct state new meta l4proto . ip daddr . th dport @guard "
+    "meta l4proto . ip daddr . th dport . ip saddr != @allow drop\n"
+    "\t\tiifname != \"lo\" ct state new ip daddr != $SERVICES ip daddr != @vips fib daddr type local "
+    "meta l4proto . th dport @npguard meta l4proto . th dport . ip saddr != @npallow drop\n"
+    "\t}\n"
     /* a reset is not rate-limited as ICMP is */
     "\tchain refuse {\n"
     "\t\tmeta l4proto tcp reject with tcp reset\n"
@@ -106,7 +127,11 @@ static const char base[] =
     "\t\ttype filter hook input priority 0; policy accept;\n"
     "\t\tjump untranslated\n"
     "$OWN"
-    "\t\tct state new fib daddr type local meta l4proto . th dport @npdead jump refuse\n"
+    "\t\tct state new ip daddr != @vips fib daddr type local meta l4proto . th dport @npdead jump refuse\n"
+    /* an address of a load balancer is local so that the kernel answers ARP; what listens here on all addresses is
+     * not meant by it */
+    "\t\tct state new ip daddr @vips meta l4proto { tcp, udp, sctp } "
+    "meta l4proto . ip daddr . th dport != @vipports jump refuse\n"
     "\t}\n"
     "}\n";
 
@@ -114,8 +139,8 @@ static const char base[] =
 static void own_port(const struct rules_config *c, struct strbuf *out)
 {
     if (c->own_port)
-        strbuf_addf(out, "\t\ttcp dport %u ip daddr != " CIDR_FMT " fib daddr type local return\n", c->own_port,
-                    CIDR_ARG(c->services));
+        strbuf_addf(out, "\t\ttcp dport %u ip daddr != " CIDR_FMT " ip daddr != @vips fib daddr type local return\n",
+                    c->own_port, CIDR_ARG(c->services));
 }
 
 void rules_base_text(const struct rules_config *c, struct strbuf *out)

@@ -22,6 +22,16 @@ bool rule_map_is_verdict(int map)
     return map <= RULE_NPLEARN;
 }
 
+bool rule_map_is_ranges(int map)
+{
+    return map == RULE_ALLOW || map == RULE_NPALLOW;
+}
+
+bool rule_map_is_shared(int map)
+{
+    return map == RULE_HAIRPIN || map == RULE_VIPS;
+}
+
 bool rule_chain_is(struct rule_chain c)
 {
     return c.learns || c.count;
@@ -140,9 +150,10 @@ static uint16_t add_slots(const struct net_service *s, uint32_t ip, uint16_t por
 static void add_frontend(const struct net_service *s, uint32_t ip, uint16_t port, bool local, bool outside,
                          struct rule_elements *out)
 {
-    struct rule_element e = frontend_element(ip        ? outside ? RULE_SVCX : RULE_SVC
-                                             : outside ? RULE_NPX
-                                                       : RULE_NP,
+    struct rule_element e = frontend_element(ip            ? outside ? RULE_SVCX : RULE_SVC
+                                             : outside     ? s->balances ? RULE_LBX : RULE_NPX
+                                             : s->balances ? RULE_LB
+                                                           : RULE_NP,
                                              s, ip, port);
     e.chain = (struct rule_chain){.outside = outside, .by_address = ip != 0, .affinity_s = s->affinity_s};
     e.chain.count = add_slots(s, ip, port, local, outside ? OUTSIDE_SLOT : 0, out);
@@ -165,7 +176,8 @@ static void add_dead(const struct net_service *s, uint32_t ip, uint16_t port, st
 static void add_outer(const struct net_service *s, uint32_t ip, uint16_t port, struct rule_elements *out)
 {
     if (s->nendpoints == 0) {
-        add_dead(s, ip, port, out);
+        if (ip || !s->balances) /* something of loopback may listen there */
+            add_dead(s, ip, port, out);
         return;
     }
     add_frontend(s, ip, port, false, false, out);
@@ -173,15 +185,63 @@ static void add_outer(const struct net_service *s, uint32_t ip, uint16_t port, s
         add_frontend(s, ip, port, true, true, out);
 }
 
+static bool has_ip(const uint32_t *ips, size_t n, uint32_t ip)
+{
+    for (size_t i = 0; i < n; i++)
+        if (ips[i] == ip)
+            return true;
+    return false;
+}
+
+/* ip 0: any local address */
+static void add_guard(const struct net_service *s, uint32_t ip, uint16_t port, struct rule_elements *out)
+{
+    struct rule_element e = frontend_element(ip ? RULE_GUARD : RULE_NPGUARD, s, ip, port);
+    elements_push(out, &e);
+    for (size_t i = 0; i < s->nsources; i++) {
+        e = frontend_element(ip ? RULE_ALLOW : RULE_NPALLOW, s, ip, port);
+        key_ip(&e, s->sources[i].from);
+        key_ip(&e, s->sources[i].to);
+        elements_push(out, &e);
+    }
+}
+
+/* What a process of this machine serves. */
+static void process_elements(const struct net_service *s, struct rule_elements *out)
+{
+    for (size_t i = 0; i < s->nbalancer_ips; i++) {
+        struct rule_element e = frontend_element(RULE_VIPPORTS, s, s->balancer_ips[i], s->port_number);
+        elements_push(out, &e);
+        if (s->guarded)
+            add_guard(s, s->balancer_ips[i], s->port_number, out);
+    }
+    if (s->node_port && s->node_port_guarded)
+        add_guard(s, 0, s->node_port, out);
+}
+
 void rules_of_service(const struct net_service *s, struct rule_elements *out)
 {
+    for (size_t i = 0; i < s->nbalancer_ips && s->pooled; i++) {
+        struct rule_element e = {.map = RULE_VIPS};
+        key_ip(&e, s->balancer_ips[i]);
+        elements_push(out, &e);
+    }
+    if (s->process) {
+        process_elements(s, out);
+        return;
+    }
     for (size_t i = 0; i < s->ncluster_ips; i++)
         if (s->nendpoints) /* without any, the service range refuses */
             add_frontend(s, s->cluster_ips[i], s->port_number, s->internal_local, false, out);
-    for (size_t i = 0; i < s->nexternal_ips; i++)
+    for (size_t i = 0; i < s->nexternal_ips; i++) {
         add_outer(s, s->external_ips[i], s->port_number, out);
+        if (s->guarded && has_ip(s->balancer_ips, s->nbalancer_ips, s->external_ips[i]))
+            add_guard(s, s->external_ips[i], s->port_number, out);
+    }
     if (s->node_port)
         add_outer(s, 0, s->node_port, out);
+    if (s->node_port && s->node_port_guarded)
+        add_guard(s, 0, s->node_port, out);
     if (!s->ncluster_ips && !s->nexternal_ips && !s->node_port)
         return;
     for (size_t i = 0; i < s->nendpoints; i++) {
@@ -204,11 +264,11 @@ void rule_element_text(const struct rule_element *e, struct strbuf *out)
 {
     const uint8_t *k = e->key;
     strbuf_addz(out, maps[e->map].name);
-    if (e->map == RULE_HAIRPIN) {
+    if (rule_map_is_shared(e->map)) {
         strbuf_addf(out, " %u.%u.%u.%u", k[0], k[1], k[2], k[3]);
         return;
     }
-    bool by_address = maps[e->map].key_n - (e->data_n ? 4 : 0) == 12;
+    bool by_address = maps[e->map].key_n - (e->data_n ? 4 : rule_map_is_ranges(e->map) ? 8 : 0) == 12;
     strbuf_addf(out, " %s ", proto_name(k[0]));
     k += 4;
     if (by_address) {
@@ -218,7 +278,9 @@ void rule_element_text(const struct rule_element *e, struct strbuf *out)
         strbuf_addz(out, "*:");
     }
     strbuf_addf(out, "%u", (unsigned)(k[0] << 8 | k[1]));
-    if (e->data_n) {
+    if (rule_map_is_ranges(e->map)) {
+        strbuf_addf(out, " %u.%u.%u.%u-%u.%u.%u.%u", k[4], k[5], k[6], k[7], k[8], k[9], k[10], k[11]);
+    } else if (e->data_n) {
         uint32_t slot;
         (void)memcpy(&slot, k + 4, sizeof slot);
         strbuf_addf(out, " #%u -> %u.%u.%u.%u:%u", slot, e->data[0], e->data[1], e->data[2], e->data[3],

@@ -18,6 +18,10 @@ struct net_endpoint {
     bool fallback; /* for the Local policies alone: terminating but serving, where none on this node is ready */
 };
 
+struct net_range {
+    uint32_t from, to; /* both in it */
+};
+
 struct net_service {
     struct str ns, name, port; /* together the key; port is the port's name */
     uint8_t proto;             /* NET_* */
@@ -26,7 +30,16 @@ struct net_service {
     size_t ncluster_ips;
     const uint32_t *external_ips; /* spec.externalIPs and status.loadBalancer addresses */
     size_t nexternal_ips;
+    const uint32_t *balancer_ips; /* the latter alone */
+    size_t nbalancer_ips;
+    bool pooled;            /* these are addresses of a pool: at them nothing else of this machine answers */
+    bool process;           /* a process of this machine serves the port (the front door): nothing is translated */
+    bool guarded;           /* loadBalancerSourceRanges: balancer_ips are for clients within `sources` alone */
+    bool node_port_guarded; /* so is the node port */
+    const struct net_range *sources; /* in order, none overlaps another */
+    size_t nsources;
     uint16_t node_port;  /* 0: none */
+    bool balances;       /* that port is a load balancer's: at all addresses of the machine but those of loopback */
     uint32_t affinity_s; /* ClientIP affinity; 0: none */
     bool internal_local; /* internalTrafficPolicy Local */
     bool external_local; /* externalTrafficPolicy Local: for clients that are neither pods nor this node */

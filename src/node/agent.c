@@ -567,6 +567,10 @@ static void on_service(struct cache_handler *h, struct obj *was, struct obj *now
 {
     struct agent *g = container_of(h, struct agent, on_services);
     services_changed(g->endpoints, was, now);
+    announce_changed(g->announce, was, now);
+    if (now && str_eqz(val_text_at(obj_spec(now), N(type)), "LoadBalancer") &&
+        !(was && val_equal(obj_spec(was), obj_spec(now))))
+        node_object_news(g->node); /* what listens on its ports here is to be known */
 }
 
 static void on_services_synced(struct cache_handler *h)
@@ -693,6 +697,7 @@ struct agent *agent_new(const struct agent_config *config, struct err *err)
     g->endpoints = services_new(g, err);
     if (!g->endpoints)
         return NULL;
+    g->announce = announce_new(g);
     g->node = node_object_new(g);
     g->provisioner = provisioner_new(g);
     g->on_services = (struct cache_handler){.changed = on_service, .synced = on_services_synced};
@@ -719,6 +724,7 @@ void agent_free(struct agent *g)
     csi_free(g->csi);
     provisioner_free(g->provisioner);
     node_object_free(g->node);
+    announce_free(g->announce);
     services_free(g->endpoints);
     images_free(g->images);
     configs_free(g);

@@ -18,6 +18,7 @@
 struct agent_pod;
 struct config_watch;
 struct services;
+struct announce;
 struct images;
 struct node_object;
 struct prober;
@@ -41,6 +42,7 @@ struct agent {
     struct ipam ipam;
     struct images *images;
     struct services *endpoints;
+    struct announce *announce;
     struct provisioner *provisioner;
     struct node_object *node;
     struct csi *csi;
@@ -252,6 +254,12 @@ void probes_start(struct agent_container *ac);
 void probes_stop(struct agent_container *ac);
 
 /* node_object.c */
+/* announce.c: addresses of load balancers that are this node's to answer for */
+struct announce *announce_new(struct agent *g);
+void announce_free(struct announce *n);                                                  /* they stay */
+void announce_changed(struct announce *n, const struct obj *was, const struct obj *now); /* a Service */
+void announce_news(struct announce *n);                                                  /* all Services are known */
+
 struct node_object *node_object_new(struct agent *g);
 void node_object_free(struct node_object *n);
 void node_object_news(struct node_object *n); /* what the status says of volumes has changed; NULL: not there yet */

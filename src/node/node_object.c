@@ -2,6 +2,7 @@
 #include "api/quantity.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "net/vip.h"
 #include "node/agent_int.h"
 #include "node/condition.h"
 #include "node/csi.h"
@@ -14,7 +15,8 @@
 #define MEND            (NS_PER_S)    /* what others say of this node is contradicted so long after */
 #define MEMORY_RESERVED (100LL << 20) /* upstream's eviction threshold, kept from allocatable */
 #define IMAGES_SHOWN    50
-#define PODS_OF_PIDS    8 /* a pod may have this part of the processes that there can be; */
+#define EDGE_UID        64504 /* what the front door listens on is a Service's (cli/role.h) */
+#define PODS_OF_PIDS    8     /* a pod may have this part of the processes that there can be; */
 #define PIDS_LEAST      1024
 
 /* The Node object and its Lease. Only fields that are this node's own are written, by merge patches: labels, taints
@@ -128,8 +130,9 @@ struct writing {
     struct node_object *n;
     struct arena arena;
     struct image_rows rows;
-    bool ok;
-    struct err err;
+    struct strbuf subnets, listening;
+    bool ok, looked;
+    struct err err, look_err;
 };
 
 static struct val images_val(struct writing *w)
@@ -188,6 +191,16 @@ static struct val status_val(struct writing *w)
     return s;
 }
 
+/* Where addresses of load balancers can be answered for, and which ports are no Service's (control/loadbalancer). */
+static void notes_set(struct writing *w, struct val *node)
+{
+    struct val *notes = val_need_map(&w->arena, node, N(metadata), N(annotations));
+    if (!w->looked)
+        return;
+    put_text(&w->arena, notes, "wherry.dev/subnets", strbuf_str(&w->subnets));
+    put_text(&w->arena, notes, "wherry.dev/listening", strbuf_str(&w->listening));
+}
+
 /* --- writing --- */
 
 static void write_status(struct writing *w)
@@ -195,6 +208,7 @@ static void write_status(struct writing *w)
     struct node_object *n = w->n;
     struct val body = val_map();
     val_set(&w->arena, &body, N(status), status_val(w));
+    notes_set(w, &body);
     call_start(&n->node_call, n->agent->cfg.transport,
                &CALL_OPTIONS(.verb = CALL_PATCH, .kind = K(Node), .name = str_of(n->agent->cfg.name),
                              .sub = S("status"), .patch = PATCH_STRATEGIC, .body = &body));
@@ -217,6 +231,7 @@ static void create_node(struct writing *w)
     val_add(a, &cidrs, val_str(a, cidr));
     val_set(a, spec, N(podCIDRs), cidrs);
     val_set(a, &body, N(status), status_val(w));
+    notes_set(w, &body);
     call_start(&n->node_call, g->cfg.transport, &CALL_OPTIONS(.verb = CALL_CREATE, .kind = K(Node), .body = &body));
 }
 
@@ -307,11 +322,16 @@ static void list_work(struct job *j)
 {
     struct writing *w = container_of(j, struct writing, job);
     w->ok = image_list(runtime_content(w->n->agent->runtime), &w->arena, &w->rows, &w->err);
+    w->subnets = w->listening = STRBUF(STRBUF_TEXT);
+    w->looked = link_subnets(w->n->agent->cfg.instance, &w->subnets, &w->look_err) &&
+                ports_listening(EDGE_UID, &w->listening, &w->look_err);
 }
 
 static void list_done(struct job *j)
 {
     struct writing *w = container_of(j, struct writing, job);
+    if (!w->looked)
+        log_warn("node.network", "error=\"%s\"", w->look_err.text);
     if (!w->ok)
         log_warn("node.images", "error=\"%s\"", w->err.text);
     w->n->looking = false;
@@ -320,6 +340,8 @@ static void list_done(struct job *j)
     else
         create_node(w);
     array_fini(&w->rows.list);
+    strbuf_fini(&w->subnets);
+    strbuf_fini(&w->listening);
     arena_fini(&w->arena);
     mem_free(w);
 }

@@ -198,8 +198,10 @@ static void on_slice(struct cache_handler *h, struct obj *was, struct obj *now)
 void services_heard(struct services *d)
 {
     d->synced = cache_synced(d->slices) && cache_synced(d->agent->services);
-    if (d->synced)
+    if (d->synced) {
         timer_set(&d->timer, 0);
+        announce_news(d->agent->announce);
+    }
     agent_heard(d->agent);
 }
 

@@ -38,7 +38,7 @@ struct boot_request {
     "'required':['key','operator'],'properties':{'key':{'type':'string'},'operator':{'type':'string','enum':"        \
     "['In','NotIn','Exists','DoesNotExist']},'values':{'type':'array','items':{'type':'string'}}}}}}}"
 #define ADDRESS_RANGE                                                                                                \
-    "{'type':'string','maxLength':64,'x-kubernetes-validations':["                                                   \
+    "{'type':'string','maxLength':36,'x-kubernetes-validations':["                                                   \
     "{'rule':'!self.contains(\\':\\')','message':'IPv6 addresses are not given: Services have IPv4 here'},"          \
     "{'rule':'self.contains(\\':\\') || isCIDR(self) || (self.split(\\'-\\').size() <= 2 && "                        \
     "self.split(\\'-\\').all(x, isIP(x.trim())))','message':'must be a CIDR such as 192.0.2.0/28 or a range such "   \
@@ -60,7 +60,7 @@ struct boot_request {
     "{'name':'Age','type':'date','jsonPath':'.metadata.creationTimestamp'}],"                                        \
     "'schema':{'openAPIV3Schema':{'type':'object','description':'Addresses that Services of type LoadBalancer get.'" \
     ",'required':['spec'],'properties':{'spec':{'type':'object','required':['addresses'],'properties':{"             \
-    "'addresses':{'type':'array','minItems':1,'maxItems':100,'description':'CIDRs (192.0.2.0/28) and ranges "        \
+    "'addresses':{'type':'array','minItems':1,'maxItems':32,'description':'CIDRs (192.0.2.0/28) and ranges "         \
     "(192.0.2.1-192.0.2.9).','items':" ADDRESS_RANGE "},"                                                            \
     "'autoAssign':{'type':'boolean','default':true,'description':'Whether a Service that names no pool may get "     \
     "one of them.'},"                                                                                                \

@@ -2,7 +2,7 @@
  * session serve what is under way, and says `done` in the turn after the last line has gone. */
 #include "wire/http_session.h"
 
-struct door {
+struct http_door {
     struct list node;
     struct http_server *server;
     struct listener listener;
@@ -13,7 +13,7 @@ void http_server_pause(struct http_server *s, bool pause)
     if (s->paused == pause)
         return;
     s->paused = pause;
-    list_each (d, &s->doors, struct door, node)
+    list_each (d, &s->doors, struct http_door, node)
         listener_pause(&d->listener, pause);
 }
 
@@ -34,7 +34,7 @@ const char *http_server_date(struct http_server *s)
 
 static void connection_accepted(struct listener *l, int own_fd, const struct addr *peer)
 {
-    http_line_new(container_of(l, struct door, listener)->server, own_fd, peer);
+    http_line_new(container_of(l, struct http_door, listener)->server, own_fd, peer);
 }
 
 static void server_soon(struct soon *soon)
@@ -72,7 +72,7 @@ struct http_server *http_server_new(struct loop *l, const struct http_server_con
 
 void http_server_listen(struct http_server *s, int own_fd)
 {
-    struct door *d = NEW(struct door);
+    struct http_door *d = NEW(struct http_door);
     d->server = s;
     list_add_tail(&s->doors, &d->node);
     listener_start(&d->listener, s->loop, own_fd, connection_accepted);
@@ -107,7 +107,7 @@ size_t http_server_queued(const struct http_server *s)
 
 static void doors_close(struct http_server *s)
 {
-    for (struct door *d; (d = list_first(&s->doors, struct door, node));) {
+    for (struct http_door *d; (d = list_first(&s->doors, struct http_door, node));) {
         list_del(&d->node);
         listener_stop(&d->listener);
         mem_free(d);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Addresses of Services of type LoadBalancer: from pools, answered for on the wire, and without a pool the node's own.
 A client in a network namespace of its own stands on the same segment (192.0.2.0/24) as the node."""
-import json
+import json, os, signal, subprocess
 from lib import Cluster, deployment, eventually, main, run
 
 NODE, CLIENT = '192.0.2.10', '192.0.2.20'
@@ -22,8 +22,10 @@ spec: {addresses: [%s]%s}
 class OnASegment(Cluster):
     def __init__(self, *args, **kw):
         super().__init__(*args, **kw)
-        run(['ip', 'netns', 'add', 'client'])
-        run(['ip', 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', 'client'])
+        self.outside = subprocess.Popen(['unshare', '--net', 'sleep', '100000'])
+        OnASegment.client = self.outside.pid
+        eventually('its namespace', lambda: os.readlink('/proc/%d/ns/net' % self.outside.pid) != os.readlink('/proc/self/ns/net'))
+        run(['ip', 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', str(self.outside.pid)])
         run(['ip', 'addr', 'add', NODE + '/24', 'dev', 'eth0'])
         run(['ip', 'link', 'set', 'eth0', 'up'])
         run(['ip', 'route', 'add', 'default', 'via', CLIENT])
@@ -31,9 +33,14 @@ class OnASegment(Cluster):
         client('ip', 'addr', 'add', CLIENT + '/24', 'dev', 'eth0')
         client('ip', 'link', 'set', 'eth0', 'up')
 
+    def __exit__(self, *unused):
+        super().__exit__()
+        self.outside.kill()
+        self.outside.wait()
+
 
 def client(*argv, **kw):
-    return run(['ip', 'netns', 'exec', 'client'] + list(argv), **kw)
+    return run(['nsenter', '--net=/proc/%d/ns/net' % OnASegment.client] + list(argv), **kw)
 
 
 def balancer(name, port=80, app='web', notes='', more=''):
@@ -66,5 +73,81 @@ def without_a_pool_the_node_serves(c):
     eventually('nothing answers any more', lambda: not answer(NODE, 8081))
 
 
+def neighbour(ip):
+    """The link address that the client has found for it."""
+    words = client('ip', 'neigh', 'show', ip, check=False).split()
+    return words[words.index('lladdr') + 1] if 'lladdr' in words else ''
+
+
+def mac(link='eth0'):
+    return json.loads(run(['ip', '-j', 'link', 'show', link]))[0]['address']
+
+
+def a_pool_gives_addresses_that_answer(c):
+    c.apply(POOL % ('public', '192.0.2.50-192.0.2.51', ''))
+    for bad, why in (('192.0.2.9-192.0.2.1', 'ends before it begins'), ("'2001:db8::/64'", 'IPv6'), ('localhost', 'must be a CIDR'),
+                     ('127.0.0.0/30', 'no machine has')):
+        said = refused(c, POOL % ('bad', bad, ''))
+        assert 'spec.addresses[0]' in said and why in said, said
+    c.apply(balancer('one') + '---' + balancer('two') + '---' + balancer('three'))
+    eventually('two have addresses', lambda: addresses(c, 'one') and addresses(c, 'two'))
+    assert sorted(addresses(c, 'one') + addresses(c, 'two')) == ['192.0.2.50', '192.0.2.51']
+    assert condition(c, 'three')['reason'] == 'PoolFull' and not addresses(c, 'three')
+    status = eventually('the pool counts', lambda: [s for s in [c.get('addresspool', 'public').get('status', {})] if s.get('assigned') == 2])[0]
+    assert status['available'] == 0, status
+    for name in ('one', 'two'):
+        ip = addresses(c, name)[0]
+        eventually('an answer of ' + name, lambda: answer(ip))
+        assert neighbour(ip) == mac(), client('ip', 'neigh')
+    c.kubectl('delete', 'svc', 'two')
+    eventually('the third has what the second had', lambda: addresses(c, 'three'))
+    assert 'full' in c.kubectl('get', 'events', '--field-selector', 'reason=AllocationFailed')
+
+
+def refused(c, yaml):
+    p = subprocess.run([c.bin + '/kubectl', 'apply', '-f', '-'], env=c.env, input=yaml, text=True, capture_output=True)
+    assert p.returncode, yaml
+    return p.stderr
+
+
+def they_outlive_the_node_role(c):
+    ip = addresses(c, 'one')[0]
+    for role in ('node', 'server'):
+        pid = c.role_pid(role)
+        os.kill(pid, signal.SIGKILL)
+        for _ in range(5):
+            assert answer(ip), role
+        eventually(role + ' is there again', lambda: c.role_pid(role) not in (None, pid))
+        assert answer(ip), role
+    eventually('it is served', lambda: addresses(c, 'one') == [ip])
+
+
+def who_takes_over_tells_the_segment(c):
+    ip = addresses(c, 'one')[0]
+    c.kubectl('label', 'node', '--all', 'node.kubernetes.io/exclude-from-external-load-balancers=')
+    eventually('nobody answers', lambda: ip not in run(['ip', 'addr', 'show', 'lo']))
+    client('ip', 'neigh', 'replace', ip, 'lladdr', '02:00:00:00:00:01', 'dev', 'eth0', 'nud', 'stale')
+    c.kubectl('label', 'node', '--all', 'node.kubernetes.io/exclude-from-external-load-balancers-')
+    eventually('the client was told', lambda: neighbour(ip) == mac())
+    eventually('an answer', lambda: answer(ip))
+
+
+def only_some_may_reach_it(c):
+    ip = addresses(c, 'one')[0]
+    c.kubectl('patch', 'svc', 'one', '--type=merge', '-p', '{"spec":{"loadBalancerSourceRanges":["198.51.100.0/24"]}}')
+    eventually('the client may not', lambda: not answer(ip))
+    c.kubectl('patch', 'svc', 'one', '--type=merge', '-p', '{"spec":{"loadBalancerSourceRanges":["192.0.2.16/28"]}}')
+    eventually('the client may', lambda: answer(ip))
+
+
+def down_takes_them_away(c):
+    c.down()
+    assert '192.0.2.5' not in run(['ip', 'addr', 'show', 'lo'])
+    c.up()
+    ip = eventually('it has its address', lambda: addresses(c, 'one'))[0]
+    eventually('and answers', lambda: answer(ip))
+
+
 if __name__ == '__main__':
-    main([without_a_pool_the_node_serves], cluster=OnASegment)
+    main([without_a_pool_the_node_serves, a_pool_gives_addresses_that_answer, they_outlive_the_node_role,
+          who_takes_over_tells_the_segment, only_some_may_reach_it, down_takes_them_away], cluster=OnASegment)
