@@ -1,0 +1,294 @@
+/* Where routes belong: sockets of listeners, hosts of sockets. A host is a node of its socket: exact, all that is one
+ * label below a name, all that is any number below it, or all. */
+#include "edge/door_state.h"
+#include <arpa/inet.h>
+
+/* --- hosts --- */
+
+struct host_name {
+    enum door_host_kind kind;
+    struct str suffix;
+};
+
+static struct host_name host_name_of(struct str host, bool deep)
+{
+    if (!host.n || str_eqz(host, "*"))
+        return (struct host_name){DOOR_HOST_ALL, S("")};
+    if (str_starts(host, S("*.")))
+        return (struct host_name){deep ? DOOR_HOST_DEEP : DOOR_HOST_ONE, str_sub(host, 2, host.n)};
+    return (struct host_name){DOOR_HOST_EXACT, host};
+}
+
+static bool is_below(struct str host, struct str suffix)
+{
+    return host.n > suffix.n + 1 && str_ends(host, suffix) && host.p[host.n - suffix.n - 1] == '.';
+}
+
+static bool name_covers(struct host_name wide, struct host_name narrow)
+{
+    switch (wide.kind) {
+    case DOOR_HOST_ALL: return narrow.kind != DOOR_HOST_ALL;
+    case DOOR_HOST_EXACT: return false;
+    case DOOR_HOST_ONE:
+        return narrow.kind == DOOR_HOST_EXACT && is_below(narrow.suffix, wide.suffix) &&
+               str_find_char(str_sub(narrow.suffix, 0, narrow.suffix.n - wide.suffix.n - 1), '.') < 0;
+    case DOOR_HOST_DEEP: break;
+    }
+    return narrow.kind != DOOR_HOST_ALL && (is_below(narrow.suffix, wide.suffix) ||
+                                            (narrow.kind == DOOR_HOST_ONE && str_eq(narrow.suffix, wide.suffix)));
+}
+
+static struct host_name host_name(const struct door_host *h)
+{
+    return (struct host_name){h->kind, str_of(h->suffix)};
+}
+
+bool door_host_covers(const struct door_host *wide, const struct door_host *narrow)
+{
+    return !strcmp(wide->socket.z, narrow->socket.z) && name_covers(host_name(wide), host_name(narrow));
+}
+
+void door_host_mark(struct door *d, struct door_host *h)
+{
+    if (h->dirty)
+        return;
+    h->dirty = true;
+    array_push(&d->dirty, h);
+}
+
+void door_host_mark_all(struct door *d)
+{
+    map_each (e, &d->hosts)
+        door_host_mark(d, e->value);
+}
+
+static struct door_host *host_get(struct door *d, const struct door_socket *s, struct host_name n)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct str key = arena_fmt(&a, "%s %d " STR_FMT, s->bind.name.z, n.kind, STR_ARG(n.suffix));
+    struct door_host *h = map_get(&d->hosts, key);
+    if (h)
+        return h;
+    h = NEW(struct door_host);
+    h->key = str_dupz(key);
+    h->socket = s->bind.name;
+    h->kind = n.kind;
+    h->suffix = str_dupz(n.suffix);
+    /* the shape knows the name of the table of all hosts */
+    h->table = door_name_of('t', n.kind == DOOR_HOST_ALL ? STR_JOIN(&a, DOOR_NAME(s->bind.name), S(" ")) : key);
+    map_put(&d->hosts, key, h);
+    /* who takes over what a wider one had */
+    map_each (e, &d->hosts)
+        if (e->value != h && door_host_covers(h, e->value))
+            door_host_mark(d, e->value);
+    door_host_mark(d, h);
+    return h;
+}
+
+/* A host changed: so did those that fall back to it. */
+static void host_changed(struct door *d, struct door_host *h)
+{
+    door_host_mark(d, h);
+    if (h->kind == DOOR_HOST_EXACT)
+        return;
+    map_each (e, &d->hosts)
+        if (door_host_covers(h, e->value))
+            door_host_mark(d, e->value);
+}
+
+/* --- sockets --- */
+
+static bool address_clean(struct str address, char out[INET6_ADDRSTRLEN])
+{
+    uint8_t bytes[16];
+    char z[64];
+    if (!address.n || str_eqz(address, "0.0.0.0") || str_eqz(address, "::")) {
+        *out = 0;
+        return true;
+    }
+    if (address.n >= sizeof z)
+        return false;
+    memcpy(z, address.p, address.n);
+    z[address.n] = 0;
+    int family = strchr(z, ':') ? AF_INET6 : AF_INET;
+    return inet_pton(family, z, bytes) == 1 && inet_ntop(family, bytes, out, INET6_ADDRSTRLEN);
+}
+
+static struct str socket_key(struct arena *a, const struct door_listener *l)
+{
+    char address[INET6_ADDRSTRLEN];
+    return address_clean(l->address, address) ? arena_fmt(a, "%s|%u", address, l->port) : STR_NONE;
+}
+
+struct door_socket *door_socket_of(struct door *d, const struct door_listener *l)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct str key = socket_key(&a, l);
+    struct door_socket *s = key.n ? map_get(&d->sockets, key) : NULL;
+    if (s)
+        array_each (have, &s->listeners)
+            if (*have == l)
+                return s;
+    return NULL;
+}
+
+static bool socket_take(struct door *d, const struct door_listener *l, struct err *err)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    char address[INET6_ADDRSTRLEN];
+    if (!address_clean(l->address, address))
+        return err_set(err, E_INVALID, "the listener's address " STR_FMT " is none", STR_ARG(l->address));
+    if (!l->port)
+        return err_set(err, E_INVALID, "the listener " STR_FMT " has no port", STR_ARG(l->key));
+    if (l->protocol == DOOR_TLS || l->protocol == DOOR_TCP)
+        return err_set(err, E_NOT_IMPLEMENTED, "the listener " STR_FMT " passes streams on, which is not there yet",
+                       STR_ARG(l->key));
+    struct str key = socket_key(&a, l);
+    struct door_socket *s = map_get(&d->sockets, key);
+    if (s && (s->bind.protocol != l->protocol || s->bind.accept_proxy != l->accept_proxy))
+        return err_set(err, E_CONFLICT, "port %u of the listener " STR_FMT " is taken by one of another protocol",
+                       l->port, STR_ARG(l->key));
+    if (!s) {
+        s = NEW(struct door_socket);
+        s->bind = (struct door_bind){.name = door_name_of('f', key),
+                                     .address = str_dup(&s->own, str_of(address)),
+                                     .port = l->port,
+                                     .protocol = l->protocol,
+                                     .accept_proxy = l->accept_proxy};
+        map_put(&d->sockets, key, s);
+    }
+    array_push(&s->listeners, l);
+    if (!l->hostname.n && l->client_ca.n && !s->client_ca.n) {
+        s->client_ca = l->client_ca;
+        s->client_ca_optional = l->client_ca_optional;
+    }
+    return true;
+}
+
+/* --- routes --- */
+
+static const struct door_listener *listener_find(struct door *d, struct str key)
+{
+    map_each (e, &d->sockets)
+        array_each (l, &((struct door_socket *)e->value)->listeners)
+            if (str_eq((*l)->key, key))
+                return *l;
+    return NULL;
+}
+
+static bool host_is_valid(struct str host)
+{
+    for (size_t i = 0; i < host.n; i++) {
+        char c = host.p[i];
+        bool star = c == '*' && i == 0 && (host.n == 1 || host.p[1] == '.');
+        if (!star && !((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c == '-' || c == '.' || c == '_'))
+            return false;
+    }
+    return host.n <= 253;
+}
+
+/* The narrower of what the listener and the route are for. */
+static bool route_host(const struct door_listener *l, const struct door_route *r, struct host_name *out,
+                       struct err *err)
+{
+    struct host_name outer = host_name_of(l->hostname, true);
+    *out = host_name_of(r->host, r->host_deep);
+    if (!host_is_valid(r->host))
+        return err_set(err, E_INVALID, "\"" STR_FMT "\" is no host", STR_ARG(str_sub(r->host, 0, 260)));
+    if (outer.kind == DOOR_HOST_ALL || name_covers(outer, *out) ||
+        (outer.kind == out->kind && str_eq(outer.suffix, out->suffix)))
+        return true;
+    if (!name_covers(*out, outer))
+        return err_set(err, E_INVALID, "the host " STR_FMT " is none of the listener's (" STR_FMT ")",
+                       STR_ARG(r->host), STR_ARG(l->hostname));
+    *out = outer;
+    return true;
+}
+
+static void route_place(struct door *d, struct door_source *s, const struct door_route *r)
+{
+    struct door_placed *p = NEW(struct door_placed);
+    *p = (struct door_placed){.route = r, .source = s, .listener = listener_find(d, r->listener)};
+    array_push(&s->placed, p);
+    struct err err = ERR;
+    struct host_name name;
+    if (!p->listener)
+        return; /* it comes with another source, or it was told of */
+    if (!door_match_check(&r->match, &err) || !route_host(p->listener, r, &name, &err)) {
+        door_refused(d, p, &err);
+        return;
+    }
+    p->host = host_get(d, door_socket_of(d, p->listener), name);
+    array_push(&p->host->routes, p);
+    host_changed(d, p->host);
+}
+
+void door_place_source(struct door *d, struct door_source *s)
+{
+    array_each (r, &s->part.routes)
+        route_place(d, s, r);
+}
+
+void door_unplace_source(struct door *d, struct door_source *s)
+{
+    for (size_t i = 0; i < s->placed.n; i++) {
+        struct door_placed *p = s->placed.p[i];
+        struct door_host *h = p->host;
+        if (h) { /* the first of a host takes out all of this source */
+            size_t kept = 0;
+            for (size_t k = 0; k < h->routes.n; k++)
+                if (h->routes.p[k]->source != s)
+                    h->routes.p[kept++] = h->routes.p[k];
+            if (kept < h->routes.n)
+                host_changed(d, h);
+            h->routes.n = kept;
+        }
+        if (p->rule)
+            door_rule_unref(d, p->rule);
+        mem_free(p);
+    }
+    array_fini(&s->placed);
+}
+
+static void sockets_clear(struct door *d)
+{
+    map_each (e, &d->sockets) {
+        struct door_socket *s = e->value;
+        array_fini(&s->listeners);
+        arena_fini(&s->own);
+        mem_free(s);
+    }
+    map_fini(&d->sockets);
+    d->sockets = MAP;
+}
+
+void door_places_make(struct door *d)
+{
+    map_each (e, &d->sources)
+        door_unplace_source(d, e->value);
+    sockets_clear(d);
+    map_each (e, &d->hosts)
+        ((struct door_host *)e->value)->wanted = false;
+    map_each (e, &d->sources) {
+        struct door_source *s = e->value;
+        array_each (l, &s->part.listeners) {
+            struct err err = ERR;
+            if (!listener_find(d, l->key) && !socket_take(d, l, &err) && d->events.refused)
+                d->events.refused(d->arg, s->name, l->key, &err);
+        }
+    }
+    map_each (e, &d->sockets) {
+        struct door_socket *s = e->value;
+        array_each (l, &s->listeners)
+            host_get(d, s, host_name_of((*l)->hostname, true))->wanted = true;
+    }
+    map_each (e, &d->sources)
+        door_place_source(d, e->value);
+    door_host_mark_all(d);
+    d->shape_changed = true;
+}
+
+void door_places_fini(struct door *d)
+{
+    sockets_clear(d);
+}

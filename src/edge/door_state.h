@@ -1,0 +1,108 @@
+/* door_state.h - what the front door keeps: sources with their routes, sockets and hosts, pools with their backends,
+ * rules by name. Belongs to the door's loop. */
+#pragma once
+#include "edge/door_int.h"
+#include "edge/haproxy.h"
+
+struct door_host;
+struct door_source { /* one door_part; whole and copied */
+    struct str name;
+    struct door_part part;
+    ARRAY(struct door_placed *) placed;
+    struct arena own;
+};
+struct door_placed { /* a route where it belongs */
+    const struct door_route *route;
+    const struct door_listener *listener;
+    struct door_source *source;
+    struct door_host *host;
+    struct door_rule *rule; /* referenced; NULL: not made yet, or refused */
+    bool refused;
+};
+struct door_socket {
+    struct door_bind bind;
+    ARRAY(const struct door_listener *) listeners;
+    struct str client_ca;
+    bool client_ca_optional;
+    struct arena own;
+};
+enum door_host_kind { DOOR_HOST_EXACT, DOOR_HOST_ONE, DOOR_HOST_DEEP, DOOR_HOST_ALL };
+struct door_host { /* of a socket; kept by "SOCKET KIND SUFFIX" */
+    char *key;
+    struct door_name socket, table;
+    enum door_host_kind kind;
+    char *suffix; /* the host, or what follows the star and its dot */
+    ARRAY(struct door_placed *) routes;
+    bool wanted; /* a listener is for it */
+    bool dirty;
+    unsigned shard;
+    struct door_table made;
+    ARRAY(struct door_rule *) rules; /* referenced by `made` */
+};
+struct door_backend { /* a pool in a slot */
+    struct str pool;  /* keys */
+    struct str retry;
+    size_t slot; /* index + 1; 0: none yet */
+    struct map servers;
+    size_t users; /* rules */
+    struct arena own;
+};
+struct door_pool_state {
+    struct door_pool pool;
+    struct arena own;
+};
+struct door_field_count {
+    struct door_field_use use;
+    size_t refs;
+};
+struct door {
+    struct loop *loop;
+    struct door_config config;
+    struct door_events events;
+    void *arg;
+    struct haproxy *proxy;
+    struct arena own;
+    struct map sources, pools, sockets, hosts, backends, rules, fields;
+    ARRAY(struct door_source *) fresh, gone; /* since the last commit */
+    ARRAY(struct door_host *) dirty;
+    ARRAY(struct door_slot) slots;
+    ARRAY(int) statuses;
+    struct map certs, lists, answers; /* what is in the proxy */
+    char *none_pem;                   /* for who names no host that is known */
+    size_t depth;
+    unsigned shards;
+    bool shape_changed, answers_ever, ipv6, kinds_changed;
+};
+
+void door_refused(struct door *d, struct door_placed *p, const struct err *why);
+
+/* door_copy.c */
+void door_part_copy(struct arena *a, struct door_part *out, const struct door_part *p);
+void door_pool_copy(struct arena *a, struct door_pool *out, const struct door_pool *p);
+bool door_listeners_same(const struct door_part *a, const struct door_part *b);
+
+/* door_places.c */
+void door_places_make(struct door *d);                         /* listeners changed: all anew */
+void door_place_source(struct door *d, struct door_source *s); /* its routes to their hosts */
+void door_unplace_source(struct door *d, struct door_source *s);
+void door_host_mark(struct door *d, struct door_host *h);
+void door_host_mark_all(struct door *d);
+bool door_host_covers(const struct door_host *wide, const struct door_host *narrow);
+struct door_socket *door_socket_of(struct door *d, const struct door_listener *l);
+void door_places_fini(struct door *d);
+
+/* door_emit.c: hosts that changed to maps */
+void door_hosts_emit(struct door *d);
+void door_rule_unref(struct door *d, struct door_rule *r);
+void door_hosts_fini(struct door *d);
+
+/* door_backends.c */
+const char *door_backend_for(struct door *d, struct str pool, struct str retry); /* its name; "-" without a pool */
+void door_backends_put(struct door *d, struct str pool);                         /* its servers, or another kind */
+void door_backends_sweep(struct door *d);
+void door_spares_keep(struct door *d);
+void door_backends_fini(struct door *d);
+int64_t door_pool_server_ns(const struct door *d, struct str pool);
+
+/* door_tls.c: certificates, lists, answers */
+void door_certs_put(struct door *d);

@@ -1,0 +1,291 @@
+#include "edge/door_test.h"
+#include "edge/door.h"
+#include "edge/haproxy.h"
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* The real HAProxy in a network namespace of the test's own, with a backend that tells what it was asked. */
+struct door_world {
+    struct loop *loop;
+    struct door *door;
+    uint64_t revision, applied;
+    struct err failed;
+    struct strbuf told;
+    pid_t backend;
+    char run[128];
+};
+static struct door_world w;
+
+#define BACKEND_FIRST 9001
+#define BACKENDS      6
+
+/* --- the backend --- */
+
+static void backend_answer(int fd, int port)
+{
+    char in[16384], out[20000];
+    size_t n = 0;
+    while (n < sizeof in - 1) {
+        ssize_t k = read(fd, in + n, sizeof in - 1 - n);
+        if (k <= 0)
+            return;
+        n += (size_t)k;
+        in[n] = 0;
+        if (strstr(in, "\r\n\r\n"))
+            break;
+    }
+    if (strstr(in, " /slow"))
+        usleep(700000);
+    int len = snprintf(
+        out, sizeof out,
+        "HTTP/1.1 200 OK\r\nserver: echo\r\nx-from: %d\r\ncontent-length: %zu\r\nconnection: close\r\n\r\n%s", port,
+        n, in);
+    if (write(fd, out, (size_t)len) != len)
+        perror("backend");
+}
+
+static void backend_run(int port)
+{
+    struct sockaddr_in at = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(fd, (struct sockaddr *)&at, sizeof at) < 0 || listen(fd, 64) < 0)
+        _exit(1);
+    for (;;) {
+        int c = accept(fd, NULL, NULL);
+        if (c < 0)
+            _exit(0);
+        backend_answer(c, port);
+        close(c);
+    }
+}
+
+static void backends_start(void)
+{
+    w.backend = fork();
+    if (w.backend)
+        return;
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (int i = 1; i < BACKENDS; i++)
+        if (fork() == 0) {
+            (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+            backend_run(BACKEND_FIRST + i);
+        }
+    backend_run(BACKEND_FIRST);
+}
+
+/* --- the world --- */
+
+static void door_applied(void *arg, uint64_t revision)
+{
+    (void)arg;
+    w.applied = revision;
+}
+
+static void door_was_refused(void *arg, struct str source, struct str what, const struct err *why)
+{
+    (void)arg;
+    (void)source;
+    strbuf_addf(&w.told, "refused " STR_FMT ": %s\n", STR_ARG(what), why->text);
+}
+
+static void door_did_fail(void *arg, const struct err *err)
+{
+    (void)arg;
+    w.failed = *err;
+    strbuf_addf(&w.told, "failed %s\n", err->text);
+}
+
+static void door_open(void)
+{
+    static const struct door_events events = {door_applied, door_was_refused, door_did_fail};
+    struct door_config c = {.run = str_of(w.run), .haproxy = S("haproxy"), .old_most_ns = 30 * NS_PER_S};
+    struct err err = ERR;
+    w.applied = 0;
+    w.door = door_new(w.loop, &c, &events, NULL, &err);
+    CHECK_OK(w.door != NULL, err);
+}
+
+static bool world_enter(void) /* false: nobody lets us */
+{
+    struct err err = ERR;
+    if (geteuid() != 0 || access("/usr/sbin/haproxy", X_OK) < 0)
+        return false;
+    CHECK(unshare(CLONE_NEWNET) == 0);
+    struct ifreq up = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
+    AUTO(fd_close) int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    CHECK(ioctl(fd, SIOCSIFFLAGS, &up) == 0);
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)snprintf(w.run, sizeof w.run, "%s/run", test_dir());
+    w.told = STRBUF(1 << 20);
+    backends_start();
+    w.loop = loop_new(&err);
+    CHECK_OK(w.loop != NULL, err);
+    door_open();
+    return true;
+}
+
+static void world_leave(void)
+{
+    struct err err = ERR;
+    door_free(w.door);
+    CHECK_OK(haproxy_end_all(str_of(w.run), &err), err);
+    for (int i = 0; i < 50; i++)
+        (void)loop_run_once(w.loop, NS_PER_MS); /* jobs come home */
+    loop_free(w.loop);
+    strbuf_fini(&w.told);
+    (void)kill(w.backend, SIGKILL);
+}
+
+static void until_applied(void)
+{
+    int64_t until = clock_mono() + 20 * NS_PER_S;
+    door_commit(w.door, ++w.revision);
+    while (w.applied != w.revision && clock_mono() < until)
+        (void)loop_run_once(w.loop, 100 * NS_PER_MS);
+    if (w.applied != w.revision)
+        test_failed(__FILE__, __LINE__, "revision %d is not applied: %s", (int)w.revision, w.failed.text);
+}
+
+/* --- requests --- */
+
+/* The whole answer; our loop goes on meanwhile. */
+static struct str answer_of(uint16_t port, struct str request, struct strbuf *in)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    AUTO(fd_close) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    strbuf_reset(in);
+    if (connect(fd, (struct sockaddr *)&to, sizeof to) < 0 || write(fd, request.p, request.n) != (ssize_t)request.n)
+        return S("");
+    (void)fcntl(fd, F_SETFL, O_NONBLOCK);
+    for (int64_t until = clock_mono() + 10 * NS_PER_S; clock_mono() < until;) {
+        char *at = strbuf_room(in, 4096);
+        ssize_t k = read(fd, at, 4096);
+        if (k == 0)
+            break;
+        if (k > 0)
+            strbuf_used(in, (size_t)k);
+        else
+            (void)loop_run_once(w.loop, NS_PER_MS / 2);
+    }
+    return strbuf_str(in);
+}
+
+static struct str line_value(struct str head, struct str name, size_t *from)
+{
+    for (struct str rest = str_sub(head, *from, head.n), line; str_cut(&rest, '\n', &line);) {
+        *from += line.n + 1;
+        if (line.n > name.n && str_ieq(str_sub(line, 0, name.n), name) && line.p[name.n] == ':')
+            return str_trim(str_sub(line, name.n + 1, line.n));
+    }
+    return STR_NONE;
+}
+
+static void header_show(struct strbuf *out, struct str head, struct str name, const char *mark)
+{
+    size_t from = 0;
+    bool any = false;
+    for (struct str v; (v = line_value(head, name, &from)).p; any = true)
+        strbuf_addf(out, " %s" STR_FMT "=" STR_FMT, mark, STR_ARG(name), STR_ARG(v));
+    if (!any)
+        strbuf_addf(out, " %s" STR_FMT " none", mark, STR_ARG(name));
+}
+
+/* "GET host[:port]/path [Name: value]... [?name]... [!name]...": ? shows what the backend got, ! what came back. */
+static void request_try(struct str line, struct strbuf *out)
+{
+    AUTO(strbuf_fini) struct strbuf request = STRBUF(1 << 20), in = STRBUF(1 << 20);
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct str rest = line, method, url, word, show[16], host;
+    size_t nshow = 0;
+    str_split(rest, ' ', &method, &rest);
+    str_split(rest, ' ', &url, &rest);
+    ptrdiff_t slash = str_find_char(url, '/');
+    host = str_sub(url, 0, (size_t)slash);
+    ptrdiff_t colon = str_rfind_char(host, ':');
+    int64_t port = 80;
+    if (colon >= 0)
+        CHECK(str_to_i64(str_sub(host, (size_t)colon + 1, host.n), 1, 65535, &port));
+    strbuf_addf(&request, STR_FMT " " STR_FMT " HTTP/1.1\r\nHost: " STR_FMT "\r\nConnection: close\r\n",
+                STR_ARG(method), STR_ARG(str_sub(url, (size_t)slash, url.n)), STR_ARG(host));
+    while (str_split(rest, ' ', &word, &rest) || word.n) {
+        if (word.p[0] == '?' || word.p[0] == '!') {
+            show[nshow++] = word;
+            continue;
+        }
+        for (size_t i = 0; i < word.n; i++)
+            strbuf_addc(&request, word.p[i] == '_' ? ' ' : word.p[i]);
+        strbuf_addz(&request, "\r\n");
+    }
+    strbuf_addz(&request, "\r\n");
+    struct str answer = answer_of((uint16_t)port, strbuf_str(&request), &in);
+    ptrdiff_t end = str_find(answer, S("\r\n\r\n"));
+    struct str head = end < 0 ? answer : str_sub(answer, 0, (size_t)end),
+               body = end < 0 ? S("") : str_sub(answer, (size_t)end + 4, answer.n);
+    size_t from = 0;
+    strbuf_addf(out, STR_FMT " -> " STR_FMT, STR_ARG(str_sub(line, 0, line.n)), STR_ARG(str_sub(answer, 9, 12)));
+    struct str backend = line_value(head, S("x-from"), &from), got = STR_NONE;
+    if (backend.p) {
+        str_split(body, '\n', &got, &(struct str){0});
+        strbuf_addf(out, " " STR_FMT " " STR_FMT, STR_ARG(backend),
+                    STR_ARG(str_sub(got, 0, got.n > 10 ? got.n - 10 : 0)));
+    }
+    for (size_t i = 0; i < nshow; i++)
+        header_show(out, show[i].p[0] == '?' ? body : head, str_sub(show[i], 1, show[i].n),
+                    show[i].p[0] == '?' ? "?" : "!");
+    strbuf_addc(out, '\n');
+}
+
+static bool is_request(struct str line)
+{
+    static const char *const methods[] = {"GET ", "POST ", "OPTIONS ", "PUT ", "HEAD ", "DELETE ", "PATCH "};
+    for (size_t i = 0; i < countof(methods); i++)
+        if (str_starts(line, str_of(methods[i])))
+            return true;
+    return false;
+}
+
+static struct door_story before;
+
+/* Each case is one part in the place of the case's before it, in the same proxy. */
+static void case_answer(struct str input, struct strbuf *out)
+{
+    struct door_story t = {0};
+    ARRAY(struct str) requests = {0};
+    for (struct str rest = input, line; str_cut(&rest, '\n', &line);)
+        if (is_request(line))
+            array_push(&requests, line);
+        else if (line.n && line.p[0] != '#')
+            door_story_read(&t, line);
+    strbuf_reset(&w.told);
+    array_each (p, &before.pools)
+        door_pool_del(w.door, p->key);
+    array_each (p, &t.pools)
+        door_pool_put(w.door, p);
+    door_part_put(w.door, S("test"), &t.part);
+    until_applied();
+    strbuf_add(out, strbuf_str(&w.told));
+    array_each (r, &requests)
+        request_try(*r, out);
+    array_fini(&requests);
+    door_story_fini(&before);
+    before = t;
+}
+
+TEST(door_requests)
+{
+    if (!world_enter())
+        return;
+    test_transcript("tests/edge/door.txt", case_answer);
+    door_story_fini(&before);
+    world_leave();
+}
