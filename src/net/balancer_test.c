@@ -50,6 +50,25 @@ TEST(a_load_balancers_address_is_its_services_alone)
     table_leave();
 }
 
+TEST(the_policy_local_keeps_the_clients_address)
+{
+    balancer_enter();
+    struct net_service s = balancer_service();
+    s.external_local = true;
+    w.eps[1].local = false; /* told so */
+    service_commit(&s);
+    for (int i = 0; i < 8; i++) {
+        struct reached r = TCP(w.outside, POOL_IP, 80);
+        check_reached(r, "outside");
+        CHECK_INT(r.server, 0);
+        CHECK_INT(r.client, IP4(192, 0, 2, 1));
+    }
+    w.eps[0].local = false;
+    service_commit(&s);
+    check_refused(TCP(w.outside, POOL_IP, 80), "no endpoint is here");
+    table_leave();
+}
+
 TEST(the_port_of_the_api_may_be_a_load_balancers)
 {
     balancer_enter();

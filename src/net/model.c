@@ -324,6 +324,27 @@ void model_services(struct arena *a, const struct net_own *own, const struct val
     ports_add(a, base, spec, slices, nslices, node_name, nodes_serve, out);
 }
 
+uint16_t model_health(const struct val *service, const struct val *const *slices, size_t nslices,
+                      struct str node_name, size_t *endpoints)
+{
+    const struct val *spec = val_get(service, N(spec)), *meta = val_get(service, N(metadata));
+    bool door = has_proxy(meta, "wherry.dev-edge");
+    AUTO(map_fini) struct map seen = MAP;
+    *endpoints = 0;
+    if (!str_eqz(val_text_at(spec, N(type)), "LoadBalancer") || !is_local(spec, N(externalTrafficPolicy)) ||
+        (has_proxy(meta, NULL) && !door))
+        return 0;
+    for (size_t i = 0; i < nslices; i++) {
+        if (!is_routed(slices[i]))
+            continue;
+        val_each_item (it, val_get(slices[i], N(endpoints)))
+            if (is_ready(it) && str_eq(val_text_at(it, N(nodeName)), node_name))
+                (void)map_put(&seen, val_text(val_item(val_get(it, N(addresses)), 0)), &seen);
+    }
+    *endpoints = door ? 1 : map_len(&seen); /* each node has the front door */
+    return (uint16_t)val_num_at(spec, 0, N(healthCheckNodePort));
+}
+
 static void host_ports_of(struct arena *a, const struct net_own *own, const struct val *pod,
                           const struct val *container, uint32_t pod_ip, struct net_services *out)
 {

@@ -27,6 +27,7 @@
 #include "net/dataplane.h"
 #include "net/model.h"
 #include "node/agent_int.h"
+#include "node/health.h"
 
 #define QUIET (NS_PER_S) /* no bytes for this long: a connection is at rest */
 
@@ -49,6 +50,7 @@ struct services {
     struct map dirty;   /* "NS/NAME" of Services to be worked out again */
     struct map waiting; /* the same, of those that lack what another holds: worked out with every other */
     struct timer timer;
+    struct health *health;
     struct map ports;        /* "NS/NAME" -> struct known: the ports that were put */
     struct list leaving;     /* struct agent_pod by leave_node */
     uint64_t asked, applied; /* our own counter of dataplane_apply */
@@ -97,6 +99,9 @@ static void put_all(struct services *d, const struct obj *o, struct str key, str
         array_push(&slices, &slice->tree);
     model_services(&a, &d->own, &o->tree, slices.p, slices.n, str_of(d->agent->cfg.name), &s);
     bool told = map_get(&d->waiting, key), all = true;
+    size_t here;
+    uint16_t health = model_health(&o->tree, slices.p, slices.n, str_of(d->agent->cfg.name), &here);
+    health_put(d->health, o->ns, o->name, health, here);
     array_each (one, &s.list) {
         all &= service_put(d, one, told);
         strbuf_addf(ports, STR_FMT "\n", STR_ARG(one->port));
@@ -130,6 +135,8 @@ static void work_out(struct services *d, struct str key)
         put_all(d, o, key, &now);
     else
         (void)map_del(&d->waiting, key);
+    if (!o)
+        health_put(d->health, ns, name, 0, 0);
     struct known *k = map_get(&d->ports, key);
     struct str rest = str_of(k ? k->ports : "");
     while (rest.n && str_cut(&rest, '\n', &port))
@@ -304,6 +311,7 @@ static void on_applied(void *arg, uint64_t revision)
     struct services *d = arg;
     d->applied = revision;
     d->complained = false;
+    health_rules(d->health, true);
     look_at_leaving(d);
 }
 
@@ -313,6 +321,7 @@ static void on_failed(void *arg, const struct err *err)
     if (!d->complained)
         log_error("service.rules", "the kernel does not take them; trying on: error=\"%s\"", err->text);
     d->complained = true;
+    health_rules(d->health, false);
 }
 
 static void on_repaired(void *arg)
@@ -425,10 +434,12 @@ struct services *services_new(struct agent *g, struct err *err)
     d->own = (struct net_own){g->cfg.services, g->cfg.cluster_pods};
     list_init(&d->leaving);
     timer_init(&d->timer, g->cfg.loop, on_timer);
+    d->health = health_new(g->cfg.loop);
     struct rules_config rc = {g->cfg.instance, g->cfg.cluster_pods, g->cfg.node_pods, g->cfg.services,
                               g->cfg.api_port};
     d->plane = dataplane_new(g->cfg.loop, &rc, &events, d, err);
     if (!d->plane) {
+        health_free(d->health);
         mem_free(d);
         return NULL;
     }
@@ -452,6 +463,7 @@ void services_free(struct services *d)
     cache_free(d->slices);
     timer_stop(&d->timer);
     dataplane_free(d->plane);
+    health_free(d->health);
     map_each (e, &d->ports) {
         struct known *k = e->value;
         mem_free(k->ports);

@@ -140,6 +140,23 @@ def only_some_may_reach_it(c):
     eventually('the client may', lambda: answer(ip))
 
 
+def the_policy_local_tells_who_has_endpoints(c):
+    c.apply(balancer('local', 8082, more='externalTrafficPolicy: Local', notes='wherry.dev/address-pool: nodes'))
+    port = c.get('svc', 'local')['spec']['healthCheckNodePort']
+    health = lambda: json.loads(answer(NODE, port, '/healthz') or '{}')
+    said = eventually('one endpoint', lambda: [h for h in [health()] if h.get('localEndpoints') == 1])[0]
+    assert said == {'service': {'namespace': 'default', 'name': 'local'}, 'localEndpoints': 1, 'serviceProxyHealthy': True}, said
+    eventually('an answer', lambda: answer(NODE, 8082))
+    c.kubectl('scale', 'deploy', 'web', '--replicas=0')
+    eventually('none', lambda: health().get('localEndpoints') == 0)
+    assert client('curl', '-s', '-o', '/dev/null', '-w', '%{http_code}', 'http://%s:%d/' % (NODE, port)) == '503'
+    eventually('it has no address then', lambda: not addresses(c, 'local'))
+    c.kubectl('scale', 'deploy', 'web', '--replicas=1')
+    eventually('and again', lambda: addresses(c, 'local') == [NODE])
+    c.kubectl('delete', 'svc', 'local')
+    eventually('nobody listens', lambda: not answer(NODE, port))
+
+
 def down_takes_them_away(c):
     c.down()
     assert '192.0.2.5' not in run(['ip', 'addr', 'show', 'lo'])
@@ -150,4 +167,5 @@ def down_takes_them_away(c):
 
 if __name__ == '__main__':
     main([without_a_pool_the_node_serves, a_pool_gives_addresses_that_answer, they_outlive_the_node_role,
-          who_takes_over_tells_the_segment, only_some_may_reach_it, down_takes_them_away], cluster=OnASegment)
+          who_takes_over_tells_the_segment, only_some_may_reach_it,
+          the_policy_local_tells_who_has_endpoints, down_takes_them_away], cluster=OnASegment)
