@@ -3,24 +3,18 @@
 #include "base/log.h"
 #include "cli/role.h"
 #include "client/http.h"
-#include "edge/feed.h"
+#include "edge/edge.h"
 #include "sys/loop.h"
 #include <signal.h>
 
 struct edge_role {
     struct loop *loop;
-    struct feed *feed;
     struct signal_source on_term;
 };
 
 static void on_term(struct signal_source *s, int signo UNUSED)
 {
     loop_stop(container_of(s, struct edge_role, on_term)->loop);
-}
-
-static void edge_heard(void *arg UNUSED, const struct kind *k UNUSED, const struct obj *was UNUSED,
-                       const struct obj *now UNUSED)
-{
 }
 
 static void edge_ready(void *arg UNUSED)
@@ -35,11 +29,12 @@ struct str edge_proxy_folder(struct arena *a, const struct settings *s)
 
 int role_edge(struct role_start *start)
 {
-    static const struct feed_events events = {edge_heard, edge_ready};
     struct settings *s = &start->settings;
+    struct arena *a = &s->arena;
     struct edge_role r = {0};
     struct err err = ERR;
-    struct str server = arena_fmt(&s->arena, "unix:" STR_FMT "/server.sock", STR_ARG(s->run));
+    struct str server = arena_fmt(a, "unix:" STR_FMT "/server.sock", STR_ARG(s->run)),
+               run = arena_fmt(a, STR_FMT "/edge", STR_ARG(s->run));
     AUTO(loop_free) struct loop *loop = loop_new(&err);
     r.loop = loop;
     AUTO(transport_free)
@@ -47,12 +42,16 @@ int role_edge(struct role_start *start)
                                       ? http_transport_new(loop, &(struct http_transport_config){.server = server},
                                                            &err)
                                       : NULL;
-    if (!transport) {
+    struct edge_config config = {.transport = transport,
+                                 .node = s->node_name,
+                                 .domain = s->domain,
+                                 .run = run,
+                                 .job = program_beside(a, "wherry-job"),
+                                 .door = {.run = run, .haproxy = S("haproxy"), .old_most_ns = 3600 * NS_PER_S}};
+    if (!transport || !edge_new(loop, &config, edge_ready, NULL, &err)) {
         log_error("edge.start", "error=\"%s\"", err.text);
         return 1;
     }
-    r.feed = feed_new(transport, &events, &r);
-    feed_want(r.feed, K(Ingress));
     loop_run(loop);
     role_end();
 }

@@ -9,6 +9,7 @@
 struct edge_config {
     struct transport *transport; /* borrowed */
     struct str node;             /* its name */
+    struct str domain;           /* of the cluster: cluster.local */
     struct str run;              /* folder on a tmpfs, 0700, there */
     struct str job;              /* the program wherry-job */
     bool acme;                   /* cert-manager's objects are ours to work on */
