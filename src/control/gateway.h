@@ -168,7 +168,8 @@ struct gateway_fault route_match_fault(struct arena *a, enum route_kind kind, co
 struct route_judgement {
     struct gateway_fault rules;    /* set: the first rule that cannot be done */
     size_t nrules, nfaulty;        /* all of them: the route is not accepted */
-    struct str faulty;             /* "rule 0, rule 2" */
+    size_t first;                  /* of these */
+    struct str faulty;             /* "0, 2" */
     struct gateway_fault resolved; /* set: ResolvedRefs is False */
 };
 void route_judge(const struct view *v, struct arena *a, const struct obj *route, enum route_kind kind,

@@ -23,9 +23,9 @@ static void partial_put(struct arena *a, struct val *list, const struct route_ju
             val_del_item(list, i);
     if (!accepted || !j->nfaulty)
         return;
-    struct gateway_condition c = {
-        "PartiallyInvalid", "True", j->rules.reason,
-        arena_fmt(a, "Dropped Rule " STR_FMT ": " STR_FMT, STR_ARG(j->faulty), STR_ARG(j->rules.message))};
+    struct gateway_condition c = {"PartiallyInvalid", "True", j->rules.reason,
+                                  arena_fmt(a, "Dropped Rule " STR_FMT "; %zu: " STR_FMT, STR_ARG(j->faulty),
+                                            j->first, STR_ARG(j->rules.message))};
     gateway_condition_put(a, list, &c, generation, now);
 }
 
@@ -39,7 +39,7 @@ static struct val entry_make(const struct view *v, struct plan *out, const struc
     route_attach(v, a, route, kind, ref, &g, &p);
     struct gateway_fault f = p.refused;
     if (j->nrules && j->nfaulty == j->nrules)
-        fault_keep(&f, j->rules);
+        fault_keep(&f, fault_make(a, j->rules.reason, "rule %zu: " STR_FMT, j->first, STR_ARG(j->rules.message)));
     const struct val *had = val_get(entry_of(route, ref), N(conditions));
     struct val entry = val_map(), list = val_is(had, VAL_LIST) ? val_copy(a, had) : val_list();
     struct gateway_condition accepted = {"Accepted", "True", "Accepted", S("The route is accepted")};

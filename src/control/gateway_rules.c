@@ -27,7 +27,8 @@ bool gateway_duration(struct str text, int64_t *ns)
         sum += n * units[unit].ns;
         at += strlen(units[unit].unit);
     }
-    *ns = sum;
+    if (parts > 0)
+        *ns = sum;
     return parts > 0;
 }
 
@@ -337,7 +338,8 @@ void route_judge(const struct view *v, struct arena *a, const struct obj *route,
         if (is_fault(&f) && str_eqz(str_of(f.reason), "InvalidKind")) {
             fault_keep(&out->resolved, f);
         } else if (is_fault(&f)) {
-            f.message = arena_fmt(a, "rule %zu: " STR_FMT, i, STR_ARG(f.message));
+            if (out->nfaulty == 0)
+                out->first = i;
             fault_keep(&out->rules, f);
             out->faulty = arena_fmt(a, STR_FMT "%s%zu", STR_ARG(out->faulty), out->nfaulty ? ", " : "", i);
             out->nfaulty++;

@@ -31,6 +31,13 @@ static struct val kinds_text(struct arena *a, unsigned may)
     return list;
 }
 
+static struct str listener_says(const struct gateway_listener *l)
+{
+    return is_fault(&l->accepted)   ? l->accepted.message
+           : is_fault(&l->resolved) ? l->resolved.message
+                                    : S("the Gateway is not accepted");
+}
+
 static void listener_conditions(struct plan *out, const struct gateway_model *g, const struct gateway_listener *l,
                                 struct val *list, int64_t now)
 {
@@ -46,10 +53,7 @@ static void listener_conditions(struct plan *out, const struct gateway_model *g,
     gateway_condition_put(a, list, &c, generation, now);
     struct gateway_fault f = {0};
     if (!l->serves)
-        f = fault_make(a, "Invalid", STR_FMT,
-                       STR_ARG(is_fault(&l->accepted)   ? l->accepted.message
-                               : is_fault(&l->resolved) ? l->resolved.message
-                                                        : S("the Gateway is not accepted")));
+        f = fault_make(a, "Invalid", STR_FMT, STR_ARG(listener_says(l)));
     else if (is_fault(&g->unusable) || g->naddresses == 0)
         f = fault_make(a, "Pending", "the Gateway has no address yet");
     c = condition_of("Programmed", &f, "Programmed", "The listener is served by the front door");
@@ -173,8 +177,9 @@ static struct gateway_fault programmed_fault(struct arena *a, const struct gatew
     if (g->naddresses == 0)
         return fault_make(a, "AddressNotAssigned",
                           g->own_address ? "Waiting for an address of its Service" : "No node has an address yet");
-    if (serving == 0)
-        return fault_make(a, "Invalid", "None of its listeners can be served; their conditions say why");
+    if (serving == 0 && g->nlisteners > 0)
+        return fault_make(a, "Invalid", "None of its listeners can be served; " STR_FMT ": " STR_FMT,
+                          STR_ARG(g->listeners[0].name), STR_ARG(listener_says(&g->listeners[0])));
     return (struct gateway_fault){0};
 }
 
@@ -252,7 +257,7 @@ static void gateway_status(const struct view *v, const struct gateway_model *g, 
     struct val tree = plan_edit_status(out, g->gateway), *status = val_need_map(a, &tree, N(status));
     gateway_conditions(v, out, g, conditions_of(a, status));
     struct val addresses = val_list();
-    for (size_t i = 0; i < g->naddresses; i++) {
+    for (size_t i = 0; i < g->naddresses && !is_fault(&g->accepted); i++) {
         struct val one = val_map();
         val_set_text(a, &one, N(type), S("IPAddress"));
         val_set_text(a, &one, N(value), g->addresses[i]);
