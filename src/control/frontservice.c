@@ -1,40 +1,23 @@
 /* The front door's own Service, kube-system/wherry-front: its address is where Ingresses answer. It is made when the
  * first Ingress or Gateway is there that our front door serves, and is its owner's from then on: what is changed in
  * it (addresses, pools, policies) stays, and whoever deletes it gets a new one while it is needed. */
+#include "control/gateway.h"
+#include "control/ingress.h"
 #include "control/loadbalancer_int.h"
 
-#define FRONT_NS      S("kube-system")
-#define FRONT_NAME    S("wherry-front")
-#define OUR_INGRESSES "wherry.dev/ingress" /* spec.controller of IngressClasses that are ours */
-#define OUR_GATEWAYS  "wherry.dev/gateway" /* spec.controllerName of GatewayClasses */
-
-static bool class_is_ours(const struct view *v, const struct obj *ingress)
-{
-    struct str name = val_text_at(obj_spec(ingress), N(ingressClassName));
-    if (!name.n)
-        name = obj_note(ingress, "kubernetes.io/ingress.class");
-    const struct obj *class = name.n ? view_get(v, K(IngressClass), S(""), name) : NULL;
-    return class && str_eqz(val_text_at(obj_spec(class), N(controller)), OUR_INGRESSES);
-}
-
-static bool gateway_is_ours(const struct view *v, const struct kind *classes, const struct obj *gateway)
-{
-    const struct obj *class = view_get(v, classes, S(""),
-                                       val_text(val_get_str(obj_spec(gateway), S("gatewayClassName"))));
-    return class && str_eqz(val_text(val_get_str(obj_spec(class), S("controllerName"))), OUR_GATEWAYS);
-}
+#define FRONT_NS   S("kube-system")
+#define FRONT_NAME S("wherry-front")
 
 static bool front_is_needed(const struct view *v)
 {
-    const struct kind *gateways = view_defined(v, "gateways.gateway.networking.k8s.io");
-    const struct kind *classes = view_defined(v, "gatewayclasses.gateway.networking.k8s.io");
+    const struct kind *gateways = view_defined(v, GATEWAYS);
     struct obj *o;
     for (struct objset_iter it = view_all(v, K(Ingress)); (o = objset_next(&it));)
-        if (!obj_deleting(o) && class_is_ours(v, o))
+        if (ingress_is_ours(v, o))
             return true;
-    if (gateways && classes)
+    if (gateways)
         for (struct objset_iter it = view_all(v, gateways); (o = objset_next(&it));)
-            if (!obj_deleting(o) && gateway_is_ours(v, classes, o))
+            if (gateway_is_ours(v, o))
                 return true;
     return false;
 }
@@ -73,7 +56,8 @@ static void keys_front(const struct view *v, const struct obj *was, const struct
                        void *arg)
 {
     (void)v;
-    if (!was || !now || !val_equal(obj_spec(was), obj_spec(now)))
+    if (!was || !now || !val_equal(obj_spec(was), obj_spec(now)) ||
+        !val_equal(val_get(obj_meta(was), N(annotations)), val_get(obj_meta(now), N(annotations)))) /* classes */
         add(arg, FRONT_NS, FRONT_NAME);
 }
 
@@ -88,9 +72,7 @@ static void keys_of_service(const struct view *v, const struct obj *was, const s
 
 static const struct controller_watch watches[] = {
     {K(Ingress), keys_front}, {K(IngressClass), keys_front}, {K(Service), keys_of_service}, {0}};
-static const struct defined_watch defined[] = {{"gateways.gateway.networking.k8s.io", keys_front},
-                                               {"gatewayclasses.gateway.networking.k8s.io", keys_front},
-                                               {0}};
+static const struct defined_watch defined[] = {{GATEWAYS, keys_front}, {GATEWAYS_CLASSES, keys_front}, {0}};
 const struct controller frontservice_controller = {
     .name = "frontservice",
     .component = "service-controller",

@@ -85,3 +85,39 @@ struct str announcer_of(const struct view *v, struct arena *a, const struct obj 
 extern const struct objindex index_balancers;  /* Services: "" for all that may concern us */
 extern const struct objindex index_host_ports; /* Pods: "TCP/80" */
 extern const struct objindex index_metallb;    /* Deployments: "" for its controller */
+
+/* --- the plan at work: loadbalancer.c decides, loadbalancer_write.c writes --- */
+
+struct balancer {
+    const struct obj *svc;
+    uint32_t asked; /* 0: any */
+    struct str asked_pool, sharing;
+    bool nodes; /* by the nodes' own addresses */
+    uint32_t ip;
+    struct val ingress;
+    const char *reason;
+    struct str message;
+    bool failed;
+    struct balancer_pool *pool;
+};
+struct balancers {
+    const struct view *v;
+    struct plan *out;
+    struct arena *a;
+    struct balancer_pools pools;
+    struct address_ranges taboo;        /* the cluster's own ranges, and addresses of nodes */
+    struct address_ranges nodes;        /* the latter alone */
+    ARRAY(struct balancer) list;        /* the oldest first */
+    ARRAY(const struct obj *) on_nodes; /* Services that have the nodes' addresses; */
+    ARRAY(const struct obj *) shown;    /* whose status says so, be they theirs any more or not */
+    struct map used;                    /* address (4 bytes) -> struct holders */
+    size_t writes;
+};
+struct holders {
+    ARRAY(struct balancer *) list;
+    ARRAY(const struct obj *) shown; /* whose status has it, be it theirs any more or not */
+};
+struct holders *holders_of(struct balancers *x, uint32_t ip); /* made where there is none */
+void balancer_write(struct balancers *x, const struct balancer *b);
+void balancer_release(struct balancers *x, const struct obj *svc); /* it ends, or is another's now */
+void pool_status_write(struct balancers *x, const struct balancer_pool *p);

@@ -157,6 +157,26 @@ def the_policy_local_tells_who_has_endpoints(c):
     eventually('nobody listens', lambda: not answer(NODE, port))
 
 
+INGRESS = """
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: shop, namespace: default}
+spec: {rules: [{http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: one, port: {number: 80}}}}]}}]}
+"""
+
+
+def the_front_door_has_one_of_the_pool(c):
+    c.kubectl('delete', 'svc', 'three')
+    c.apply(INGRESS)
+    ip = eventually('an address', lambda: addresses(c, 'wherry-front', 'kube-system'))[0]
+    assert ip.startswith('192.0.2.5'), ip
+    eventually('the Ingress says so', lambda: c.get('ingress', 'shop')['status']['loadBalancer']['ingress'][0]['ip'] == ip)
+    assert not answer(ip, 8082) and not answer(ip, c.port)
+    c.kubectl('delete', 'svc', '-n', 'kube-system', 'wherry-front')
+    eventually('it comes again', lambda: addresses(c, 'wherry-front', 'kube-system'))
+    c.kubectl('delete', 'ingress', 'shop')
+
+
 def down_takes_them_away(c):
     c.down()
     assert '192.0.2.5' not in run(['ip', 'addr', 'show', 'lo'])
@@ -168,4 +188,5 @@ def down_takes_them_away(c):
 if __name__ == '__main__':
     main([without_a_pool_the_node_serves, a_pool_gives_addresses_that_answer, they_outlive_the_node_role,
           who_takes_over_tells_the_segment, only_some_may_reach_it,
-          the_policy_local_tells_who_has_endpoints, down_takes_them_away], cluster=OnASegment)
+          the_policy_local_tells_who_has_endpoints, the_front_door_has_one_of_the_pool,
+          down_takes_them_away], cluster=OnASegment)
