@@ -58,7 +58,10 @@
     X(certificate)                                                                                                   \
     X(certificaterequest)                                                                                            \
     X(issuer)                                                                                                        \
-    X(clusterissuer)
+    X(clusterissuer)                                                                                                 \
+    X(ingressshim)                                                                                                   \
+    X(gatewayshim)                                                                                                   \
+    X(cainjector)
 
 #define X(name) extern const struct controller name##_controller;
 ROWS(X)
@@ -77,6 +80,7 @@ bool kind_is_watched(const struct kind *k)
     return (k->verbs & need) == need && one && k != K(Event) && k != K(events_k8s_io_Event);
 }
 
+extern const struct objindex index_inject; /* cert_inject.c */
 extern const struct objindex index_slices, index_group, index_job_selector;
 extern const struct objindex index_ingress_host, index_ingress_names;
 extern const struct objindex index_balancers, index_host_ports, index_metallb;
@@ -132,7 +136,8 @@ const struct objindex *const *kind_indexes(const struct kind *k)
                                                   &index_orphans,   &index_job_selector, NULL};
     static const struct objindex *const slices[] = {&index_namespace, &index_owner, &index_slices, NULL};
     static const struct objindex *const plain[] = {&index_namespace, &index_owner, NULL};
-    static const struct objindex *const definitions[] = {&index_owner, &index_group, NULL};
+    static const struct objindex *const definitions[] = {&index_owner, &index_group, &index_inject, NULL};
+    static const struct objindex *const injected[] = {&index_owner, &index_inject, NULL};
     static const struct objindex *const claims[] = {&index_namespace, &index_owner, &index_claim_class,
                                                     &index_claim_volume, NULL};
     static const struct objindex *const volumes[] = {&index_owner, &index_volume_claim, &index_volume_free,
@@ -153,9 +158,11 @@ const struct objindex *const *kind_indexes(const struct kind *k)
            : k == K(PersistentVolumeClaim)                                                     ? claims
            : k == K(PersistentVolume)                                                          ? volumes
            : k == K(VolumeAttachment)                                                          ? attachments
-           : k == K(CustomResourceDefinition)                                                  ? definitions
-           : k == K(CSIStorageCapacity)                                                        ? capacities
-           : k == K(Ingress)                                                                   ? ingresses
-           : k->namespaced                                                                     ? plain
-                                                                                               : cluster;
+           : k == K(ValidatingWebhookConfiguration) || k == K(MutatingWebhookConfiguration) || k == K(APIService)
+               ? injected
+           : k == K(CustomResourceDefinition) ? definitions
+           : k == K(CSIStorageCapacity)       ? capacities
+           : k == K(Ingress)                  ? ingresses
+           : k->namespaced                    ? plain
+                                              : cluster;
 }

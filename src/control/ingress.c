@@ -1,6 +1,7 @@
 /* Ingresses read: class, rules, TLS; and which of several that share a host comes first. */
 #include "control/ingress.h"
 #include "base/regex.h"
+#include "control/cert_shim.h"
 
 #define NOTE_CLASS   "kubernetes.io/ingress.class"
 #define NOTE_DEFAULT "ingressclass.kubernetes.io/is-default-class"
@@ -243,10 +244,11 @@ static void rules_read(const struct view *v, struct arena *a, struct ingress *i)
 
 static void tls_read(struct arena *a, struct ingress *i)
 {
+    size_t at = 0;
     val_each_item (it, val_get(obj_spec(i->o), N(tls))) {
         const struct val *hosts = val_get(it, N(hosts));
         struct str *list = arena_alloc(a, (val_len(hosts) + 1) * sizeof *list);
-        struct ingress_tls t = {.secret = val_text_at(it, N(secretName)), .hosts = list};
+        struct ingress_tls t = {.secret = cert_tls_secret(a, i->o, it, at++), .hosts = list};
         val_each_item (h, hosts)
             list[t.nhosts++] = val_text(h);
         if (t.nhosts == 0) {
@@ -254,6 +256,11 @@ static void tls_read(struct arena *a, struct ingress *i)
             if (t.nhosts == 1 && t.hosts[0].n == 0)
                 t.nhosts = 0; /* a rule for all hosts: whatever the certificate names */
         }
+        array_push(&i->tls, t);
+    }
+    if (cert_tls_implied(i->o)) {
+        struct ingress_tls t = {.secret = cert_tls_secret(a, i->o, NULL, 0)};
+        t.hosts = ingress_hosts(i, a, &t.nhosts);
         array_push(&i->tls, t);
     }
 }

@@ -1,4 +1,5 @@
 /* Several Ingresses that share a host: who comes first, and which is the canary of which. */
+#include "control/cert_shim.h"
 #include "control/ingress.h"
 #include "control/pods.h"
 
@@ -56,8 +57,12 @@ static void names_of(const struct obj *o, void (*add)(void *arg, struct str key)
     val_each_item (rule, val_get(spec, N(rules)))
         val_each_item (p, val_at(rule, N(http), N(paths)))
             name_add(o, "Service", val_text_at(p, N(backend), N(service), N(name)), add, arg);
+    AUTO(arena_fini) struct arena a = ARENA;
+    size_t at = 0;
     val_each_item (t, val_get(spec, N(tls)))
-        name_add(o, "Secret", val_text_at(t, N(secretName)), add, arg);
+        name_add(o, "Secret", cert_tls_secret(&a, o, t, at++), add, arg);
+    if (cert_tls_implied(o))
+        name_add(o, "Secret", cert_tls_secret(&a, o, NULL, 0), add, arg);
     for (size_t i = 0; i < countof(notes); i++) {
         AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
         strbuf_addf(&b, INGRESS_PREFIX_NGINX "%s", notes[i].annotation);
