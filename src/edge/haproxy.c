@@ -81,7 +81,7 @@ void item_free(struct haproxy_group *g, struct haproxy_item *i)
     mem_free(i);
 }
 
-static void groups_free(struct haproxy *h)
+void groups_free(struct haproxy *h)
 {
     map_each (e, &h->groups) {
         struct haproxy_group *g = e->value;
@@ -410,7 +410,7 @@ void haproxy_ready(struct haproxy *h, struct haproxy_proc *p)
     h->next = NULL;
     if (was)
         proc_retire(h, was);
-    talk_patience(p->talk, TALK_SILENCE);
+    talk_patience(p->talk, h->config.silence_ns);
     map_each (e, &h->groups)
         map_each (k, &((struct haproxy_group *)e->value)->items) {
             struct haproxy_item *i = k->value;
@@ -709,6 +709,7 @@ struct haproxy *haproxy_new(struct loop *l, const struct haproxy_config *c, cons
     *h = (struct haproxy){.loop = l, .config = *c, .events = *e, .arg = arg, .hand_fd = -1};
     h->log_poll.fd = -1;
     h->config.run = str_dup(&h->arena, c->run);
+    h->config.silence_ns = c->silence_ns ? c->silence_ns : TALK_SILENCE;
     h->config.program = str_dup(&h->arena, c->program);
     for (size_t i = 0; i < PHASES; i++)
         list_init(&h->dirty[i]);

@@ -45,7 +45,8 @@ struct haproxy_config {
     struct str run; /* a folder of its own, 0700: haproxy.cfg, maps/NAME, lists/NAME, certs/NAME.pem, admin/N.sock */
     struct str program; /* "haproxy": looked for in PATH */
     int64_t old_most_ns;
-    bool log; /* what `log global` in the shape writes comes by events.log; without it there is no target */
+    int64_t silence_ns; /* one that answers nothing for so long, twice, is killed and started again; 0: 5 s */
+    bool log;           /* what `log global` in the shape writes comes by events.log; without it there is no target */
 };
 struct haproxy_events {
     void (*applied)(void *arg, uint64_t revision);    /* everything up to this commit is in what serves */

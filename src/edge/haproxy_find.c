@@ -109,6 +109,7 @@ static void find_next(struct soon *s)
     f->at = array_pop(&f->generations);
     f->talk = talk_new(h->loop,
                        arena_fmt(&a, STR_FMT "/admin/%llu.sock", STR_ARG(h->config.run), (unsigned long long)f->at));
+    talk_patience(f->talk, h->config.silence_ns);
     talk_ask(f->talk, S("show info\n"), find_answered, f);
 }
 

@@ -97,6 +97,8 @@ struct haproxy_proc {
     struct poll said_poll; /* what it says while it starts */
     int said_fd;
     struct strbuf said;
+    struct timer again;
+    int tries;
     bool ready;
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* of its admin socket */
 };
@@ -212,6 +214,7 @@ void haproxy_rounded(struct haproxy *h, bool whole);
 void haproxy_lost(struct haproxy *h, const struct err *err); /* the conversation broke: what it has is not known */
 struct haproxy_group *group_get(struct haproxy *h, enum haproxy_kind kind, struct str name);
 struct haproxy_item *item_get(struct haproxy *h, struct haproxy_group *g, struct str name);
+void groups_free(struct haproxy *h);
 void item_free(struct haproxy_group *g, struct haproxy_item *i);
 struct buf *mark_of(enum haproxy_kind kind, struct buf *text) __attribute__((returns_nonnull));
 bool buf_same(const struct buf *a, const struct buf *b);

@@ -14,13 +14,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SAID_MOST  (16 << 10)
-#define START_MOST (60 * NS_PER_S) /* thousands of keys take seconds to be read */
-#define FOUND_MOST 64
+#define SAID_MOST   (16 << 10)
+#define START_MOST  (60 * NS_PER_S) /* thousands of keys take seconds to be read */
+#define START_AGAIN (50 * NS_PER_MS)
+#define START_TRIES 20
+#define FOUND_MOST  64
 
 static void proc_free(struct haproxy_proc *p)
 {
     list_del(&p->node);
+    timer_stop(&p->again);
     child_forget(&p->child);
     if (p->found.fd >= 0) {
         poll_stop(&p->found);
@@ -142,10 +145,20 @@ static void start_answered(void *arg, struct str answer, const struct err *err)
         haproxy_ready(p->h, p);
         return;
     }
-    if (err && err->kind != E_TIMEOUT)
-        return; /* it ends, and that is told */
+    if (err && err->kind == E_CANCELLED)
+        return;
+    if (err && err->kind != E_TIMEOUT && p->tries++ < START_TRIES) { /* it ends, which is told; or it was a mishap */
+        timer_set(&p->again, START_AGAIN);
+        return;
+    }
     log_warn("haproxy.start", "pid=%d it does not answer and is killed", (int)p->pid);
     proc_signal(p, SIGKILL);
+}
+
+static void start_again(struct timer *t)
+{
+    struct haproxy_proc *p = container_of(t, struct haproxy_proc, again);
+    talk_ask(p->talk, S("show info\n"), start_answered, p);
 }
 
 static struct haproxy_proc *proc_new(struct haproxy *h, uint64_t generation)
@@ -154,6 +167,7 @@ static struct haproxy_proc *proc_new(struct haproxy *h, uint64_t generation)
     *p = (struct haproxy_proc){.h = h, .generation = generation, .said_fd = -1, .said = STRBUF(SAID_MOST)};
     p->found.fd = p->child.pidfd = -1;
     list_init(&p->node);
+    timer_init(&p->again, h->loop, start_again);
     return p;
 }
 
@@ -231,6 +245,7 @@ struct haproxy_proc *proc_found(struct haproxy *h, uint64_t generation, pid_t pi
     p->pid = pid;
     p->ready = true;
     p->talk = talk_new(h->loop, str_of(p->path));
+    talk_patience(p->talk, h->config.silence_ns);
     poll_init(&p->found, h->loop, own_pidfd, found_ended);
     poll_want(&p->found, POLL_READ);
     return p;

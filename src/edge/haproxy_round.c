@@ -197,6 +197,8 @@ static void tell_answered(void *arg, struct str answer, const struct err *err)
     enum expect expect = t->expect;
     list_del(&t->node);
     mem_free(t);
+    if (!h)
+        return; /* given up meanwhile */
     if (err) {
         if (err->kind != E_CANCELLED)
             haproxy_lost(h, err); /* all of the round is void */
@@ -252,7 +254,7 @@ void haproxy_tells_drop(struct haproxy *h)
         t->item->bad = false;
         buf_put(&t->item->telling, NULL);
         list_del(&t->node);
-        mem_free(t);
+        t->h = NULL; /* its conversation frees it */
     }
     h->round = false;
     h->round_open = 0;

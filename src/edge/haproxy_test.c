@@ -1,3 +1,4 @@
+#include "base/fault.h"
 #include "base/test.h"
 #include "edge/haproxy.h"
 #include "edge/haproxy_int.h"
@@ -57,7 +58,10 @@ static void world_failed(void *arg, const struct err *err)
 static void proxy_open(void)
 {
     static const struct haproxy_events events = {.applied = world_applied, .failed = world_failed};
-    struct haproxy_config c = {.run = str_of(w.run), .program = S("/usr/sbin/haproxy"), .old_most_ns = 30 * NS_PER_S};
+    struct haproxy_config c = {.run = str_of(w.run),
+                               .program = S("/usr/sbin/haproxy"),
+                               .old_most_ns = 30 * NS_PER_S,
+                               .silence_ns = 300 * NS_PER_MS};
     struct err err = ERR;
     w.applied = 0;
     w.h = haproxy_new(w.loop, &c, &events, NULL, &err);
@@ -255,5 +259,367 @@ TEST(a_shape_that_is_wrong_leaves_the_old_one)
     for (int i = 0; i < 1000 && page_get("/map/a").n; i++) /* it is told to end, which takes it a moment */
         (void)loop_run_once(w.loop, NS_PER_MS);
     CHECK_STR(page_get("/map/a"), S(""));
+    world_leave();
+}
+
+/* --- servers -------------------------------------------------------------------------------------------------------
+ */
+
+static const char servers_text[] = "defaults\n"
+                                   " mode http\n"
+                                   " timeout connect 2s\n"
+                                   " timeout client 60s\n"
+                                   " timeout server 60s\n"
+                                   "frontend web\n"
+                                   " bind 127.0.0.1:8080\n"
+                                   " default_backend shop\n"
+                                   "backend shop\n"
+                                   " balance roundrobin\n"
+                                   "frontend s1\n"
+                                   " bind 127.0.0.1:9001\n"
+                                   " http-request return status 200 content-type text/plain string s1\n"
+                                   "frontend s2\n"
+                                   " bind 127.0.0.1:9002\n"
+                                   " http-request return status 200 content-type text/plain string s2\n";
+
+static void server_put(const char *name, const char *address, uint32_t weight, const char *options)
+{
+    haproxy_server_put(w.h, &(struct haproxy_server){"shop", name, str_of(address), weight, str_of(options)});
+}
+
+static int pages_count(const char *which) /* of eight requests */
+{
+    int n = 0;
+    for (int i = 0; i < 8; i++)
+        n += str_eqz(page_get("/"), which);
+    return n;
+}
+
+TEST(servers_come_and_go_without_a_reload)
+{
+    pid_t pids[8];
+    if (!world_enter())
+        return;
+    haproxy_shape(w.h, str_of(servers_text));
+    until_applied(1);
+    CHECK_INT(pages_count(""), 0); /* 503 */
+    CHECK_INT(pids_running(pids), 1);
+    pid_t pid = pids[0];
+    server_put("a", "127.0.0.1:9001", 1, "");
+    until_applied(2);
+    CHECK_INT(pages_count("s1"), 8);
+    server_put("b", "127.0.0.1:9002", 1, "");
+    until_applied(3);
+    CHECK_INT(pages_count("s1"), 4);
+    CHECK_INT(pages_count("s2"), 4);
+    server_put("b", "127.0.0.1:9002", 3, "");
+    until_applied(4);
+    CHECK_INT(pages_count("s2"), 6);
+    haproxy_server_del(w.h, "shop", "a"); /* connections to it are kept for reuse: it parts */
+    until_applied(5);
+    CHECK_INT(pages_count("s2"), 8);
+    server_put("a", "127.0.0.1:9001", 3, ""); /* and comes back meanwhile */
+    until_applied(6);
+    CHECK_INT(pages_count("s1"), 4);
+    CHECK_INT(w.failures, 0);
+    CHECK_INT(pids_running(pids), 1);
+    CHECK_INT(pids[0], pid);
+    haproxy_free(w.h); /* what is found again knows of its servers, too */
+    proxy_open();
+    haproxy_shape(w.h, str_of(servers_text));
+    server_put("a", "127.0.0.1:9001", 1, "");
+    until_applied(7);
+    CHECK_INT(pages_count("s1"), 8);
+    server_put("a", "127.0.0.1:9002", 1, ""); /* another under its name: from files, where connections are open */
+    until_applied(8);
+    CHECK_INT(pages_count("s2"), 8);
+    server_put("c", "127.0.0.1:9001", 1, "bogus-option");
+    haproxy_commit(w.h, 9);
+    for (int i = 0; i < 5000 && !w.failures; i++)
+        (void)loop_run_once(w.loop, NS_PER_MS);
+    CHECK(strstr(w.failed.text, "bogus-option"));
+    CHECK_INT(pages_count("s2"), 8);
+    haproxy_server_del(w.h, "shop", "c");
+    until_applied(10);
+    world_leave();
+}
+
+TEST(servers_of_a_backend_that_comes_later_wait_for_it)
+{
+    pid_t pids[8];
+    if (!world_enter())
+        return;
+    haproxy_shape(w.h, str_of(servers_text));
+    until_applied(1);
+    haproxy_server_put(w.h, &(struct haproxy_server){"late", "a", S("127.0.0.1:9002"), 1, S("")});
+    until_applied(2); /* nothing that serves speaks of it */
+    AUTO(strbuf_fini) struct strbuf shape = STRBUF(STRBUF_TEXT);
+    strbuf_addz(&shape, servers_text);
+    strbuf_addz(&shape,
+                "frontend other\n bind 127.0.0.1:8081\n default_backend late\nbackend late\n balance leastconn\n");
+    haproxy_shape(w.h, strbuf_str(&shape));
+    server_put("a", "127.0.0.1:9001", 1, "");
+    until_applied(3);
+    CHECK_INT(pages_count("s1"), 8);
+    haproxy_server_del(w.h, "late", "a");
+    until_applied(4);
+    (void)pids;
+    world_leave();
+}
+
+/* --- certificates
+ * --------------------------------------------------------------------------------------------------- */
+
+static struct str shell_output(const char *fmt, ...) PRINTF(1, 2);
+static struct str shell_output(const char *fmt, ...)
+{
+    static struct strbuf out = {.max = 1 << 20};
+    struct err ignored = ERR; /* what it says is what counts */
+    char command[4096];
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(command, sizeof command, fmt, args);
+    va_end(args);
+    strbuf_reset(&out);
+    if (!command_run((const char *const[]){"sh", "-c", command, NULL}, STR_NONE, &out, 20000, &ignored))
+        strbuf_addz(&out, "\n");
+    return strbuf_str(&out);
+}
+
+static struct str pem_make(const char *name)
+{
+    return shell_output(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=%s "
+        "-addext subjectAltName=DNS:%s -keyout - -out - 2>/dev/null; echo; echo junk",
+        name, name);
+}
+
+static struct str subject_of(const char *host)
+{
+    return str_trim(shell_output("echo | openssl s_client -connect 127.0.0.1:8443 -servername %s 2>/dev/null | "
+                                 "openssl x509 -noout -subject 2>/dev/null | sed 's/.*CN = //'",
+                                 host));
+}
+
+TEST(certificates_are_exchanged_while_it_runs)
+{
+    static const char text[] = "defaults\n mode http\n timeout connect 2s\n timeout client 9s\n timeout server 9s\n"
+                               "frontend web\n"
+                               " bind 127.0.0.1:8443 ssl crt certs/none.pem crt-list lists/https\n"
+                               " http-request return status 200\n"
+                               "backend shop\n";
+    pid_t pids[8];
+    if (!world_enter())
+        return;
+    haproxy_cert_put(w.h, "none", pem_make("none"));
+    haproxy_shape(w.h, str_of(text));
+    haproxy_list_put(w.h, "https", "late", S(""), S("late.example")); /* its certificate is not there */
+    until_applied(1);
+    CHECK_INT(pids_running(pids), 1);
+    pid_t pid = pids[0];
+    CHECK_STR(subject_of("a.example"), S("none"));
+    haproxy_cert_put(w.h, "a", pem_make("a1"));
+    haproxy_list_put(w.h, "https", "a", S("alpn h2,http/1.1"), S("a.example *.a.example"));
+    until_applied(2);
+    CHECK_STR(subject_of("a.example"), S("a1"));
+    CHECK_STR(subject_of("x.a.example"), S("a1"));
+    CHECK_STR(subject_of("b.example"), S("none"));
+    haproxy_cert_put(w.h, "a", pem_make("a2"));
+    until_applied(3);
+    CHECK_STR(subject_of("a.example"), S("a2"));
+    haproxy_list_put(w.h, "https", "a", S("alpn h2"), S("b.example"));
+    until_applied(4);
+    CHECK_STR(subject_of("a.example"), S("none"));
+    CHECK_STR(subject_of("b.example"), S("a2"));
+    haproxy_cert_put(w.h, "late", pem_make("late"));
+    until_applied(5);
+    CHECK_STR(subject_of("late.example"), S("late"));
+    haproxy_list_del(w.h, "https", "a");
+    haproxy_cert_del(w.h, "a");
+    haproxy_cert_put(w.h, "none", pem_make("none2"));
+    until_applied(6);
+    CHECK_STR(subject_of("b.example"), S("none2"));
+    haproxy_server_put(w.h,
+                       &(struct haproxy_server){
+                           "shop", "t", S("127.0.0.1:9001"), 1,
+                           S("ssl verify required ca-file certs/ca.pem verifyhost x.example sni str(x.example)")});
+    haproxy_cert_put(w.h, "ca",
+                     shell_output("openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=ca -keyout /dev/null "
+                                  "-out - 2>/dev/null"));
+    until_applied(7);
+    CHECK_INT(pids_running(pids), 1);
+    CHECK_INT(pids[0], pid);
+    haproxy_free(w.h);
+    proxy_open();
+    haproxy_shape(w.h, str_of(text));
+    haproxy_cert_put(w.h, "none", pem_make("none3"));
+    haproxy_cert_put(w.h, "late", pem_make("late2"));
+    haproxy_list_put(w.h, "https", "late", S(""), S("late.example other.example"));
+    until_applied(8);
+    CHECK_STR(subject_of("other.example"), S("late2"));
+    CHECK_STR(subject_of("x.example"), S("none3"));
+    CHECK_INT(pids_running(pids), 1);
+    CHECK_INT(pids[0], pid);
+    CHECK_INT(w.failures, 0);
+    world_leave();
+}
+
+/* --- faults
+ * ------------------------------------------------------------------------------------------------------------- */
+
+TEST(a_proxy_that_hangs_is_killed_and_started_again)
+{
+    pid_t pids[8];
+    if (!world_enter())
+        return;
+    haproxy_shape(w.h, str_of(shape_text));
+    path_put("/map/a", "one");
+    until_applied(1);
+    for (int i = 0; i < 50; i++)
+        (void)loop_run_once(w.loop, NS_PER_MS); /* copies of its sockets */
+    CHECK_INT(pids_running(pids), 1);
+    pid_t pid = pids[0];
+    CHECK(kill(pid, SIGSTOP) == 0);
+    path_put("/map/a", "two");
+    until_applied(2);
+    CHECK_STR(page_get("/map/a"), S("two"));
+    CHECK_INT(pids_running(pids), 1);
+    CHECK(pids[0] != pid);
+    world_leave();
+}
+
+/* Every call out of this process fails once: it starts all the same. */
+TEST(whatever_fails_once_is_done_again)
+{
+    if (!world_enter())
+        return;
+    for (int n = 1; n < 60; n++) {
+        fault_at(n);
+        haproxy_shape(w.h, str_of(servers_text));
+        server_put("a", "127.0.0.1:9001", 1, "");
+        haproxy_commit(w.h, 1);
+        for (int i = 0; i < 40 && !fault_fired(); i++)
+            (void)loop_run_once(w.loop, NS_PER_MS);
+        bool fired = fault_fired();
+        fault_at(0);
+        until_applied((uint64_t)n + 1);
+        CHECK_INT(pages_count("s1"), 8);
+        if (!fired)
+            break;
+        haproxy_shape(w.h, S(""));
+        until_applied((uint64_t)n + 1000);
+    }
+    world_leave();
+}
+
+static struct str shown;
+static bool shown_now;
+
+static void map_shown(void *arg UNUSED, struct str answer, const struct err *err)
+{
+    mem_free((char *)(uintptr_t)shown.p);
+    shown = err ? STR_NONE : (struct str){str_dupz(answer), answer.n};
+    shown_now = true;
+}
+
+static struct str command_answer(const char *command)
+{
+    shown_now = false;
+    haproxy_ask(w.h, str_of(command), map_shown, NULL);
+    for (int i = 0; i < 5000 && !shown_now; i++)
+        (void)loop_run_once(w.loop, NS_PER_MS);
+    return shown;
+}
+
+static size_t lines_count(struct str text, const char *begin)
+{
+    size_t n = 0;
+    struct str line;
+    while (str_cut(&text, '\n', &line))
+        n += str_starts(line, str_of(begin));
+    return n;
+}
+
+static int atoi_of(struct str s)
+{
+    int64_t v = 0;
+    CHECK(str_to_i64(s, 0, 1000, &v));
+    return (int)v;
+}
+
+/* We and it are killed at any moment, whatever is under way; in the end it has what is wanted and nothing else. */
+TEST(a_random_life_ends_with_what_is_wanted)
+{
+    enum { KEYS = 12, STEPS = 120 };
+    pid_t pids[8];
+    int want[KEYS] = {0}, servers[KEYS] = {0};
+    uint64_t revision = 1;
+    if (!world_enter())
+        return;
+    for (int step = 0; step < STEPS; step++) {
+        char key[32], value[32], name[16];
+        if (random_below(12) == 0) { /* as after a kill: the next one knows nothing */
+            haproxy_free(w.h);
+            proxy_open();
+            for (int i = 0; i < KEYS; i++) {
+                (void)snprintf(key, sizeof key, "/map/%d", i);
+                (void)snprintf(value, sizeof value, "v%d", want[i]);
+                (void)snprintf(name, sizeof name, "s%d", i);
+                if (want[i])
+                    path_put(key, value);
+                if (servers[i])
+                    server_put(name, "127.0.0.1:9001", (uint32_t)servers[i], "");
+            }
+        }
+        AUTO(strbuf_fini) struct strbuf shape = STRBUF(STRBUF_TEXT);
+        strbuf_addf(&shape, "%s# %d\n", shape_text, step / 50);
+        haproxy_shape(w.h, strbuf_str(&shape));
+        int i = (int)random_below(KEYS);
+        (void)snprintf(key, sizeof key, "/map/%d", i);
+        (void)snprintf(value, sizeof value, "v%d", step + 1);
+        (void)snprintf(name, sizeof name, "s%d", i);
+        want[i] = random_below(3) ? step + 1 : 0;
+        servers[i] = (int)random_below(3);
+        if (want[i])
+            path_put(key, value);
+        else
+            haproxy_map_del(w.h, "paths", str_of(key));
+        if (servers[i])
+            server_put(name, "127.0.0.1:9001", (uint32_t)servers[i], "");
+        else
+            haproxy_server_del(w.h, "shop", name);
+        haproxy_commit(w.h, ++revision);
+        size_t n = random_below(25) == 0 ? pids_running(pids) : 0;
+        if (n)
+            CHECK(kill(pids[n - 1], SIGKILL) == 0);
+        for (int64_t until = clock_mono() + (int64_t)random_below(20) * NS_PER_MS; clock_mono() < until;)
+            (void)loop_run_once(w.loop, NS_PER_MS);
+    }
+    until_applied(++revision);
+    size_t entries = 0, backends = 0;
+    for (int i = 0; i < KEYS; i++) {
+        char key[32], value[32];
+        (void)snprintf(key, sizeof key, "/map/%d", i);
+        (void)snprintf(value, sizeof value, "v%d", want[i]);
+        CHECK_STR(page_get(key), want[i] ? str_of(value) : S("none"));
+        entries += want[i] != 0;
+        backends += servers[i] != 0;
+    }
+    CHECK_INT(lines_count(command_answer("show map maps/paths"), "0x"), entries);
+    size_t serving = 0;
+    struct str rest = command_answer("show servers state shop"), line, field[8];
+    while (str_cut(&rest, '\n', &line)) {
+        size_t n = 0;
+        while (n < countof(field) && str_cut(&line, ' ', &field[n]))
+            n++;
+        if (n < countof(field) || field[3].n < 2 || field[3].p[0] != 's' || !str_eq(field[6], S("0")))
+            continue;
+        serving++;
+        char weight[16];
+        (void)snprintf(weight, sizeof weight, "%d", servers[atoi_of(str_sub(field[3], 1, field[3].n))]);
+        CHECK_STR(field[7], str_of(weight));
+    }
+    CHECK_INT(serving, backends);
+    mem_free((char *)(uintptr_t)shown.p);
     world_leave();
 }
