@@ -326,6 +326,12 @@ void ingress_read(const struct view *v, const struct obj *o, struct arena *a, st
     *out = (struct ingress){.o = o, .class = ingress_class_of(v, o)};
     if (out->class.server != INGRESS_OURS)
         return;
+    const struct obj *class = view_get(v, K(IngressClass), S(""), out->class.name);
+    if (class && val_get(obj_spec(class), N(parameters)))
+        ingress_remark(out, "ParametersNotKept", S("spec.parameters"),
+                       arena_fmt(a, "IngressClass " STR_FMT " has spec.parameters, and the front door takes none",
+                                 STR_ARG(class->name)),
+                       S("Take them out of the class"));
     ingress_annotations_read(v, a, out);
     headers_read(v, a, out);
     rules_read(v, a, out);

@@ -152,9 +152,8 @@ static void ingress_plan(const struct view *v, struct key key, struct plan *out)
     array_each (r, &i.remarks)
         if (!error)
             error = r->port;
-    if (val_len(&addresses) == 0 && val_len(val_at(obj_status(o), N(loadBalancer), N(ingress))) > 0)
-        return; /* no node is known just now: who looks it up is not to lose it */
     ports_add(out, &addresses, error);
+    /* while no node is known who looks the address up is not to lose it */
     if (val_len(&addresses) > 0 && !status_is(o, &addresses))
         status_write(out, o, addresses);
     remarks_tell(v, out, o, &i);
