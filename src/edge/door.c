@@ -231,6 +231,7 @@ void door_commit(struct door *d, uint64_t revision)
     if (d->kinds_changed)
         kinds_renew(d);
     door_hosts_emit(d);
+    door_streams_put(d);
     door_backends_sweep(d);
     door_spares_keep(d);
     if (certs)
@@ -258,7 +259,8 @@ void door_free(struct door *d)
         mem_free(e->value);
     if (d->proxy)
         haproxy_free(d->proxy);
-    struct map *maps[] = {&d->sources, &d->pools, &d->fields, &d->rules, &d->certs, &d->lists, &d->answers};
+    struct map *maps[] = {&d->sources, &d->pools,   &d->fields,  &d->rules,       &d->certs,
+                          &d->lists,   &d->answers, &d->streams, &d->stream_users};
     for (size_t i = 0; i < countof(maps); i++)
         map_fini(maps[i]);
     array_fini(&d->fresh);

@@ -223,6 +223,7 @@ void door_backends_sweep(struct door *d)
         if (b)
             b->users++;
     }
+    door_streams_use(d);
     map_each (e, &d->backends) {
         struct door_backend *b = e->value;
         if (b->users)

@@ -75,7 +75,7 @@ static struct door_rule *placed_rule(struct door *d, struct door_placed *p)
     if (p->rule || p->refused)
         return p->rule;
     const struct door_socket *s = door_socket_of(d, p->listener);
-    struct door_place place = {.tls = s->bind.protocol == DOOR_HTTPS,
+    struct door_place place = {.tls = s->bind.has & DOOR_HAS_HTTPS,
                                .port = s->bind.port,
                                .server_ns = door_pool_server_ns(d, p->route->action.pool)};
     struct err err = ERR;

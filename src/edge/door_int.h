@@ -101,12 +101,24 @@ void door_table_make(struct door_table *t, struct str name, unsigned shard, cons
 
 /* --- the shape (door_shape.c) --- */
 
+/* What a socket is for. Several of TLS: a frontend in front looks at the name that is asked for, and hands on to
+ * those behind it, by sockets in the run folder. */
+enum {
+    DOOR_HAS_HTTP = 1,
+    DOOR_HAS_HTTPS = 2,
+    DOOR_HAS_TCP = 4,
+    DOOR_HAS_PASSED = 8,      /* TLS as it is */
+    DOOR_HAS_TERMINATED = 16, /* TLS ended, bytes passed on */
+    DOOR_HAS_ALPN = 32,       /* door_alpn */
+};
 struct door_bind {
     struct door_name name;
     struct str address; /* "": all */
     uint16_t port;
-    enum door_protocol protocol;
+    unsigned has;
     bool accept_proxy, deep; /* deep: some hosts' stars stand for several labels */
+    struct str client_ca;    /* name of a certificate; "": none */
+    bool client_ca_optional;
 };
 struct door_slot { /* a backend */
     char name[16];
@@ -135,6 +147,7 @@ void door_field_map(char out[64], const struct door_field_use *f);
 /* The lines of a backend for this pool: what cannot be changed while the proxy runs. */
 void door_kind_write(const struct door_pool *p, struct str retry, struct strbuf *out);
 extern const char door_kind_plain[];
+extern const char door_kind_stream[]; /* for `retry`: a pool that streams go to */
 /* A server's options. False: a text of it is outside its grammar. cert: names a certificate by its key. */
 MUST_USE bool door_server_options(const struct door_server *s, struct strbuf *out, struct err *err);
 struct door_name door_cert_name(struct str key);

@@ -5,18 +5,13 @@
 
 /* --- hosts --- */
 
-struct host_name {
-    enum door_host_kind kind;
-    struct str suffix;
-};
-
-static struct host_name host_name_of(struct str host, bool deep)
+static struct door_host_name host_name_of(struct str host, bool deep)
 {
     if (!host.n || str_eqz(host, "*"))
-        return (struct host_name){DOOR_HOST_ALL, S("")};
+        return (struct door_host_name){DOOR_HOST_ALL, S("")};
     if (str_starts(host, S("*.")))
-        return (struct host_name){deep ? DOOR_HOST_DEEP : DOOR_HOST_ONE, str_sub(host, 2, host.n)};
-    return (struct host_name){DOOR_HOST_EXACT, host};
+        return (struct door_host_name){deep ? DOOR_HOST_DEEP : DOOR_HOST_ONE, str_sub(host, 2, host.n)};
+    return (struct door_host_name){DOOR_HOST_EXACT, host};
 }
 
 static bool is_below(struct str host, struct str suffix)
@@ -24,7 +19,7 @@ static bool is_below(struct str host, struct str suffix)
     return host.n > suffix.n + 1 && str_ends(host, suffix) && host.p[host.n - suffix.n - 1] == '.';
 }
 
-static bool name_covers(struct host_name wide, struct host_name narrow)
+static bool name_covers(struct door_host_name wide, struct door_host_name narrow)
 {
     switch (wide.kind) {
     case DOOR_HOST_ALL: return narrow.kind != DOOR_HOST_ALL;
@@ -38,9 +33,9 @@ static bool name_covers(struct host_name wide, struct host_name narrow)
                                             (narrow.kind == DOOR_HOST_ONE && str_eq(narrow.suffix, wide.suffix)));
 }
 
-static struct host_name host_name(const struct door_host *h)
+static struct door_host_name host_name(const struct door_host *h)
 {
-    return (struct host_name){h->kind, str_of(h->suffix)};
+    return (struct door_host_name){h->kind, str_of(h->suffix)};
 }
 
 bool door_host_covers(const struct door_host *wide, const struct door_host *narrow)
@@ -62,7 +57,7 @@ void door_host_mark_all(struct door *d)
         door_host_mark(d, e->value);
 }
 
-static struct door_host *host_get(struct door *d, const struct door_socket *s, struct host_name n)
+static struct door_host *host_get(struct door *d, const struct door_socket *s, struct door_host_name n)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct str key = arena_fmt(&a, "%s %d " STR_FMT, s->bind.name.z, n.kind, STR_ARG(n.suffix));
@@ -132,6 +127,17 @@ struct door_socket *door_socket_of(struct door *d, const struct door_listener *l
     return NULL;
 }
 
+static unsigned socket_use(const struct door_listener *l)
+{
+    switch (l->protocol) {
+    case DOOR_HTTP: return DOOR_HAS_HTTP;
+    case DOOR_HTTPS: return DOOR_HAS_HTTPS;
+    case DOOR_TCP: return DOOR_HAS_TCP;
+    case DOOR_TLS: break;
+    }
+    return l->terminate ? DOOR_HAS_TERMINATED : DOOR_HAS_PASSED;
+}
+
 static bool socket_take(struct door *d, const struct door_listener *l, struct err *err)
 {
     AUTO(arena_fini) struct arena a = ARENA;
@@ -140,12 +146,12 @@ static bool socket_take(struct door *d, const struct door_listener *l, struct er
         return err_set(err, E_INVALID, "the listener's address " STR_FMT " is none", STR_ARG(l->address));
     if (!l->port)
         return err_set(err, E_INVALID, "the listener " STR_FMT " has no port", STR_ARG(l->key));
-    if (l->protocol == DOOR_TLS || l->protocol == DOOR_TCP)
-        return err_set(err, E_NOT_IMPLEMENTED, "the listener " STR_FMT " passes streams on, which is not there yet",
-                       STR_ARG(l->key));
     struct str key = socket_key(&a, l);
     struct door_socket *s = map_get(&d->sockets, key);
-    if (s && (s->bind.protocol != l->protocol || s->bind.accept_proxy != l->accept_proxy))
+    unsigned has = socket_use(l), both = has | (s ? s->bind.has : 0);
+    bool tls = both & (DOOR_HAS_HTTPS | DOOR_HAS_PASSED | DOOR_HAS_TERMINATED);
+    if (s && (((both & DOOR_HAS_HTTP) != 0) + ((both & DOOR_HAS_TCP) != 0) + tls > 1 ||
+              s->bind.accept_proxy != l->accept_proxy))
         return err_set(err, E_CONFLICT, "port %u of the listener " STR_FMT " is taken by one of another protocol",
                        l->port, STR_ARG(l->key));
     if (!s) {
@@ -153,21 +159,21 @@ static bool socket_take(struct door *d, const struct door_listener *l, struct er
         s->bind = (struct door_bind){.name = door_name_of('f', key),
                                      .address = str_dup(&s->own, str_of(address)),
                                      .port = l->port,
-                                     .protocol = l->protocol,
                                      .accept_proxy = l->accept_proxy};
         map_put(&d->sockets, key, s);
     }
     array_push(&s->listeners, l);
-    if (!l->hostname.n && l->client_ca.n && !s->client_ca.n) {
-        s->client_ca = l->client_ca;
-        s->client_ca_optional = l->client_ca_optional;
+    s->bind.has |= has;
+    if (!l->hostname.n && l->client_ca.n && !s->bind.client_ca.n) {
+        s->bind.client_ca = str_dup(&s->own, DOOR_NAME(door_cert_name(l->client_ca)));
+        s->bind.client_ca_optional = l->client_ca_optional;
     }
     return true;
 }
 
 /* --- routes --- */
 
-static const struct door_listener *listener_find(struct door *d, struct str key)
+const struct door_listener *door_listener_find(struct door *d, struct str key)
 {
     map_each (e, &d->sockets)
         array_each (l, &((struct door_socket *)e->value)->listeners)
@@ -187,20 +193,19 @@ static bool host_is_valid(struct str host)
     return host.n <= 253;
 }
 
-/* The narrower of what the listener and the route are for. */
-static bool route_host(const struct door_listener *l, const struct door_route *r, struct host_name *out,
-                       struct err *err)
+bool door_host_within(const struct door_listener *l, struct str host, bool deep, struct door_host_name *out,
+                      struct err *err)
 {
-    struct host_name outer = host_name_of(l->hostname, true);
-    *out = host_name_of(r->host, r->host_deep);
-    if (!host_is_valid(r->host))
-        return err_set(err, E_INVALID, "\"" STR_FMT "\" is no host", STR_ARG(str_sub(r->host, 0, 260)));
+    struct door_host_name outer = host_name_of(l->hostname, true);
+    *out = host_name_of(host, deep);
+    if (!host_is_valid(host))
+        return err_set(err, E_INVALID, "\"" STR_FMT "\" is no host", STR_ARG(str_sub(host, 0, 260)));
     if (outer.kind == DOOR_HOST_ALL || name_covers(outer, *out) ||
         (outer.kind == out->kind && str_eq(outer.suffix, out->suffix)))
         return true;
     if (!name_covers(*out, outer))
-        return err_set(err, E_INVALID, "the host " STR_FMT " is none of the listener's (" STR_FMT ")",
-                       STR_ARG(r->host), STR_ARG(l->hostname));
+        return err_set(err, E_INVALID, "the host " STR_FMT " is none of the listener's (" STR_FMT ")", STR_ARG(host),
+                       STR_ARG(l->hostname));
     *out = outer;
     return true;
 }
@@ -208,13 +213,13 @@ static bool route_host(const struct door_listener *l, const struct door_route *r
 static void route_place(struct door *d, struct door_source *s, const struct door_route *r)
 {
     struct door_placed *p = NEW(struct door_placed);
-    *p = (struct door_placed){.route = r, .source = s, .listener = listener_find(d, r->listener)};
+    *p = (struct door_placed){.route = r, .source = s, .listener = door_listener_find(d, r->listener)};
     array_push(&s->placed, p);
     struct err err = ERR;
-    struct host_name name;
+    struct door_host_name name;
     if (!p->listener)
         return; /* it comes with another source, or it was told of */
-    if (!door_match_check(&r->match, &err) || !route_host(p->listener, r, &name, &err)) {
+    if (!door_match_check(&r->match, &err) || !door_host_within(p->listener, r->host, r->host_deep, &name, &err)) {
         door_refused(d, p, &err);
         return;
     }
@@ -273,7 +278,7 @@ void door_places_make(struct door *d)
         struct door_source *s = e->value;
         array_each (l, &s->part.listeners) {
             struct err err = ERR;
-            if (!listener_find(d, l->key) && !socket_take(d, l, &err) && d->events.refused)
+            if (!door_listener_find(d, l->key) && !socket_take(d, l, &err) && d->events.refused)
                 d->events.refused(d->arg, s->name, l->key, &err);
         }
     }

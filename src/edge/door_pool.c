@@ -4,6 +4,8 @@
 #define TIME_LINE " http-request set-timeout server var(txn.r),map_str_int(maps/time) if { var(txn.f) -m sub t }\n"
 const char door_kind_plain[] = " balance roundrobin\n" TIME_LINE;
 
+const char door_kind_stream[] = " mode tcp\n";
+
 static bool text_is(struct str s, const char *more, size_t most)
 {
     for (size_t i = 0; i < s.n; i++) {
@@ -68,9 +70,31 @@ static void time_write(struct strbuf *out, const char *what, int64_t ns)
         strbuf_addf(out, " timeout %s %lldms\n", what, (long long)MAX(ns / NS_PER_MS, 1));
 }
 
+/* A backend of bytes: affinity and hashes by what is said in HTTP are not there. */
+static void stream_kind_write(const struct door_pool *p, struct strbuf *out)
+{
+    strbuf_addz(out, door_kind_stream);
+    if (p->balance == DOOR_LEAST_CONNECTIONS)
+        strbuf_addz(out, " balance leastconn\n");
+    else if (p->balance == DOOR_HASH)
+        strbuf_addz(out, " balance source\n hash-type consistent\n");
+    else
+        strbuf_addz(out, p->balance == DOOR_RANDOM ? " balance random\n" : " balance roundrobin\n");
+    time_write(out, "connect", p->connect_ns);
+    time_write(out, "queue", p->queue_ns);
+    strbuf_addz(out, " timeout server 24h\n");
+    if (p->lost_weight)
+        strbuf_addz(out, " tcp-request content set-var(sess.lost) be_name,map_str_int(maps/lost)\n"
+                         " tcp-request content reject if { rand(10000),sub(sess.lost) lt 0 }\n");
+}
+
 void door_kind_write(const struct door_pool *p, struct str retry, struct strbuf *out)
 {
     bool streams = false;
+    if (str_eqz(retry, door_kind_stream)) {
+        stream_kind_write(p, out);
+        return;
+    }
     balance_write(p, out);
     cookie_write(p, out);
     if (name_is(p->persist_header))

@@ -26,6 +26,8 @@ static const char shape_head[] = "global\n"
                                  " http-reuse safe\n"
                                  " retries 3\n";
 
+#define DEEPEST 12 /* labels of a host that stars are looked for */
+
 /* Answers of ours, by status. */
 static const struct {
     int code;
@@ -75,7 +77,6 @@ static const char way_to_host[] =
     " http-request set-var(txn.t) var(txn.h),field(2,.,0),map_str(maps/w_%1$s) if !{ var(txn.t) -m found }\n";
 static const char way_deeper[] =
     " http-request set-var(txn.t) var(txn.h),field(%2$u,.,0),map_str(maps/d_%1$s) if !{ var(txn.t) -m found }\n";
-#define DEEPEST 12
 static const char way_to_target[] = " http-request set-var(txn.t) str(%1$s) if !{ var(txn.t) -m found }\n"
                                     " http-request set-var(txn.v) var(txn.t),concat(,txn.p,/?),map_beg(maps/paths)\n";
 
@@ -232,7 +233,7 @@ static void fields_write(const struct door_shape *s, bool response, struct strbu
 /* Who is in front of us is believed; what anybody else says about who he is, is not. */
 static void forwarded_write(const struct door_shape *s, const struct door_bind *b, struct strbuf *out)
 {
-    bool tls = b->protocol == DOOR_HTTPS;
+    bool tls = b->has & DOOR_HAS_HTTPS;
     struct {
         const char *name, *value;
     } rows[] = {{"proto", tls ? "https" : "http"}, {"host", "%[req.hdr(host)]"}, {"port", "%[dst_port]"}};
@@ -254,28 +255,110 @@ static void forwarded_write(const struct door_shape *s, const struct door_bind *
     strbuf_addz(out, " http-request set-header X-Real-IP %[src]\n");
 }
 
-static void binds_write(const struct door_shape *s, const struct door_bind *b, struct strbuf *out)
+static bool is_layered(const struct door_bind *b)
+{
+    unsigned tls = b->has & (DOOR_HAS_HTTPS | DOOR_HAS_PASSED | DOOR_HAS_TERMINATED | DOOR_HAS_ALPN);
+    return tls && tls != DOOR_HAS_HTTPS && tls != DOOR_HAS_TERMINATED;
+}
+
+/* letter: of the certificate and the list, where TLS ends here; 0: it does not. */
+static void tls_write(const struct door_bind *b, char letter, struct strbuf *out)
+{
+    const char *of = letter == 'h' ? "" : letter == 't' ? "t" : "a";
+    if (letter)
+        strbuf_addf(out, " ssl crt certs/d%1$s_%2$s.pem crt-list lists/l%1$s_%2$s ssl-min-ver TLSv1.2", of,
+                    b->name.z);
+    if (letter == 'h')
+        strbuf_addz(out, " alpn h2,http/1.1");
+    if (letter == 'a')
+        strbuf_addz(out, " alpn acme-tls/1");
+    if (letter && letter != 'a' && b->client_ca.n)
+        strbuf_addf(out, " ca-file certs/" STR_FMT ".pem verify %s", STR_ARG(b->client_ca),
+                    b->client_ca_optional ? "optional" : "required");
+    strbuf_addc(out, '\n');
+}
+
+static void binds_write(const struct door_shape *s, const struct door_bind *b, char letter, struct strbuf *out)
 {
     bool all = !b->address.n, v6 = str_find_char(b->address, ':') >= 0;
     for (int i = 0; i < (all && s->ipv6 ? 2 : 1); i++) {
-        const char *more = all && i ? " v6only" : !all ? " transparent" : "";
         if (all)
-            strbuf_addf(out, " bind %s:%u%s", i ? "[::]" : "0.0.0.0", b->port, more);
+            strbuf_addf(out, " bind %s:%u%s", i ? "[::]" : "0.0.0.0", b->port, i ? " v6only" : "");
         else
-            strbuf_addf(out, " bind %s" STR_FMT "%s:%u%s", v6 ? "[" : "", STR_ARG(b->address), v6 ? "]" : "", b->port,
-                        more);
-        if (b->accept_proxy)
-            strbuf_addz(out, " accept-proxy");
-        if (b->protocol == DOOR_HTTPS)
-            strbuf_addf(out, " ssl crt certs/d_%1$s.pem crt-list lists/l_%1$s alpn h2,http/1.1 ssl-min-ver TLSv1.2",
-                        b->name.z);
-        strbuf_addc(out, '\n');
+            strbuf_addf(out, " bind %s" STR_FMT "%s:%u transparent", v6 ? "[" : "", STR_ARG(b->address),
+                        v6 ? "]" : "", b->port);
+        strbuf_addz(out, b->accept_proxy ? " accept-proxy" : "");
+        tls_write(b, letter, out);
+    }
+}
+
+/* Behind another frontend of ours. */
+static void inner_bind_write(const struct door_bind *b, char letter, struct strbuf *out)
+{
+    strbuf_addf(out, " bind unix@i%c_%s.sock accept-proxy", letter, b->name.z);
+    tls_write(b, letter, out);
+}
+
+/* The backend of a stream by the name that was asked for: sample, and the letters of its maps. */
+static void stream_way_write(const struct door_bind *b, const char *sample, const char *maps, struct strbuf *out)
+{
+    const char *name = b->name.z;
+    strbuf_addf(out,
+                " tcp-request content set-var(sess.h) %1$s,lower\n"
+                " tcp-request content set-var(sess.b) var(sess.h),map_str(maps/%2$sh_%3$s)\n"
+                " tcp-request content set-var(sess.b) var(sess.h),field(2,.,0),map_str(maps/%2$sw_%3$s) if !{ "
+                "var(sess.b) -m found }\n",
+                sample, maps, name);
+    for (unsigned i = 3; i <= DEEPEST; i++)
+        strbuf_addf(out,
+                    " tcp-request content set-var(sess.b) var(sess.h),field(%u,.,0),map_str(maps/%sd_%s) if !{ "
+                    "var(sess.b) -m found }\n",
+                    i, maps, name);
+    strbuf_addf(out,
+                " tcp-request content set-var(sess.b) str(any),map_str(maps/%sa_%s) if !{ var(sess.b) -m found }\n"
+                " use_backend %%[var(sess.b)]\n default_backend nowhere\n",
+                maps, name);
+}
+
+static void stream_frontends_write(const struct door_shape *s, const struct door_bind *b, struct strbuf *out)
+{
+    const char *name = b->name.z;
+    if (b->has & DOOR_HAS_TCP) {
+        strbuf_addf(out, "frontend %s\n mode tcp\n", name);
+        binds_write(s, b, 0, out);
+        strbuf_addf(out, " use_backend %%[str(any),map_str(maps/sa_%s)]\n default_backend nowhere\n", name);
+    }
+    if (is_layered(b)) {
+        strbuf_addf(out, "frontend %s\n mode tcp\n", name);
+        binds_write(s, b, 0, out);
+        strbuf_addz(out, " tcp-request inspect-delay 5s\n"
+                         " tcp-request content reject unless { req.ssl_hello_type 1 }\n");
+        if (b->has & DOOR_HAS_ALPN)
+            strbuf_addf(out, " use_backend ia_%s if { req.ssl_alpn acme-tls/1 }\n", name);
+        stream_way_write(b, "req.ssl_sni", "s", out);
+        for (const char *c = "hta"; *c; c++)
+            if (b->has & (*c == 'h' ? DOOR_HAS_HTTPS : *c == 't' ? DOOR_HAS_TERMINATED : DOOR_HAS_ALPN))
+                strbuf_addf(out, "backend i%1$c_%2$s\n mode tcp\n server inner unix@i%1$c_%2$s.sock send-proxy-v2\n",
+                            *c, name);
+    }
+    if (b->has & DOOR_HAS_TERMINATED) {
+        strbuf_addf(out, "frontend t%s\n mode tcp\n", name);
+        if (is_layered(b))
+            inner_bind_write(b, 't', out);
+        else
+            binds_write(s, b, 't', out);
+        stream_way_write(b, "ssl_fc_sni", "t", out);
+    }
+    if (b->has & DOOR_HAS_ALPN) {
+        strbuf_addf(out, "frontend a%s\n mode tcp\n", name);
+        inner_bind_write(b, 'a', out);
+        strbuf_addz(out, " tcp-request content reject\n");
     }
 }
 
 static void filters_write(const struct door_shape *s, const struct door_bind *b, struct strbuf *out)
 {
-    if (b->protocol == DOOR_HTTP)
+    if ((b->has & DOOR_HAS_HTTP))
         strbuf_addz(
             out,
             " http-request redirect location https://%[var(txn.h)]%[pathq] code 308 if { var(txn.f) -m sub S }\n");
@@ -303,15 +386,18 @@ static void frontend_write(const struct door_shape *s, const struct door_bind *b
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct door_name table = door_name_of('t', STR_JOIN(&a, DOOR_NAME(b->name), S(" ")));
-    strbuf_addf(out, "frontend %s\n", b->name.z);
-    binds_write(s, b, out);
+    strbuf_addf(out, "frontend %s%s\n", is_layered(b) ? "h" : "", b->name.z);
+    if (is_layered(b))
+        inner_bind_write(b, 'h', out);
+    else
+        binds_write(s, b, b->has & DOOR_HAS_HTTPS ? 'h' : 0, out);
     if (s->log)
-        strbuf_addz(out, " http-request set-var(txn.m) method\n");
+        strbuf_addf(out, "%s http-request set-var(txn.m) method\n", shape_log);
     strbuf_addf(out, way_to_host, b->name.z);
     for (unsigned i = 3; b->deep && i <= DEEPEST; i++)
         strbuf_addf(out, way_deeper, b->name.z, i);
     strbuf_addf(out, way_to_target, table.z);
-    if (s->answers && b->protocol == DOOR_HTTP)
+    if (s->answers && (b->has & DOOR_HAS_HTTP))
         strbuf_addz(out, way_answers);
     forwarded_write(s, b, out);
     strbuf_addz(out, " http-request allow if { var(txn.v) -m end . }\n");
@@ -333,15 +419,17 @@ void door_shape_write(const struct door_shape *s, struct strbuf *out)
         if (shape_texts[i].code != 404)
             strbuf_addf(out, " http-error status %d content-type text/plain string \"%s\\n\"\n", shape_texts[i].code,
                         shape_texts[i].text);
-    if (s->log)
-        strbuf_addz(out, shape_log);
-    for (size_t i = 0; i < s->nbinds; i++)
-        frontend_write(s, &s->binds[i], out);
+    for (size_t i = 0; i < s->nbinds; i++) {
+        if (s->binds[i].has & (DOOR_HAS_HTTP | DOOR_HAS_HTTPS))
+            frontend_write(s, &s->binds[i], out);
+        stream_frontends_write(s, &s->binds[i], out);
+    }
     strbuf_addf(
         out,
         "backend none\n"
         " http-request return status 503 content-type text/plain string \"%s\\n\" if { var(txn.v) -m found }\n"
         " http-request return status 404 content-type text/plain string \"%s\\n\"\n"
+        "backend nowhere\n mode tcp\n tcp-request content reject\n"
         "backend clients\n"
         " stick-table type string len 64 size 100k expire 2m store "
         "conn_cur,gpc0_rate(1s),http_req_rate(10s),gpc1_rate(60s)\n",

@@ -22,8 +22,6 @@ struct door_placed { /* a route where it belongs */
 struct door_socket {
     struct door_bind bind;
     ARRAY(const struct door_listener *) listeners;
-    struct str client_ca;
-    bool client_ca_optional;
     struct arena own;
 };
 enum door_host_kind { DOOR_HOST_EXACT, DOOR_HOST_ONE, DOOR_HOST_DEEP, DOOR_HOST_ALL };
@@ -67,8 +65,9 @@ struct door {
     ARRAY(struct door_host *) dirty;
     ARRAY(struct door_slot) slots;
     ARRAY(int) statuses;
-    struct map certs, lists, answers; /* what is in the proxy */
-    char *none_pem;                   /* for who names no host that is known */
+    struct map certs, lists, answers, streams; /* what is in the proxy */
+    struct map stream_users;                   /* backends' keys */
+    char *none_pem;                            /* for who names no host that is known */
     size_t depth;
     unsigned shards;
     bool shape_changed, answers_ever, ipv6, kinds_changed;
@@ -90,6 +89,18 @@ void door_host_mark_all(struct door *d);
 bool door_host_covers(const struct door_host *wide, const struct door_host *narrow);
 struct door_socket *door_socket_of(struct door *d, const struct door_listener *l);
 void door_places_fini(struct door *d);
+const struct door_listener *door_listener_find(struct door *d, struct str key);
+struct door_host_name {
+    enum door_host_kind kind;
+    struct str suffix;
+};
+/* The narrower of what a listener and a host of a route are for. */
+bool door_host_within(const struct door_listener *l, struct str host, bool deep, struct door_host_name *out,
+                      struct err *err);
+
+/* door_streams.c */
+void door_streams_put(struct door *d);
+void door_streams_use(struct door *d); /* counts the backends that streams go to */
 
 /* door_emit.c: hosts that changed to maps */
 void door_hosts_emit(struct door *d);

@@ -49,6 +49,12 @@ static void listener_read(struct door_story *t, struct str line)
     for (struct str w; (w = word_next(&t->own, &line)).n;)
         if (str_eqz(w, "https"))
             l.protocol = DOOR_HTTPS;
+        else if (str_eqz(w, "tcp"))
+            l.protocol = DOOR_TCP;
+        else if (str_eqz(w, "tls"))
+            l.protocol = DOOR_TLS;
+        else if (str_eqz(w, "terminate"))
+            l.terminate = true;
         else if (str_eqz(w, "isolated"))
             l.isolated = true;
         else if (word_is(w, "hostname=", &v))
@@ -305,6 +311,24 @@ static void answer_read(struct door_story *t, struct str line)
     array_push(&t->part.answers, w);
 }
 
+static void stream_read(struct door_story *t, struct str line)
+{
+    struct door_stream s = {.listener = word_next(&t->own, &line), .owner = S("test")};
+    s.host = word_next(&t->own, &line);
+    s.pool = word_next(&t->own, &line);
+    s.host_deep = true;
+    if (str_eqz(s.host, "*"))
+        s.host = S("");
+    array_push(&t->part.streams, s);
+}
+
+static void alpn_read(struct door_story *t, struct str line)
+{
+    struct door_alpn x = {.host = word_next(&t->own, &line), .protocol = S("acme-tls/1")};
+    x.certificate = word_next(&t->own, &line);
+    array_push(&t->part.alpns, x);
+}
+
 void door_story_read(struct door_story *t, struct str line)
 {
     struct str kind, rest;
@@ -317,6 +341,10 @@ void door_story_read(struct door_story *t, struct str line)
         pool_read(t, rest);
     else if (str_eqz(kind, "route"))
         route_read(t, rest);
+    else if (str_eqz(kind, "stream"))
+        stream_read(t, rest);
+    else if (str_eqz(kind, "alpn"))
+        alpn_read(t, rest);
     else if (str_eqz(kind, "answer"))
         answer_read(t, rest);
     else

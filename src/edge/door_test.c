@@ -1,6 +1,7 @@
 #include "edge/door_test.h"
 #include "edge/door.h"
 #include "edge/haproxy.h"
+#include "sys/child.h"
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <net/if.h>
@@ -200,6 +201,36 @@ static void header_show(struct strbuf *out, struct str head, struct str name, co
         strbuf_addf(out, " %s" STR_FMT " none", mark, STR_ARG(name));
 }
 
+/* "TLS name[:port] [alpn] [VERIFIED]": what curl says: the certificate's name, and what came back. */
+static void tls_try(struct str line, struct strbuf *out)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct str rest, name, alpn, port = S("443"), path;
+    str_split(line, ' ', &(struct str){0}, &rest);
+    str_split(rest, ' ', &name, &alpn);
+    str_split(name, '/', &name, &path);
+    str_split(name, ':', &name, &port);
+    port = port.n ? port : S("443");
+    const char *command = arena_strz(&a, arena_fmt(&a,
+                                                   "echo 'GET /" STR_FMT " HTTP/1.1\r\nHost: " STR_FMT
+                                                   "\r\nConnection: close\r\n\r\n' | "
+                                                   "timeout 5 openssl s_client -quiet -connect 127.0.0.1:" STR_FMT
+                                                   " -servername " STR_FMT " %s" STR_FMT " 2>&1",
+                                                   STR_ARG(path), STR_ARG(name), STR_ARG(port), STR_ARG(name),
+                                                   alpn.n ? "-alpn " : "", STR_ARG(alpn)));
+    const char *argv[] = {"sh", "-c", command, NULL};
+    AUTO(strbuf_fini) struct strbuf told = STRBUF(1 << 20);
+    struct err err = ERR;
+    (void)!command_run(argv, S(""), &told, 10000, &err); /* what it told is looked at */
+    strbuf_addf(out, STR_FMT " ->", STR_ARG(line));
+    for (struct str all = strbuf_str(&told), l; str_cut(&all, '\n', &l);)
+        if (str_starts(l, S("depth=0 CN = ")))
+            strbuf_addf(out, " [" STR_FMT "]", STR_ARG(str_sub(l, 13, l.n)));
+        else if (str_starts(l, S("HTTP/1.1 ")) || str_starts(l, S("x-from:")) || str_starts(l, S("X-From:")))
+            strbuf_addf(out, " " STR_FMT, STR_ARG(str_trim(str_sub(l, str_starts(l, S("HTTP")) ? 9 : 8, l.n))));
+    strbuf_addc(out, '\n');
+}
+
 /* "GET host[:port]/path [Name: value]... [?name]... [!name]...": ? shows what the backend got, ! what came back. */
 static void request_try(struct str line, struct strbuf *out)
 {
@@ -247,7 +278,7 @@ static void request_try(struct str line, struct strbuf *out)
 
 static bool is_request(struct str line)
 {
-    static const char *const methods[] = {"GET ", "POST ", "OPTIONS ", "PUT ", "HEAD ", "DELETE ", "PATCH "};
+    static const char *const methods[] = {"TLS ", "GET ", "POST ", "OPTIONS ", "PUT ", "HEAD ", "DELETE ", "PATCH "};
     for (size_t i = 0; i < countof(methods); i++)
         if (str_starts(line, str_of(methods[i])))
             return true;
@@ -275,7 +306,10 @@ static void case_answer(struct str input, struct strbuf *out)
     until_applied();
     strbuf_add(out, strbuf_str(&w.told));
     array_each (r, &requests)
-        request_try(*r, out);
+        if (str_starts(*r, S("TLS ")))
+            tls_try(*r, out);
+        else
+            request_try(*r, out);
     array_fini(&requests);
     door_story_fini(&before);
     before = t;

@@ -1,9 +1,11 @@
 /* door_test.h - parts of the front door as text, for transcripts. A line each:
  *
- *   listener KEY PORT [https] [hostname=H] [isolated] [cert=KEY]... [ca=KEY]
+ *   listener KEY PORT [https | tcp | tls [terminate]] [hostname=H] [isolated] [cert=KEY]... [ca=KEY]
  *   cert KEY HOST...                     made on the spot
  *   pool KEY [PORT[*WEIGHT]]... [h2] [cookie=N] [lost=N] [time=MS] [header=N]
  *   route LISTENER HOST PATH [word]...   PATH: =/exact, /prefix, ~pattern
+ *   stream LISTENER HOST POOL
+ *   alpn HOST CERT
  *   answer HOST PATH BODY                HOST "*": any
  *
  * Words: deep falls icase method=M h:NAME=VALUE h~NAME=VALUE h!NAME q:.. q~.. q!.. c:.. source=RANGES percent=N

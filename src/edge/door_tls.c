@@ -67,14 +67,20 @@ static struct str member_options(struct arena *a, struct door *d, const struct d
                      l->client_ca_optional ? "optional" : "required");
 }
 
-static void list_put(struct door *d, struct door_socket *s, struct map *now)
+/* kind: "" for HTTPS, "t" for streams whose TLS ends here. */
+static bool listener_is(const struct door_listener *l, const char *kind)
+{
+    return *kind ? l->protocol == DOOR_TLS && l->terminate : l->protocol == DOOR_HTTPS;
+}
+
+static void list_put(struct door *d, struct door_socket *s, const char *kind, struct map *now)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     AUTO(map_fini) struct map members = MAP;
     char list[32];
-    snprintf(list, sizeof list, "l_%s", s->bind.name.z);
+    snprintf(list, sizeof list, "l%s_%s", kind, s->bind.name.z);
     array_each (l, &s->listeners)
-        for (size_t i = 0; i < (*l)->ncertificates; i++) {
+        for (size_t i = 0; listener_is(*l, kind) && i < (*l)->ncertificates; i++) {
             const struct door_certificate *c = certificate_find(d, (*l)->certificates[i]);
             if (!c)
                 continue;
@@ -99,16 +105,44 @@ static void list_put(struct door *d, struct door_socket *s, struct map *now)
 }
 
 /* The first certificate of a listener for all hosts, else ours. */
-static void none_put(struct door *d, struct door_socket *s, struct map *now)
+static void none_put(struct door *d, struct door_socket *s, const char *kind, struct map *now)
 {
     char name[32];
-    snprintf(name, sizeof name, "d_%s", s->bind.name.z);
+    snprintf(name, sizeof name, "d%s_%s", kind, s->bind.name.z);
     const struct door_certificate *c = NULL;
     array_each (l, &s->listeners)
-        for (size_t i = 0; !c && !(*l)->hostname.n && i < (*l)->ncertificates; i++)
+        for (size_t i = 0; !c && listener_is(*l, kind) && !(*l)->hostname.n && i < (*l)->ncertificates; i++)
             c = certificate_find(d, (*l)->certificates[i]);
     AUTO(arena_fini) struct arena a = ARENA;
     cert_want(d, now, name, c ? STR_JOIN(&a, c->chain, S("\n"), c->private) : none_pem(d));
+}
+
+/* Certificates for a protocol of ALPN: where TLS ends at port 443, whoever's the host is otherwise. */
+static void alpns_put(struct door *d, struct door_socket *s, struct map *certs, struct map *lists)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    char list[32], none[32];
+    bool any = false;
+    snprintf(list, sizeof list, "la_%s", s->bind.name.z);
+    snprintf(none, sizeof none, "da_%s", s->bind.name.z);
+    map_each (e, &d->sources)
+        array_each (x, &((struct door_source *)e->value)->part.alpns) {
+            const struct door_certificate *c = certificate_find(d, x->certificate);
+            if (!c || s->bind.port != 443 ||
+                !(s->bind.has & (DOOR_HAS_HTTPS | DOOR_HAS_PASSED | DOOR_HAS_TERMINATED)))
+                continue;
+            struct str name = DOOR_NAME(door_cert_name(c->key)), key = STR_JOIN(&a, str_of(list), S(" "), name);
+            haproxy_list_put(d->proxy, list, arena_strz(&a, name), S(""), x->host);
+            map_put(lists, str_dup(&a, key), d);
+            map_put(&d->lists, key, d);
+            any = true;
+        }
+    if (any)
+        cert_want(d, certs, none, none_pem(d));
+    if (any != ((s->bind.has & DOOR_HAS_ALPN) != 0)) {
+        s->bind.has ^= DOOR_HAS_ALPN;
+        d->shape_changed = true;
+    }
 }
 
 static void answers_put(struct door *d)
@@ -149,10 +183,12 @@ void door_certs_put(struct door *d)
         }
     map_each (e, &d->sockets) {
         struct door_socket *s = e->value;
-        if (s->bind.protocol != DOOR_HTTPS)
-            continue;
-        none_put(d, s, &certs);
-        list_put(d, s, &lists);
+        for (const char *const *kind = (const char *const[]){"", "t", NULL}; *kind; kind++)
+            if (s->bind.has & (**kind ? DOOR_HAS_TERMINATED : DOOR_HAS_HTTPS)) {
+                none_put(d, s, *kind, &certs);
+                list_put(d, s, *kind, &lists);
+            }
+        alpns_put(d, s, &certs, &lists);
     }
     map_each (e, &d->lists)
         if (!map_get(&lists, e->key)) {
