@@ -157,6 +157,7 @@ TEST(a_node_that_is_uncordoned_or_added_wakes_those_who_wait)
     world_run_for(&w, NS_PER_S);
     CHECK(pod_bound(&w, "p"));
     world_patch(&w, K(Node), "n1", "", "{spec: {unschedulable: true}}");
+    world_run_for(&w, NS_PER_S); /* two kinds come in no order */
     pod_put(&w, "q", "containers: [{name: c, image: i}]");
     world_run_for(&w, NS_PER_S);
     CHECK(!pod_bound(&w, "q"));
