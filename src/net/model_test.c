@@ -194,6 +194,27 @@ TEST(who_may_reach_a_load_balancer)
     arena_fini(&arena);
 }
 
+TEST(endpoints_of_this_node_are_told_on_the_port_for_that)
+{
+    static const char *const services[] = {
+        "\"type\":\"LoadBalancer\",\"externalTrafficPolicy\":\"Local\",\"healthCheckNodePort\":31000",
+        "\"type\":\"LoadBalancer\",\"externalTrafficPolicy\":\"Cluster\"",
+        "\"type\":\"NodePort\",\"externalTrafficPolicy\":\"Local\"",
+    };
+    const struct val *slices[] = {
+        json_val(SLICE(EP("10.42.0.5", READY, "node-a") "," EP("10.42.1.6", READY, "node-b"))),
+        json_val(SLICE(EP("10.42.0.5", READY, "node-a") "," EP("10.42.0.7", READY, "node-a"))),
+        json_val(SLICE(EP("10.42.0.8", NOT_READY, "node-a") "," EP("10.42.0.9", LEAVING, "node-a")))};
+    for (size_t i = 0; i < countof(services); i++) {
+        size_t here;
+        struct str service = arena_fmt(&arena, "{\"metadata\":{\"name\":\"lb\",\"namespace\":\"n\"},\"spec\":{%s}}",
+                                       services[i]);
+        CHECK_INT(model_health(json_val(service.p), slices, 3, S("node-a"), &here), i == 0 ? 31000 : 0);
+        CHECK_INT(here, i == 0 ? 2 : 0);
+    }
+    arena_fini(&arena);
+}
+
 /* Who may make a Service in one namespace takes nobody's address elsewhere. */
 TEST(external_addresses_are_none_of_the_clusters_own)
 {
