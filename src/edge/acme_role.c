@@ -410,7 +410,7 @@ static void step_done(struct acme_step *s)
     const struct obj *o = item_object(i);
     struct plan plan = {0};
     struct acme_facts f;
-    if (s->answer.err.kind)
+    if (s->answer.err.kind && s->answer.err.kind != E_NOT_IMPLEMENTED)
         log_info("acme.step", "object=%s error=\"%s\"", i->key, s->answer.err.text);
     if (o && i->uid && str_eqz(o->uid, i->uid)) {
         facts_gather(i, v, o, &plan.arena, &f);
@@ -562,8 +562,11 @@ static void secret_changed(struct acme_role *r, const struct obj *was, const str
     const struct view *v = feed_view(r->edge->feed);
     const struct kind *k = view_defined(v, acme_certificates);
     struct str certificate = obj_note(o, NAME_NOTE);
-    if (k && certificate.n)
-        item_touch(r, acme_certificates, o->ns, certificate);
+    struct acme_item *i = k && certificate.n ? item_get(r, acme_certificates, o->ns, certificate, false) : NULL;
+    if (!i)
+        return;
+    i->not_before = 0; /* another one may be asked about at once */
+    workqueue_add(r->queue, str_of(i->key));
 }
 
 /* Another account, or another answer than before: what was put off on account of it is not put off any more. */
