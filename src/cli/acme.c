@@ -21,7 +21,7 @@ struct acme_options {
     struct str email, server, name, eab_kid, eab_key, eab_alg, ca_bundle, solver, profile, chain, fallback;
     struct str nameserver, tsig_name, tsig_alg, tsig_secret;
     bool not_default, insecure;
-    int64_t timeout_ns;
+    int64_t timeout_ns, applied; /* the revision that this made */
     struct client *client;
 };
 
@@ -129,13 +129,16 @@ static struct val object_of(struct acme_options *x, const char *api, const char 
 
 static bool object_apply(struct acme_options *x, struct str path, const struct val *v, struct err *err)
 {
+    struct val made;
     return client_ask(x->client,
                       &(struct ask){.method = "PATCH",
                                     .path = path,
                                     .query = S("fieldManager=wherry-acme&force=true"),
                                     .content_type = S("application/apply-patch+yaml"),
                                     .body = v},
-                      NULL, err);
+                      &made, err) &&
+           (str_to_i64(field_text(&made, "metadata.resourceVersion"), 0, INT64_MAX, &x->applied) ||
+            err_set(err, E_INTERNAL, "the answer has no resourceVersion"));
 }
 
 /* A Secret with one text, where those of ClusterIssuers lie. */
@@ -211,7 +214,7 @@ static bool solver_put(struct acme_options *x, struct val *acme, struct val *not
             return false;
         val_put(x, &solver, "dns01", part);
     } else if (str_ieq(x->solver, S("hook"))) {
-        text_put(x, &part, "cnameStrategy", S("Follow"));
+        text_put(x, &part, "cnameStrategy", S("None"));
         val_put(x, &solver, "dns01", part);
     } else {
         return err_set(err, E_INVALID, "--solver \"" STR_FMT "\": must be http01, tls-alpn-01, rfc2136 or hook",
@@ -236,9 +239,9 @@ static bool issuer_apply(struct acme_options *x, struct err *err)
         return false;
     if (!x->not_default)
         text_put(x, &notes, DEFAULT_NOTE, S("true"));
+    text_put(x, &notes, ACME_ASKED_NOTE, time_text_micro(a, clock_real()));
     text_put(x, &notes, ACME_FALLBACK_NOTE, x->fallback);
-    if (val_len(&notes))
-        val_put(x, val_get_mut(&v, N(metadata)), "annotations", notes);
+    val_put(x, val_get_mut(&v, N(metadata)), "annotations", notes);
     text_put(x, &acme, "server", url);
     text_put(x, &acme, "email", x->email);
     text_put(x, &acme, "profile", x->profile);
@@ -261,7 +264,7 @@ static const struct val *ready_of(const struct val *object)
     return NULL;
 }
 
-/* What the authority said last, until it says yes. */
+/* What the authority says; a refusal from before this was asked does not count. */
 static enum observed issuer_seen(const struct val *object, void *arg, struct err *err)
 {
     struct acme_options *x = arg;
@@ -270,7 +273,11 @@ static enum observed issuer_seen(const struct val *object, void *arg, struct err
         return err_set(err, E_NOT_FOUND, "it is not there any more"), OBSERVE_FAILED;
     if (!ready || field_num(ready, "observedGeneration", 0) < field_num(object, "metadata.generation", 1))
         return OBSERVE_ON;
-    if (!str_eqz(field_text(ready, "status"), "True"))
+    bool no = !str_eqz(field_text(ready, "status"), "True");
+    int64_t rev = 0;
+    if (no && str_to_i64(field_text(object, "metadata.resourceVersion"), 0, INT64_MAX, &rev) && rev <= x->applied)
+        return OBSERVE_ON;
+    if (no)
         return err_set(err, E_UNAVAILABLE, STR_FMT, STR_ARG(field_text(ready, "message"))), OBSERVE_FAILED;
     output_show(stdout, "clusterissuer/" STR_FMT " is ready: " STR_FMT "\n", STR_ARG(x->name),
                 STR_ARG(field_text(object, "status.acme.uri")));

@@ -7,7 +7,7 @@ const char acme_challenges[] = "challenges.acme.cert-manager.io";
 const char acme_certificates[] = "certificates.cert-manager.io";
 const char acme_certificate_requests[] = "certificaterequests.cert-manager.io";
 
-#define LATER_LEAST (5 * NS_PER_S)
+#define LATER_LEAST (2 * NS_PER_S)
 #define LATER_MOST  (600 * NS_PER_S)
 #define SOON_LEAST  (NS_PER_S / 4)
 #define SOON_MOST   (15 * NS_PER_S)

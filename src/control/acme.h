@@ -126,6 +126,8 @@ struct acme_answer {
 #define ACME_RENEW_AT_NOTE                                                                                           \
     "wherry.dev/renew-at" /* on a Certificate, RFC 3339: when its authority wants it renewed                         \
                            */
+/* On an Issuer or ClusterIssuer: when a person asked for it; another one is tried at once, and told anew. */
+#define ACME_ASKED_NOTE "wherry.dev/asked-at"
 /* On an Issuer or ClusterIssuer: others of the same kind, comma separated, that are asked where it fails. */
 #define ACME_FALLBACK_NOTE   "wherry.dev/fallback-issuers"
 #define ACME_CHALLENGES_DONE 60 /* Challenges that are worked on at once */
@@ -140,6 +142,7 @@ struct acme_facts {
     size_t under_way;      /* Challenges that are worked on */
     struct str new_key;    /* Issuer: PEM, for one that has no key */
     struct str old_key;    /* Issuer: PEM, the one that the Secret held before it was changed */
+    bool asked;            /* Issuer: somebody waits to be told, even if it is the same again */
     struct str key_hash;   /* Issuer: of the key in the Secret */
     struct str thumbprint; /* Order: of the account's key */
     struct str replaces;   /* Order: the certificate that it takes the place of, as ARI names it */

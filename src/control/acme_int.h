@@ -22,7 +22,7 @@ struct acme_turn {
     struct acme_todo *todo;
     const struct acme_answer *answer; /* NULL: it is planned, not heard */
 };
-/* When a step that failed is tried again: what the server asked for, else 5 s doubled with each try, 10 minutes at
+/* When a step that failed is tried again: what the server asked for, else 2 s doubled with each try, 10 minutes at
  * most. */
 void turn_later(struct acme_turn *t);
 /* When something that is under way is looked at again: what the server asked for, else 0.5 s doubled, 15 s at most.

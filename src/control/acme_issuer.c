@@ -14,6 +14,8 @@ static void ready_set(struct acme_turn *t, struct val *tree, bool ready, const c
                           .message = message,
                           .observed = OBSERVED,
                           .generation = obj_generation(t->o)};
+    if (t->f->asked)
+        conditions_set(t->a, status, conditions_without(t->a, status, "Ready"));
     conditions_set(t->a, status, conditions_with(t->a, status, &c, t->v->now));
 }
 

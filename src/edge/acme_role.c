@@ -32,6 +32,8 @@ struct acme_item {
     int64_t written;    /* the revision of our last write of it; nothing is decided before it is seen */
     /* issuers */
     char *new_key, *old_key;
+    char *asked_at; /* the note of who asked last */
+    bool asked;
     ARRAY(char *) secrets; /* that are wanted of the feed, in secret_ns */
     char *secret_ns;
     /* challenges */
@@ -120,6 +122,7 @@ static void item_free(struct acme_item *i)
     secrets_drop(i);
     secret_wiped(i->new_key);
     secret_wiped(i->old_key);
+    mem_free(i->asked_at);
     if (i->alpn_key.p)
         mem_wipe(i->alpn_key.p, i->alpn_key.n);
     strbuf_fini(&i->alpn_chain);
@@ -182,6 +185,7 @@ static void issuer_facts(struct acme_item *i, const struct view *v, const struct
         f->new_key = str_of(i->new_key);
     }
     f->old_key = str_of(i->old_key);
+    f->asked = i->asked;
 }
 
 /* The certificate in the Secret of a Certificate, as ARI names it. */
@@ -421,6 +425,7 @@ static void step_done(struct acme_step *s)
             i->old_key = NULL;
         }
         i->heard = true;
+        i->asked = false;
     }
     i->stepping = false;
     acme_step_fini(s);
@@ -446,8 +451,15 @@ static void item_forget(struct acme_item *i)
 static void item_renew(struct acme_item *i, const struct obj *o)
 {
     bool other = !i->uid || !str_eqz(o->uid, i->uid);
-    if (!other && i->generation == obj_generation(o))
+    struct str asked = obj_note(o, ACME_ASKED_NOTE);
+    bool anew = !str_eq(asked, str_of(i->asked_at));
+    if (!other && !anew && i->generation == obj_generation(o))
         return;
+    if (anew) {
+        mem_free(i->asked_at);
+        i->asked_at = str_dupz(asked);
+        i->asked = true;
+    }
     if (other) {
         mem_free(i->uid);
         i->uid = str_dupz(o->uid);
@@ -504,6 +516,7 @@ static void on_work(void *arg, struct str key)
     i->at = 0;
     facts_gather(i, v, o, &i->plan.arena, &f);
     acme_plan(v, o, &f, &i->plan, &i->todo);
+    i->asked = i->asked && i->todo.how != ACME_NOTHING;
     events_tell(i);
     item_next(i);
 }
@@ -576,9 +589,12 @@ static void issuer_renewed(struct acme_role *r, const struct obj *was, const str
                      *after = val_get_str(now ? obj_status(now) : NULL, S("acme"));
     bool same = was && now && obj_generation(was) == obj_generation(now) && val_equal(before, after) &&
                 condition_is(obj_status(was), "Ready", "True") == condition_is(obj_status(now), "Ready", "True");
+    const struct obj *issuer = now ? now : was;
     map_each (it, &r->items) {
         struct acme_item *i = it->value;
-        if (same || item_is_issuer(i))
+        struct obj *o = same || item_is_issuer(i) ? NULL : item_object(i);
+        const struct val *ref = val_get_str(o ? obj_spec(o) : NULL, S("issuerRef"));
+        if (!ref || !str_eq(val_text_at(ref, N(name)), issuer->name))
             continue;
         i->not_before = 0;
         i->tries = 0;

@@ -1,0 +1,292 @@
+#!/usr/bin/env python3
+"""Certificates by ACME, from pebble, which refuses half of all nonces: by one annotation, by the door itself over HTTP and TLS,
+for addresses, for names with a star by signed updates of DNS, and by a program of the administrator; with an account
+elsewhere, a key that is exchanged, a server that is down, slow, new, lies or sends megabytes; with roles killed in between;
+and renewed under load, without a request that fails."""
+import base64, http.client, json, os, signal, socket, ssl, subprocess, sys, tempfile, threading, time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import ca, lib
+from lib import Cluster, eventually, main, run, size
+
+EAB = {'kid-1': 'zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W'}
+world = None
+
+
+class World:
+    def __init__(self):
+        self.ca = ca.Authority()
+        self.dns = ca.Dns('127.0.0.1')
+        self.pebble = ca.Pebble(self.ca, self.dns)
+        self.tsig = self.ca.dir + '/tsig'
+        open(self.tsig, 'w').write(ca.TSIG_SECRET)
+        self.hook = self.ca.dir + '/hook'
+        open(self.hook, 'w').write('#!/bin/sh\necho "$@" >>%s/hooked\n[ -e %s/fail ] && { echo no such zone >&2; exit 3; }\n'
+                                   'exec busybox wget -qO- "http://127.0.0.1:8099/$1/$2/$3"\n' % (self.ca.dir, self.ca.dir))
+        for path, mode in ((self.ca.dir, 0o777), (self.hook, 0o755)):
+            os.chmod(path, mode)
+
+    def close(self):
+        self.pebble.stop()
+        self.ca.close()
+
+
+def issue(c, name, issuer='acme-default', names=(), ips=(), ns='default'):
+    c.apply('''apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: %s, namespace: %s}
+spec: {secretName: %s, dnsNames: %s, ipAddresses: %s, issuerRef: {name: %s, kind: ClusterIssuer}}
+''' % (name, ns, name, json.dumps(list(names)), json.dumps(list(ips)), issuer))
+
+
+def issued(c, name, timeout=20):
+    """The certificate in the Secret, once it is there."""
+    c.kubectl('wait', 'certificate/' + name, '--for=condition=Ready', '--timeout=%ds' % timeout, timeout=timeout + 10)
+    pem = base64.b64decode(c.kubectl('get', 'secret', name, '-o', r'jsonpath={.data.tls\.crt}')).decode()
+    return run(['openssl', 'x509', '-noout', '-text'], input=pem)
+
+
+def order_says(c, name, words, timeout=15):
+    def look():
+        text = c.kubectl('get', 'orders,challenges', '-o', 'json')
+        return any(words in json.dumps(o.get('status', {})) for o in json.loads(text)['items'] if o['metadata']['name'].startswith(name))
+    eventually('%s says %s' % (name, words), look, timeout)
+
+
+def acme_set(c, *args, server=None, check=True):
+    p = subprocess.run([lib.WHERRY, 'acme', 'set', '--email', 'you@example.org', '--server', server or world.pebble.url, '--ca-bundle',
+                        world.ca.bundle, *args], env=c.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=70)
+    if check and p.returncode:
+        raise AssertionError(p.stdout)
+    return p.stdout
+
+
+def a_command_makes_an_issuer(c):
+    said = acme_set(c)
+    assert 'clusterissuer/acme-default is ready: https://localhost:14000/' in said, said
+    issuer = json.loads(c.kubectl('get', 'clusterissuer', 'acme-default', '-o', 'json'))
+    assert issuer['metadata']['annotations']['wherry.dev/is-default-issuer'] == 'true', issuer
+    assert issuer['status']['conditions'][0]['reason'] == 'ACMEAccountRegistered', issuer
+    assert 'acme-default   True    yes' in c.wherry('acme', 'status')
+    # another default takes the mark of the first; an address that is changed is changed at the server
+    acme_set(c, '--name', 'other')
+    assert 'is-default-issuer' not in c.kubectl('get', 'clusterissuer', 'acme-default', '-o', 'yaml').split('spec:')[0]
+    acme_set(c)
+    c.kubectl('delete', 'clusterissuer', 'other')
+
+
+def names_and_addresses_are_proved_by_the_door(c):
+    issue(c, 'http', names=['a.example.org', 'b.example.org'], ips=['127.0.0.1'])
+    text = issued(c, 'http')
+    assert 'DNS:a.example.org, DNS:b.example.org, IP Address:127.0.0.1' in text, text
+    # nothing of it is left: neither the answers nor the proxy that gave them
+    eventually('no Challenge is left', lambda: not json.loads(c.kubectl('get', 'challenges', '-o', 'json'))['items'])
+
+
+def names_are_proved_over_tls(c):
+    """On port 443, also of a host that is served there with a certificate already."""
+    acme_set(c, '--name', 'tls', '--not-default', '--solver', 'tls-alpn-01')
+    issue(c, 'tls', 'tls', ['tls.example.org', 'tls2.example.org'], ips=['127.0.0.1'])
+    issued(c, 'tls')
+
+
+def names_with_a_star_are_proved_by_updates(c):
+    acme_set(c, '--name', 'dns', '--not-default', '--solver', 'rfc2136', '--nameserver', '127.0.0.1:53', '--tsig-key-name', ca.TSIG_NAME,
+             '--tsig-secret', world.tsig)
+    issue(c, 'star', 'dns', ['*.star.example.org', 'star.example.org'])
+    assert 'DNS:*.star.example.org' in issued(c, 'star')
+    eventually('the records are taken away', lambda: not any(world.dns.texts.values()))
+    added = [u for u in world.dns.updates if u[0] == 'add']
+    assert {u[1] for u in added} == {'_acme-challenge.star.example.org'} and len({u[2] for u in added}) == 2, world.dns.updates
+    # a server that refuses is told of in its own words, and asked again
+    world.dns.refuse = True
+    issue(c, 'refused', 'dns', ['*.refused.example.org'])
+    order_says(c, 'refused', 'the update is refused: REFUSED')
+    world.dns.refuse = False
+    issued(c, 'refused')
+
+
+def the_administrator_has_a_program(c):
+    """Called with what is to be done, the name and the value; its words reach the Challenge."""
+    import http.server
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            verb, name, value = self.path[1:].split('/')
+            texts = world.dns.texts.setdefault(name.lower(), [])
+            texts.append(value) if verb == 'present' else texts.remove(value)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *unused):
+            pass
+    server = http.server.HTTPServer(('127.0.0.1', 8099), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    open(world.ca.dir + '/fail', 'w').close()
+    acme_set(c, '--name', 'hook', '--not-default', '--solver', 'hook')
+    issue(c, 'hooked', 'hook', ['*.hook.test'])
+    order_says(c, 'hooked', 'ended with status 3: no such zone')
+    os.unlink(world.ca.dir + '/fail')
+    issued(c, 'hooked')
+    eventually('it is called to clean up', lambda: 'cleanup _acme-challenge.hook.test' in open(world.ca.dir + '/hooked').read())
+    server.shutdown()
+    server.server_close()
+
+
+def an_account_elsewhere_is_bound(c):
+    bound = ca.Pebble(world.ca, world.dns, port=14100, eab=EAB)
+    try:
+        says = lambda *args: acme_set(c, '--name', 'bound', '--not-default', *args, server=bound.url, check=False)
+        assert 'externalAccountRequired' in says(), 'it is asked for one'
+        assert 'external account binding' in says('--eab-kid', 'kid-1', '--eab-key', 'd3Jvbmcgd3Jvbmcgd3Jvbmc'), 'a wrong key'
+        assert 'is ready' in says('--eab-kid', 'kid-1', '--eab-key', EAB['kid-1'])
+        issue(c, 'bound', 'bound', ['bound.example.org'])
+        issued(c, 'bound')
+    finally:
+        bound.stop()
+
+
+def a_key_is_exchanged(c):
+    """Another key in the Secret: the account stays, and answers to the new one."""
+    told = lambda: json.loads(c.kubectl('get', 'clusterissuer', 'acme-default', '-o', 'jsonpath={.status.acme}'))
+    before = told()
+    key = run(['openssl', 'genpkey', '-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048'])
+    c.kubectl('patch', 'secret', '-n', 'cert-manager', 'acme-default-account', '--type=merge', '-p',
+              json.dumps({'data': {'tls.key': base64.b64encode(key.encode()).decode()}}))
+    eventually('it is told of', lambda: told()['lastPrivateKeyHash'] != before['lastPrivateKeyHash'])
+    assert told()['uri'] == before['uri'], (before, told())
+    issue(c, 'rekeyed', names=['rekeyed.example.org'])
+    issued(c, 'rekeyed')
+
+
+def servers_that_lie(c):
+    """Each costs a sentence and nothing else."""
+    directory = lambda h: {n: 'https://%s/%s' % (h.headers['Host'], n) for n in ('newNonce', 'newAccount', 'newOrder')}
+
+    def acme(answer):
+        def say(h):
+            if h.path == '/dir':
+                h.give(200, directory(h))
+            elif h.path == '/newNonce':
+                h.give(200, b'', Replay_Nonce='abc')
+            else:
+                answer(h)
+        return say
+
+    def big(h):
+        h.send_response(200)
+        h.send_header('Content-Length', str(64 << 20))
+        h.end_headers()
+        for _ in range(64):
+            h.wfile.write(b' ' * (1 << 20))
+    urn = 'urn:ietf:params:acme:error:'
+    cases = [
+        ('page', lambda h: h.give(200, b'<html>welcome'), 'the directory is no JSON object'),
+        ('big', big, 'its answer is over 262144 bytes'),
+        ('deep', lambda h: h.give(200, b'[' * 200000), 'the directory has more than 20000 values'),
+        ('away', lambda h: h.give(200, {'newNonce': 'http://169.254.169.254/', 'newAccount': 'https://a/', 'newOrder': 'https://a/'}),
+         'newNonce is no URL of https'),
+        ('storm', acme(lambda h: h.give(400, {'type': urn + 'badNonce', 'detail': 'bad'}, Replay_Nonce='abd')), 'badNonce: bad'),
+        ('limit', acme(lambda h: h.give(429, {'type': urn + 'rateLimited', 'detail': 'too many'}, Retry_After='3600')), 'rateLimited: too many'),
+        ('nowhere', acme(lambda h: h.give(201, {'status': 'valid'})), 'does not say where it is'),
+        ('gone', acme(lambda h: h.give(201, {'status': 'deactivated'}, Location='https://%s/me' % h.headers['Host'])), 'deactivated at the server'),
+    ]
+    servers = {}
+    try:
+        for i, (name, say, _) in enumerate(cases):
+            servers[name] = ca.Liar(world.ca, 15100 + i, say)
+        said = {}
+
+        def ask(name):
+            said[name] = acme_set(c, '--name', name, '--not-default', '--timeout', '20s', server=servers[name].url + '/dir', check=False)
+        threads = [threading.Thread(target=ask, args=(name,)) for name in servers]
+        [t.start() for t in threads]
+        [t.join() for t in threads]
+        for name, _, words in cases:
+            assert words in said[name], (name, said[name])
+        asked = servers['limit'].asked
+        assert asked < 8, 'who was asked to wait for an hour waits: %d' % asked
+    finally:
+        [s.close() for s in servers.values()]
+    c.kubectl('delete', 'clusterissuer', *servers)
+
+
+def a_server_that_is_down_comes_back_as_another(c):
+    """It has forgotten every account and order meanwhile; roles are killed as well."""
+    world.pebble.stop()
+    issue(c, 'patient', names=['patient.example.org'])
+    order_says(c, 'patient', 'cannot be reached: Connection refused')
+    for role in ('edge', 'server'):
+        os.kill(c.role_pid(role), signal.SIGKILL)
+    world.pebble.start()
+    issued(c, 'patient', 40)
+
+
+def renewals_lose_no_request(c):
+    """Certificates that live for seconds, and connections all the time."""
+    short = ca.Pebble(world.ca, world.dns, port=14200, seconds=8, nonces=10)
+    root, failed, serials, stop = short.root(), [], set(), threading.Event()
+    try:
+        acme_set(c, '--name', 'short', '--not-default', server=short.url)
+        c.apply(lib.deployment('shop', 2) + lib.service('shop') + '''---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: shop, annotations: {cert-manager.io/cluster-issuer: short}}
+spec:
+  tls: [{hosts: [shop.example.org], secretName: shop}]
+  rules: [{host: shop.example.org, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: shop, port: {number: 80}}}}]}}]
+''')
+        context = ssl.create_default_context(cadata=root)
+
+        def ask():
+            with socket.create_connection(('127.0.0.1', 443), 5) as raw, context.wrap_socket(raw, server_hostname='shop.example.org') as s:
+                s.settimeout(5)
+                serial = s.getpeercert()['serialNumber']
+                s.sendall(b'GET / HTTP/1.1\r\nHost: shop.example.org\r\nConnection: close\r\n\r\n')
+                answer = b''
+                while True:
+                    piece = s.recv(65536)
+                    if not piece:
+                        break
+                    answer += piece
+            assert answer.startswith(b'HTTP/1.1 200 '), answer[:100]
+            return serial
+        eventually('it is served with a certificate of the authority', ask, 30)
+
+        def load():
+            while not stop.is_set():
+                start = time.monotonic()
+                try:
+                    serials.add(ask())
+                except (OSError, AssertionError) as e:
+                    failed.append(repr(e))
+                time.sleep(max(0, 0.02 - (time.monotonic() - start)))
+        threads = [threading.Thread(target=load) for _ in range(4)]
+        [t.start() for t in threads]
+        eventually('it was renewed', lambda: len(serials) >= size(3, 10), size(25, 120))
+        stop.set()
+        [t.join() for t in threads]
+        assert not failed, '%d failed: %s' % (len(failed), failed[:3])
+    finally:
+        stop.set()
+        c.kubectl('delete', 'ingress', 'shop', '--ignore-not-found')
+        c.kubectl('delete', 'certificate', 'shop', '--ignore-not-found')
+        short.stop()
+
+
+class AcmeCluster(Cluster):
+    def __enter__(self):
+        global world
+        world = World()
+        self.args += ['--set', 'acme-dns-hook=' + world.hook]
+        return super().__enter__()
+
+    def __exit__(self, *unused):
+        super().__exit__(*unused)
+        world.close()
+
+
+if __name__ == '__main__':
+    main([a_command_makes_an_issuer, names_and_addresses_are_proved_by_the_door, names_are_proved_over_tls, names_with_a_star_are_proved_by_updates,
+          the_administrator_has_a_program, an_account_elsewhere_is_bound, a_key_is_exchanged, servers_that_lie,
+          renewals_lose_no_request, a_server_that_is_down_comes_back_as_another], cluster=AcmeCluster)
