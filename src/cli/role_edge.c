@@ -47,6 +47,9 @@ int role_edge(struct role_start *start)
                                  .domain = s->domain,
                                  .run = run,
                                  .job = program_beside(a, "wherry-job"),
+                                 .acme = str_eqz(s->certificates, "on"),
+                                 .acme_hook = s->acme_dns_hook,
+                                 .acme_check = str_eqz(s->acme_dns_check, "on"),
                                  .door = {.run = run, .haproxy = S("haproxy"), .old_most_ns = 3600 * NS_PER_S}};
     if (!transport || !edge_new(loop, &config, edge_ready, NULL, &err)) {
         log_error("edge.start", "error=\"%s\"", err.text);
