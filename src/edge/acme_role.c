@@ -5,6 +5,7 @@
 #include "client/events.h"
 #include "client/workqueue.h"
 #include "edge/acme_step.h"
+#include "edge/acme_wire.h"
 #include "edge/cert_work.h"
 #include "edge/edge.h"
 #include "sys/cert.h"
@@ -687,7 +688,8 @@ static bool part_add(struct acme_item *i, const struct acme_solving *s, struct a
     array_push(&part->certificates,
                ((struct door_certificate){
                    .key = key, .chain = strbuf_str(&i->alpn_chain), .private = strbuf_str(&i->alpn_key)}));
-    array_push(&part->alpns, ((struct door_alpn){.host = s->host, .protocol = S(ALPN), .certificate = key}));
+    array_push(&part->alpns,
+               ((struct door_alpn){.host = acme_sni(a, s->host), .protocol = S(ALPN), .certificate = key}));
     return true;
 }
 

@@ -127,6 +127,15 @@ TEST(acme_links)
     CHECK_STR(acme_link(S("<https://a/dir"), S("alternate")), S(""));
 }
 
+TEST(acme_addresses_are_asked_for_by_their_reverse_names)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    CHECK_STR(acme_sni(&a, S("shop.example.org")), S("shop.example.org"));
+    CHECK_STR(acme_sni(&a, S("192.0.2.1")), S("1.2.0.192.in-addr.arpa"));
+    CHECK_STR(acme_sni(&a, S("2001:db8::1")),
+              S("1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa"));
+}
+
 TEST(acme_urls_are_https)
 {
     CHECK(acme_url_ok(S("https://a/b?c=d")));

@@ -1,5 +1,6 @@
 #include "edge/acme_wire.h"
 #include "wire/json.h"
+#include <arpa/inet.h>
 
 #define DER_MOST (64 << 10)
 
@@ -182,4 +183,19 @@ bool acme_payload_revoke(struct str certificate, int64_t reason, struct strbuf *
         return err_wrap(err, "the certificate");
     strbuf_addf(out, "\",\"reason\":%lld}", (long long)reason);
     return true;
+}
+
+struct str acme_sni(struct arena *a, struct str host)
+{
+    uint8_t p[16];
+    AUTO_FREE char *z = str_dupz(host);
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(128);
+    if (inet_pton(AF_INET, z, p) == 1)
+        return arena_fmt(a, "%u.%u.%u.%u.in-addr.arpa", p[3], p[2], p[1], p[0]);
+    if (inet_pton(AF_INET6, z, p) != 1)
+        return host;
+    for (int i = 15; i >= 0; i--)
+        strbuf_addf(&b, "%x.%x.", p[i] & 15u, p[i] >> 4);
+    strbuf_addz(&b, "ip6.arpa");
+    return str_dup(a, strbuf_str(&b));
 }

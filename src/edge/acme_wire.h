@@ -20,6 +20,9 @@ void acme_payload_order(const struct acme_request *r, struct strbuf *out);
 MUST_USE bool acme_payload_finalize(struct str csr, struct strbuf *out, struct err *err);
 MUST_USE bool acme_payload_revoke(struct str certificate, int64_t reason, struct strbuf *out, struct err *err);
 
+/* The name that a server asks for in TLS (tls-alpn-01): of an address its reverse one (RFC 8738 6). */
+struct str acme_sni(struct arena *a, struct str host);
+
 /* --- read; texts in the arena --- */
 
 #define ACME_PLACES(X) X(newNonce) X(newAccount) X(newOrder) X(revokeCert) X(keyChange) X(renewalInfo)
