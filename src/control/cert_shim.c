@@ -433,7 +433,7 @@ static void wish_grant(struct cert_shim *s, const struct cert_wish *w)
         val_set(s->a, meta, N(labels), labels);
     else
         (void)val_del(meta, N(labels));
-    if (notes.n || have) {
+    if (notes.n) {
         struct val *to = val_need_map(s->a, meta, N(annotations));
         val_each_member (m, &notes)
             val_set_str(s->a, to, m->name->s, m->v);

@@ -4,6 +4,7 @@
 #include "api/rules.h"
 #include "base/test.h"
 #include "base/zone.h"
+#include "control/x509_test.h"
 
 void fixture_init(struct fixture *f)
 {
@@ -15,7 +16,8 @@ void fixture_init(struct fixture *f)
         objset_init(f->sets[i], kinds[i], kind_indexes(kinds[i]));
         f->view_sets[i] = f->sets[i];
     }
-    f->view = (struct view){.sets = f->view_sets, .now = start, .since = start, .zone = zone_of_test};
+    f->view = (struct view){
+        .sets = f->view_sets, .now = start, .since = start, .zone = zone_of_test, .x509 = x509_of_test};
 }
 
 void fixture_fini(struct fixture *f)
@@ -30,12 +32,19 @@ void fixture_fini(struct fixture *f)
         kind_unref(f->defined[i]);
 }
 
-void fixture_define(struct fixture *f, struct str text)
+const char *const cert_kinds_of_test[] = {"cert-manager.io/v1 Certificate certificates",
+                                          "cert-manager.io/v1 CertificateRequest certificaterequests",
+                                          "cert-manager.io/v1 Issuer issuers",
+                                          "cert-manager.io/v1 ClusterIssuer clusterissuers cluster",
+                                          "acme.cert-manager.io/v1 Order orders",
+                                          "acme.cert-manager.io/v1 Challenge challenges",
+                                          NULL};
+
+size_t kinds_of_test(struct str text, const struct kind **out)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct err err = ERR;
     struct str api_version, kind, plural, scope = S(""), group, version;
-    const struct kind *made[CUSTOM_VERSIONS];
     size_t n;
     struct val any, v;
     CHECK(str_split(text, ' ', &api_version, &kind) && str_split(kind, ' ', &kind, &plural) &&
@@ -57,7 +66,14 @@ void fixture_define(struct fixture *f, struct str text)
                  type_decode_val(&a, K(CustomResourceDefinition)->type, &any, &v, NULL, &err),
              err);
     AUTO(obj_unref) struct obj *definition = obj_new(K(CustomResourceDefinition), &v, 1);
-    CHECK_OK(custom_kinds(definition, made, &n, &err), err);
+    CHECK_OK(custom_kinds(definition, out, &n, &err), err);
+    return n;
+}
+
+void fixture_define(struct fixture *f, struct str text)
+{
+    const struct kind *made[CUSTOM_VERSIONS];
+    size_t n = kinds_of_test(text, made);
     for (size_t i = 0; i < n; i++) {
         const struct kind *k = made[i];
         CHECK(f->ndefined < countof(f->defined));
@@ -86,8 +102,33 @@ const struct zone *zone_of_test(void *arg UNUSED, struct str name, struct err *e
     return NULL;
 }
 
-static void fixture_put(struct fixture *f, struct arena *a, const struct val *any)
+static void plain_encode(struct arena *a, struct val *v)
 {
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    struct str text = val_text(v);
+    for (size_t i = 0; val_is(v, VAL_LIST) && i < v->n; i++)
+        plain_encode(a, &v->list[i]);
+    for (size_t i = 0; val_is(v, VAL_MAP) && i < v->n; i++)
+        plain_encode(a, &v->map[i].v);
+    if (!str_starts(text, S("plain:")))
+        return;
+    strbuf_add_base64(&b, text.p + 6, text.n - 6);
+    *v = val_str(a, strbuf_str(&b));
+}
+
+/* As a server takes it. */
+static void string_data(struct arena *a, struct val *v)
+{
+    val_each_member (m, val_get(v, N(stringData)))
+        val_set_str(a, val_need_map(a, v, N(data)), m->name->s, val_bytes(a, val_text(&m->v)));
+    (void)val_del(v, N(stringData));
+}
+
+static void fixture_put(struct fixture *f, struct arena *a, const struct val *document)
+{
+    struct val written = val_copy(a, document);
+    const struct val *any = &written;
+    plain_encode(a, &written);
     struct err err = ERR;
     struct val v;
     struct decode_notes notes = {.arena = a};
@@ -99,6 +140,8 @@ static void fixture_put(struct fixture *f, struct arena *a, const struct val *an
     array_each (it, &notes.texts)
         test_failed(__FILE__, __LINE__, STR_FMT, STR_ARG(*it));
     array_fini(&notes.texts);
+    if (k == K(Secret))
+        string_data(a, &v);
     kind_default(a, k, &v);
     struct val *meta = val_need_map(a, &v, N(metadata));
     if (k->namespaced && !val_get(meta, N(namespace)))
@@ -178,6 +221,9 @@ void plan_answer(struct str input, struct strbuf *out)
             CHECK(time_parse(text, &f.view.why_since));
         } else if (str_eqz(word, "kind")) {
             fixture_define(&f, text);
+        } else if (str_eqz(word, "certs")) {
+            for (const char *const *k = cert_kinds_of_test; *k; k++)
+                fixture_define(&f, str_of(*k));
         } else if (str_eqz(word, "why")) {
             f.view.why = text;
         }
@@ -197,7 +243,8 @@ TEST(plans_are_as_in_their_transcripts)
         "replicaset", "replication", "crds",        "deployment", "endpointslice",  "endpoints",
         "node",       "eviction",    "podgc",       "namespace",  "serviceaccount", "disruption",
         "mirror",     "garbage",     "apiservices", "claims",     "attach",         "job",
-        "cronjob",    "statefulset", "daemonset",   "ingress",    "loadbalancer",   "backendtls"};
+        "cronjob",    "statefulset", "daemonset",   "ingress",    "loadbalancer",   "backendtls",
+        "cert",       "certrequest", "certissuer",  "certshim",   "certinject"};
     for (size_t i = 0; i < countof(files); i++) {
         char path[100];
         snprintf(path, sizeof path, "tests/control/%s.txt", files[i]);

@@ -8,6 +8,8 @@
  *   # woke 2026-01-01T00:00:00Z
  *   # kind example.org/v1 Boat boats            a kind that a definition defines, of any fields; "cluster" behind it:
  *                                               without namespaces
+ *   # certs                                   the kinds of cert-manager.io
+ * Texts that begin with "plain:" become the base64 of the rest, and a Secret's stringData its data.
  * Objects are decoded by type and defaulted; uid is "uid-KIND-NAME" and the revision counts from 1 where not given.
  */
 #pragma once
@@ -24,6 +26,9 @@ struct fixture {
     size_t ndefined;
 };
 void fixture_init(struct fixture *f);
+/* The kinds of such a definition, each a reference of the caller's. */
+size_t kinds_of_test(struct str text, const struct kind **out);
+extern const char *const cert_kinds_of_test[];           /* NULL-terminated */
 void fixture_define(struct fixture *f, struct str text); /* "example.org/v1 Boat boats [cluster]" */
 /* view.zone of tests. */
 const struct zone *zone_of_test(void *arg, struct str name, struct err *err);
