@@ -60,6 +60,8 @@ static void mint_written(void *arg, struct obj *was, struct obj *now)
         return;
     if (str_eqz(o->name, "web-tls") && now)
         pair_holds(m, now);
+    if (str_eqz(o->name, "web-tls") && !now)
+        test_failed(__FILE__, __LINE__, "what was served was taken away");
     for (struct objset_iter it = objset_all(fake_set(m->api, K(Secret))); (each = objset_next(&it));)
         waiting += str_eqz(val_text(val_get_str(obj_labels(each), S(LABEL_NEXT_KEY))), "true") && !obj_deleting(each);
     if (waiting > 1)
