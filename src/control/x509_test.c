@@ -41,7 +41,7 @@ static struct str text_of(struct arena *a, const char *word, const struct val *f
     return str_dup(a, strbuf_str(&b));
 }
 
-static struct str asked(struct arena *a, const struct val *ask, const char *field)
+static struct str ask_bytes(struct arena *a, const struct val *ask, const char *field)
 {
     const struct val *v = val_get_str(ask, str_of(field));
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
@@ -81,7 +81,7 @@ static bool request_make(struct arena *a, const struct val *ask, struct val *bod
                                          "emailAddresses", "subject",  "otherNames"};
     struct val key, facts = val_map();
     const struct val *spec = val_get_str(ask, S("spec"));
-    if (!x509_of_test(a, X509_KEY, asked(a, ask, "key"), &key, err))
+    if (!x509_of_test(a, X509_KEY, ask_bytes(a, ask, "key"), &key, err))
         return false;
     for (size_t i = 0; i < countof(copied); i++) {
         const struct val *v = val_get_str(spec, str_of(copied[i]));
@@ -96,7 +96,7 @@ static bool request_make(struct arena *a, const struct val *ask, struct val *bod
 static bool sign_make(struct arena *a, const struct val *ask, struct val *body, struct err *err)
 {
     struct val facts;
-    if (!x509_of_test(a, X509_REQUEST, asked(a, ask, "request"), &facts, err))
+    if (!x509_of_test(a, X509_REQUEST, ask_bytes(a, ask, "request"), &facts, err))
         return false;
     if (val_has_text(val_get_str(&facts, S("dnsNames")), S("denied.example")))
         return err_set(err, E_INVALID, "cannot be signed: no");
@@ -113,15 +113,15 @@ static bool sign_make(struct arena *a, const struct val *ask, struct val *body, 
 static bool bundle_make(struct arena *a, const struct val *ask, struct val *body, struct err *err)
 {
     struct val key, cert;
-    if (!x509_of_test(a, X509_KEY, asked(a, ask, "key"), &key, err) ||
-        !x509_of_test(a, X509_CERTIFICATE, asked(a, ask, "certificate"), &cert, err))
+    if (!x509_of_test(a, X509_KEY, ask_bytes(a, ask, "key"), &key, err) ||
+        !x509_of_test(a, X509_CERTIFICATE, ask_bytes(a, ask, "certificate"), &cert, err))
         return false;
     if (!val_equal(val_get_str(&key, S("publicKey")), val_get_str(&cert, S("publicKey"))))
         return err_set(err, E_INVALID, "the private key does not belong to the certificate");
-    bytes_set(a, body, "tls.key", asked(a, ask, "key"));
-    bytes_set(a, body, "tls.crt", asked(a, ask, "certificate"));
-    if (asked(a, ask, "ca").n)
-        bytes_set(a, body, "ca.crt", asked(a, ask, "ca"));
+    bytes_set(a, body, "tls.key", ask_bytes(a, ask, "key"));
+    bytes_set(a, body, "tls.crt", ask_bytes(a, ask, "certificate"));
+    if (ask_bytes(a, ask, "ca").n)
+        bytes_set(a, body, "ca.crt", ask_bytes(a, ask, "ca"));
     return true;
 }
 
