@@ -1,6 +1,7 @@
 /* BackendTLSPolicies: what one asks for, and which of several counts. */
 #include "control/backend_tls.h"
 #include "control/pods.h"
+#include "sys/cert.h"
 
 #define AUTHORITIES_MOST (1u << 20)
 typedef void index_add_fn(void *arg, struct str key);
@@ -34,8 +35,10 @@ static struct str authorities_in(const struct obj *o)
 {
     const struct val *at = o ? field_of(val_get(&o->tree, N(data)), "ca.crt") : NULL;
     struct str pem = o && o->kind == K(Secret) ? val_raw(at) : val_text(at);
-    return str_has(pem, S("-----BEGIN CERTIFICATE-----")) && str_has(pem, S("-----END CERTIFICATE-----")) ? pem
-                                                                                                          : S("");
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct cert_info info;
+    struct err ignored = ERR; /* what is wrong with it, its owner sees by looking */
+    return pem.n && cert_read(&a, pem, &info, &ignored) ? pem : S("");
 }
 
 static void authority_read(const struct view *v, struct arena *a, const struct obj *policy, const struct val *ref,

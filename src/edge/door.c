@@ -87,6 +87,7 @@ void door_part_put(struct door *d, struct str source, const struct door_part *p)
     struct door_source *s = NEW(struct door_source);
     s->name = str_dup(&s->own, source);
     door_part_copy(&s->own, &s->part, p);
+    door_certificates_judge(d, s);
     struct door_source *was = map_put(&d->sources, source, s);
     if (was)
         source_leave(d, was);
@@ -234,8 +235,10 @@ void door_commit(struct door *d, uint64_t revision)
     door_streams_put(d);
     door_backends_sweep(d);
     door_spares_keep(d);
-    if (certs)
+    if (certs) {
         door_certs_put(d);
+        door_backends_verify(d);
+    }
     deep_look(d);
     if (d->shape_changed)
         shape_put(d);

@@ -67,6 +67,19 @@ struct server_wanted {
     uint64_t weight;
 };
 
+/* What a server is to be verified by, or shown, is not there: it is left out, as nothing is sent to just anybody. Who
+ * wants the certificate is told why it is none. */
+static bool is_unverified(struct door *d, const struct door_server *s)
+{
+    const struct str keys[] = {s->tls_ca, s->tls_own};
+    for (size_t i = 0; i < countof(keys) && s->tls; i++) {
+        struct door_name name = door_cert_name(keys[i]);
+        if (keys[i].n && !map_get(&d->certs, DOOR_NAME(name)))
+            return true;
+    }
+    return false;
+}
+
 /* Two of one address and options are one, with the weight of both. */
 static struct server_wanted *servers_wanted(struct door *d, struct arena *a, const struct door_pool *p, size_t *n)
 {
@@ -77,6 +90,8 @@ static struct server_wanted *servers_wanted(struct door *d, struct arena *a, con
         const struct door_server *s = &p->servers[i];
         AUTO(strbuf_fini) struct strbuf options = STRBUF(4096);
         struct err err = ERR;
+        if (is_unverified(d, s))
+            continue;
         if (!door_server_options(s, &options, &err)) {
             if (d->events.refused)
                 d->events.refused(d->arg, S(""), p->key, &err);
@@ -200,6 +215,19 @@ void door_backends_put(struct door *d, struct str pool)
             d->kinds_changed = true;
         }
         servers_put(d, b);
+    }
+}
+
+void door_backends_verify(struct door *d)
+{
+    map_each (e, &d->backends) {
+        struct door_backend *b = e->value;
+        const struct door_pool *p = pool_find(d, b->pool);
+        for (size_t i = 0; p && i < p->nservers; i++)
+            if (p->servers[i].tls && (p->servers[i].tls_ca.n || p->servers[i].tls_own.n)) {
+                servers_put(d, b);
+                break;
+            }
     }
 }
 

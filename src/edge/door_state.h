@@ -110,6 +110,7 @@ void door_hosts_fini(struct door *d);
 /* door_backends.c */
 const char *door_backend_for(struct door *d, struct str pool, struct str retry); /* its name; "-" without a pool */
 void door_backends_put(struct door *d, struct str pool);                         /* its servers, or another kind */
+void door_backends_verify(struct door *d); /* certificates came or went: servers that rest on such */
 void door_backends_sweep(struct door *d);
 void door_spares_keep(struct door *d);
 void door_backends_fini(struct door *d);
@@ -117,3 +118,5 @@ int64_t door_pool_server_ns(const struct door *d, struct str pool);
 
 /* door_tls.c: certificates, lists, answers */
 void door_certs_put(struct door *d);
+/* Takes out, and tells of, what the proxy could not read. */
+void door_certificates_judge(struct door *d, struct door_source *s);

@@ -3,6 +3,8 @@
 #include "edge/door_state.h"
 #include "sys/cert.h"
 
+#define PEM_MOST (1u << 20)
+
 /* For who names no host that is known, where no listener has a certificate: one that nobody trusts. */
 static struct str none_pem(struct door *d)
 {
@@ -24,6 +26,49 @@ static struct str none_pem(struct door *d)
     key_pem(key, &pem);
     d->none_pem = strbuf_take(&pem);
     return str_of(d->none_pem);
+}
+
+/* Each block by itself: the proxy would refuse all that it is told with one that it cannot read. */
+static bool chain_check(struct str chain, struct err *err)
+{
+    struct str rest = chain, line;
+    size_t from = 0, n = 0;
+    while (str_cut(&rest, '\n', &line)) {
+        struct str word = str_trim(line);
+        AUTO(arena_fini) struct arena a = ARENA;
+        struct cert_info info;
+        if (str_starts(word, S("-----BEGIN ")))
+            from = (size_t)(line.p - chain.p);
+        if (!str_eqz(word, "-----END CERTIFICATE-----"))
+            continue;
+        if (!cert_read(&a, str_sub(chain, from, (size_t)(line.p - chain.p) + line.n), &info, err))
+            return err_wrap(err, "certificate %zu", n + 1);
+        n++;
+    }
+    return n > 0 || err_set(err, E_INVALID, "there is no certificate (PEM)");
+}
+
+static bool certificate_check(const struct door_certificate *c, struct err *err)
+{
+    if (c->chain.n > PEM_MOST || c->private.n > PEM_MOST)
+        return err_set(err, E_TOO_LARGE, "it is over 1 MiB");
+    if (!chain_check(c->chain, err))
+        return false;
+    AUTO(key_free) struct cert_key *k = c->private.n ? key_parse(c->private, err) : NULL;
+    return c->private.n == 0 || (k && cert_fits_key(c->chain, k, err));
+}
+
+void door_certificates_judge(struct door *d, struct door_source *s)
+{
+    for (size_t i = s->part.certificates.n; i-- > 0;) {
+        struct door_certificate *c = &s->part.certificates.p[i];
+        struct err err = ERR;
+        if (certificate_check(c, &err))
+            continue;
+        if (d->events.refused)
+            d->events.refused(d->arg, s->name, c->key, &err);
+        array_del(&s->part.certificates, i);
+    }
 }
 
 static const struct door_certificate *certificate_find(struct door *d, struct str key)
@@ -131,7 +176,8 @@ static void alpns_put(struct door *d, struct door_socket *s, struct map *certs, 
             if (!c || s->bind.port != 443 ||
                 !(s->bind.has & (DOOR_HAS_HTTPS | DOOR_HAS_PASSED | DOOR_HAS_TERMINATED)))
                 continue;
-            struct str name = DOOR_NAME(door_cert_name(c->key)), key = STR_JOIN(&a, str_of(list), S(" "), name);
+            struct door_name called = door_cert_name(c->key);
+            struct str name = DOOR_NAME(called), key = STR_JOIN(&a, str_of(list), S(" "), name);
             haproxy_list_put(d->proxy, list, arena_strz(&a, name), S(""), x->host);
             map_put(lists, str_dup(&a, key), d);
             map_put(&d->lists, key, d);
