@@ -190,5 +190,8 @@ void keys_of_gateway(const struct view *v, const struct obj *was, const struct o
 void keys_of_set(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add, void *arg);
 void keys_of_route(const struct view *v, enum route_kind kind, const struct obj *was, const struct obj *now,
                    keys_add_fn *add, void *arg);
+/* Routes of that kind whose parentRefs lead to the Gateway, by its ListenerSets too. */
+void keys_of_gateways_routes(const struct view *v, enum route_kind kind, struct str ns, struct str name,
+                             keys_add_fn *add, void *arg);
 /* The watches and plan of the controller of one kind of route, for who has another one. */
 void route_plan(const struct view *v, struct key key, enum route_kind kind, struct plan *out);

@@ -201,3 +201,10 @@ void keys_of_route(const struct view *v, enum route_kind kind, const struct obj 
     if (defined_as(o->kind, GATEWAYS_SETS)) /* one that is gone is no Gateway's any more */
         routes_of_set(&r, o);
 }
+
+void keys_of_gateways_routes(const struct view *v, enum route_kind kind, struct str ns, struct str name,
+                             keys_add_fn *add, void *arg)
+{
+    struct keys_relay r = {v, kind, add, arg};
+    relay_gateway(&r, ns, name);
+}

@@ -253,6 +253,7 @@ struct rule_part { /* a rule's backends that have the same filters: all of them,
     int percent; /* 0: the rest */
 };
 
+/* whole: of the weights that can be served; 0: all of it would be lost. */
 static struct str pool_make(struct gateway_rules *g, const struct val *rule, size_t index, const struct rule_part *p,
                             size_t part, int64_t *whole)
 {
@@ -262,7 +263,7 @@ static struct str pool_make(struct gateway_rules *g, const struct val *rule, siz
         struct route_ref r;
         route_ref_read(g->view, g->arena, g->route, g->kind, val_item(p->refs, i), &r);
         refs[w.nrefs++] = ref_of(g, &r);
-        *whole += r.weight;
+        *whole += is_fault(&r.fault) ? 0 : r.weight;
     }
     w.base.key = arena_fmt(g->arena, STR_FMT "/%zu/%zu", STR_ARG(g->owner), index, part);
     persistence_read(g, rule, index, &w.base);

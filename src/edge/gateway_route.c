@@ -17,6 +17,7 @@ struct gateway_put {
     ARRAY(struct str) pools;    /* keys that are wanted */
     ARRAY(uint64_t) signatures; /* of these */
     ARRAY(struct str) bundles;  /* "NS/NAME" of ConfigMaps */
+    uint64_t serving;           /* of a Gateway: which listeners at which addresses */
     bool dirty;
 };
 struct gateway_door {
@@ -254,7 +255,18 @@ static const struct gateway_model *model_of(struct gateway_turn *t, const struct
     return m;
 }
 
-static void gateway_put(struct gateway_turn *t, struct gateway_put *p, struct str source, const struct obj *gateway)
+/* Where a route attaches is put only as far as it is served, so what serves now concerns the routes. */
+static void attached_mark(struct gateway_turn *t, const struct obj *gateway)
+{
+    struct gateway_mark m = {t->door, NULL};
+    for (enum route_kind r = 0; r < ROUTE_KINDS; r++) {
+        m.kind = route_rows[r].kind;
+        keys_of_gateways_routes(t->view, r, gateway->ns, gateway->name, mark_add, &m);
+    }
+}
+
+static void gateway_put(struct gateway_turn *t, const struct gateway_put *old, struct gateway_put *p,
+                        struct str source, const struct obj *gateway)
 {
     AUTO(door_part_fini) struct door_part part = {0};
     const struct gateway_model *g = model_of(t, gateway);
@@ -263,6 +275,10 @@ static void gateway_put(struct gateway_turn *t, struct gateway_put *p, struct st
     for (size_t i = 0; i < g->nlisteners; i++)
         for (size_t at = 0; g->listeners[i].serves && at < addresses_of(g); at++)
             listener_add(&t->arena, g, &g->listeners[i], at, &part);
+    array_each (l, &part.listeners)
+        p->serving = stable_hash(l->address, stable_hash(l->key, p->serving));
+    if (p->serving != old->serving)
+        attached_mark(t, gateway);
     door_part_put(t->door->edge->door, source, &part);
 }
 
@@ -383,7 +399,7 @@ static void marked_put(struct gateway_turn *t, struct str source)
     const struct obj *o = object_of(t->view, source, &kind);
     *p = (struct gateway_put){0};
     if (o && kind == ROUTE_KINDS)
-        gateway_put(t, p, source, o);
+        gateway_put(t, &old, p, source, o);
     else if (o)
         route_put(t, &old, p, source, o, kind);
     put_drop(d, &old);
@@ -401,9 +417,9 @@ static bool source_decide(void *state)
         all_want(d);
     if (!d->marked.n || !feed_synced(d->edge->feed))
         return false;
-    array_each (it, &d->marked) {
-        marked_put(&t, *it);
-        mem_free((char *)it->p);
+    for (size_t i = 0; i < d->marked.n; i++) { /* Gateways mark their routes */
+        marked_put(&t, d->marked.p[i]);
+        mem_free((char *)d->marked.p[i].p);
     }
     d->marked.n = 0;
     map_fini(&t.models);
