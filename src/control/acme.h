@@ -137,13 +137,14 @@ extern const char acme_issuers[], acme_cluster_issuers[], acme_orders[], acme_ch
 
 /* What is known besides the objects; "" and 0 where it is not. */
 struct acme_facts {
-    bool solved;           /* Challenge: the proxy answers for it */
-    bool checked;          /* Challenge by DNS: is asked for at the zone's own servers before the authority is */
-    size_t under_way;      /* Challenges that are worked on */
-    struct str new_key;    /* Issuer: PEM, for one that has no key */
-    struct str old_key;    /* Issuer: PEM, the one that the Secret held before it was changed */
-    bool asked;            /* Issuer: somebody waits to be told, even if it is the same again */
-    struct str key_hash;   /* Issuer: of the key in the Secret */
+    bool solved;        /* Challenge: the proxy answers for it */
+    bool checked;       /* Challenge by DNS: is asked for at the zone's own servers before the authority is */
+    size_t under_way;   /* Challenges that are worked on */
+    struct str new_key; /* Issuer: PEM, for one that has no key */
+    struct str
+        old_key; /* Issuer: PEM, the one that its account has at the server, where the Secret holds another now */
+    bool asked;  /* Issuer: somebody waits to be told, even if it is the same again */
+    struct str key_hash;   /* Issuer: of the key in the Secret and the server */
     struct str thumbprint; /* Order: of the account's key */
     struct str replaces;   /* Order: the certificate that it takes the place of, as ARI names it */
     struct str ari;        /* Certificate: how ARI names it */

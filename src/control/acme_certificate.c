@@ -39,11 +39,13 @@ static struct val *ari_need(struct acme_turn *t, struct val *tree)
     return ari && val_is(ari, VAL_MAP) ? ari : val_set_str(t->a, acme, S("ari"), val_map());
 }
 
-/* Somewhere in the window, the same for a certificate each time it is asked (RFC 9773 4.2 wants it by chance). */
+/* Somewhere in the window, the same for a certificate each time it is asked (RFC 9773 4.2 wants it by chance); where
+ * that is over, now. */
 static int64_t moment_of(const struct acme_turn *t, int64_t start, int64_t end)
 {
     uint64_t chance = stable_hash(t->f->ari, stable_hash(t->o->uid, 1));
-    return start + (int64_t)(chance % (uint64_t)((end - start) / NS_PER_S)) * NS_PER_S;
+    int64_t at = start + (int64_t)(chance % (uint64_t)((end - start) / NS_PER_S)) * NS_PER_S;
+    return MAX(at, t->v->now + NS_PER_S);
 }
 
 static void renewal_note(struct acme_turn *t, struct str at)

@@ -86,21 +86,12 @@ static bool binding_read(struct acme_turn *t)
     return false;
 }
 
-static struct str host_of(struct str url)
-{
-    ptrdiff_t at = str_find(url, S("://"));
-    struct str host = at < 0 ? S("") : str_sub(url, (size_t)at + 3, url.n), rest;
-    (void)str_split(host, '/', &host, &rest); /* without a path it is all */
-    return host;
-}
-
 /* Whether the account that the status tells of is that of this spec and this key. */
 static bool account_is_current(const struct acme_turn *t)
 {
     const struct val *status = obj_status(t->o), *acme = acme_at(obj_spec(t->o), "acme");
     const struct val *ready = condition_get(status, "Ready");
     return condition_is(status, "Ready", "True") && acme_text(status, "acme.uri").n &&
-           str_eq(host_of(acme_text(status, "acme.uri")), host_of(acme_text(acme, "server"))) &&
            str_eq(acme_text(status, "acme.lastRegisteredEmail"), acme_text(acme, "email")) &&
            str_eq(acme_text(status, "acme.lastPrivateKeyHash"), t->f->key_hash) &&
            val_num_at(ready, 0, N(observedGeneration)) == obj_generation(t->o);
@@ -138,9 +129,7 @@ void issuer_plan(struct acme_turn *t)
         return;
     turn_request(t, t->o, ACME_ACCOUNT);
     t->todo->request.email = acme_text(acme, "email");
-    bool changed = t->f->old_key.n && t->todo->request.account.n &&
-                   str_eq(host_of(t->todo->request.account), host_of(server));
-    if (changed) {
+    if (t->f->old_key.n && t->todo->request.account.n) {
         t->todo->request.op = ACME_REKEY;
         t->todo->request.new_key = t->todo->request.key;
         t->todo->request.key = t->f->old_key;

@@ -182,7 +182,9 @@ static int64_t fact_num(const struct certificate *c, const char *name)
 /* Many that were issued at once are not renewed at once: a part of what is left of each one's life, by its uid. */
 static int64_t jitter_of(const struct certificate *c, int64_t renewal)
 {
-    int64_t most = MIN((fact_num(c, "notAfter") - renewal) / 20, JITTER_MOST);
+    int64_t most = MIN((fact_num(c, "notAfter") - renewal) / 20, JITTER_MOST), told;
+    if (time_parse(obj_note(c->cert, ACME_RENEW_AT_NOTE), &told) && told == renewal)
+        return 0; /* it was drawn from a window already */
     return most > NS_PER_S ? (int64_t)(stable_hash(c->cert->uid, (uint64_t)renewal) % (uint64_t)most) : 0;
 }
 

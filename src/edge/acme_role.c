@@ -170,12 +170,24 @@ static struct str hash_text(struct arena *a, struct str text)
     return str_dup(a, strbuf_str(&b));
 }
 
+/* What the status remembers of the account: whose key, at which server. */
+static struct str account_hash(struct arena *a, const struct obj *issuer, struct str key)
+{
+    struct str server = val_text(val_get_str(val_get_str(obj_spec(issuer), S("acme")), S("server")));
+    return hash_text(a, STR_JOIN(a, key, S("\n"), server));
+}
+
+static struct str account_told(const struct obj *issuer)
+{
+    return val_text(val_get_str(val_get_str(obj_status(issuer), S("acme")), S("lastPrivateKeyHash")));
+}
+
 static void issuer_facts(struct acme_item *i, const struct view *v, const struct obj *o, struct arena *a,
                          struct acme_facts *f)
 {
     struct str have = account_key(v, o);
     if (have.n) {
-        f->key_hash = hash_text(a, have);
+        f->key_hash = account_hash(a, o, have);
     } else {
         if (!i->new_key) {
             AUTO(key_free) struct cert_key *k = key_new();
@@ -185,7 +197,8 @@ static void issuer_facts(struct acme_item *i, const struct view *v, const struct
         }
         f->new_key = str_of(i->new_key);
     }
-    f->old_key = str_of(i->old_key);
+    if (i->old_key && str_eq(account_told(o), account_hash(a, o, str_of(i->old_key))))
+        f->old_key = str_of(i->old_key);
     f->asked = i->asked;
 }
 
@@ -552,9 +565,10 @@ static void old_key_keep(struct acme_item *i, const struct obj *issuer, const st
         return;
     struct str before = val_raw(val_get_str(val_get(&was->tree, N(data)), key)),
                after = val_raw(val_get_str(val_get(&now->tree, N(data)), key));
-    struct str told = val_text(val_get_str(val_get_str(obj_status(issuer), S("acme")), S("lastPrivateKeyHash")));
-    if (!before.n || !after.n || str_eq(before, after) || i->old_key || !str_eq(told, hash_text(&a, before)))
+    if (!before.n || !after.n || str_eq(before, after) ||
+        !str_eq(account_told(issuer), account_hash(&a, issuer, before)))
         return;
+    secret_wiped(i->old_key);
     i->old_key = str_dupz(before);
 }
 
