@@ -1,6 +1,7 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "cli/role.h"
+#include "cli/supervisor.h"
 #include "cli/systemd.h"
 #include "client/http.h"
 #include "net/network.h"
@@ -146,6 +147,7 @@ int role_node(struct role_start *r)
         .api_port = port_of(s->listen),
         .dns_ip = strz_of(a, s->dns_ip),
         .domain = strz_of(a, s->domain),
+        .front_door = supervisor_wants(s, "edge"),
         .max_pods = (int)s->max_pods,
         .relay_port = (int)s->relay_port,
         .insecure_registries = strz_of(a, s->insecure_registries),

@@ -5,8 +5,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-extern const struct edge_source edge_ingress, edge_gateway, edge_backends, edge_acme;
-static const struct edge_source *const edge_sources[] = {&edge_ingress, &edge_gateway, &edge_backends, &edge_acme, NULL};
+extern const struct edge_source edge_ingress, edge_gateway, edge_backends, edge_acme, edge_leaving;
+static const struct edge_source *const edge_sources[] = {&edge_ingress, &edge_gateway, &edge_backends,
+                                                         &edge_acme,    &edge_leaving, NULL};
 
 void edge_decide(struct edge *e)
 {

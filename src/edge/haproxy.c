@@ -555,6 +555,10 @@ static void files_done(struct job *j)
 
 static void start_begin(struct haproxy *h)
 {
+    log_info("haproxy.start", "why=%s",
+             !h->cur     ? "none runs"
+             : h->reload ? "its socket does not take it"
+                         : "another shape");
     h->reload = false;
     h->started = loop_now(h->loop);
     h->files = files_compose(h, &h->next_names);

@@ -192,7 +192,8 @@ static bool child_begin(struct haproxy_proc *p, struct err *err)
 {
     struct haproxy *h = p->h;
     AUTO_FREE char *run = str_dupz(h->config.run), *program = str_dupz(h->config.program);
-    const char *argv[] = {"haproxy", "-db", "-f", "haproxy.cfg", h->handing ? "-x" : NULL, "hand.sock", NULL};
+    const char *argv[] = {"haproxy",   "-db", "-C", run, "-f", "haproxy.cfg", h->handing ? "-x" : NULL,
+                          "hand.sock", NULL};
     static const char *const env[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
     int said[2];
     AUTO(fd_close) int admin = admin_listen(p, err);

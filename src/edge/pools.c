@@ -224,6 +224,11 @@ bool pools_put(struct pools *p)
     return any;
 }
 
+bool pools_any(const struct pools *p)
+{
+    return map_len(&p->by_key) > 0;
+}
+
 static void text_keep(struct arena *a, struct str *s)
 {
     *s = str_dup(a, *s);

@@ -34,5 +34,6 @@ void pools_drop(struct pools *p, struct str key);
 void pools_changed(struct pools *p, const struct kind *k, const struct obj *was, const struct obj *now);
 /* Puts what is marked into the door; the caller commits. False: nothing was. */
 bool pools_put(struct pools *p);
+bool pools_any(const struct pools *p);
 /* The same question without a pool: for conditions and for `wherry why`. */
 enum pool_trouble pool_trouble_of(const struct view *v, const struct pool_ref *r);

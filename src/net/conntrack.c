@@ -176,11 +176,12 @@ static bool table_dump(struct netlink *nl, uint16_t side, uint32_t src, uint8_t 
 }
 
 /* A pod that drains. Of the table's entries those are a Service's connections to it whose answers come from the pod's
- * address and whose destination the kernel has translated; a connection straight to the pod is nobody's promise. A
- * TCP connection that is in TIME_WAIT or closed has nothing more to say. All others count, also those that are at
- * rest: the two samples say whether they are. */
+ * address and whose destination the kernel has translated, and those that this machine has made straight to the pod:
+ * the front door's. Another's connection straight to the pod is nobody's promise. A TCP connection that is in
+ * TIME_WAIT or closed has nothing more to say. All others count, also those that are at rest: the two samples say
+ * whether they are. */
 struct draining {
-    uint32_t pod_ip;
+    uint32_t pod_ip, own_ip;
     struct drain_sample sample;
 };
 
@@ -195,7 +196,8 @@ static void drain_each(const struct nlmsghdr *h, void *arg)
     struct draining *d = arg;
     struct conntrack_entry e;
     read_entry(h, &e);
-    if (e.reply.src != d->pod_ip || !(e.status & IPS_DST_NAT) || entry_is_closing(&e))
+    bool ours = (e.status & IPS_DST_NAT) || (e.orig.proto == NET_TCP && e.orig.src == d->own_ip);
+    if (e.reply.src != d->pod_ip || !ours || entry_is_closing(&e))
         return;
     d->sample.connections++;
     d->sample.bytes += e.bytes;
@@ -206,10 +208,10 @@ static void drain_again(void *arg)
     ((struct draining *)arg)->sample = (struct drain_sample){0};
 }
 
-bool conntrack_drain(uint32_t pod_ip, struct drain_sample *out, struct err *err)
+bool conntrack_drain(uint32_t pod_ip, uint32_t own_ip, struct drain_sample *out, struct err *err)
 {
     AUTO(netlink_close) struct netlink nl = NETLINK;
-    struct draining d = {.pod_ip = pod_ip};
+    struct draining d = {.pod_ip = pod_ip, .own_ip = own_ip};
     if (!netlink_open(&nl, NETLINK_NETFILTER, err) ||
         !table_dump(&nl, CTA_TUPLE_REPLY, pod_ip, 0, drain_each, drain_again, &d, err))
         return false;

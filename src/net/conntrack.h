@@ -4,14 +4,15 @@
 #include "net/netlink.h"
 #include "net/rules.h"
 
-/* Connections through a Service to a pod that are not closing, and the bytes both ways they have carried so far. A
+/* Connections through a Service to a pod, and those that this machine itself (own_ip: the front door) has made to it,
+ * that are not closing, and the bytes both ways they have carried so far. A
  * pod is idle when there are none, or two samples a second apart are equal. Bytes need nf_conntrack_acct (ranges.h
  * sets it) from before the connection began. */
 struct drain_sample {
     unsigned connections;
     uint64_t bytes;
 };
-MUST_USE bool conntrack_drain(uint32_t pod_ip, struct drain_sample *out, struct err *err);
+MUST_USE bool conntrack_drain(uint32_t pod_ip, uint32_t own_ip, struct drain_sample *out, struct err *err);
 bool drain_idle(struct drain_sample before, struct drain_sample now); /* nothing was carried in between */
 
 /* What is right of all there is, for after a time in which nobody looked: entries to pods in `pods` but by these

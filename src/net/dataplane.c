@@ -257,7 +257,7 @@ void dataplane_apply(struct dataplane *dp, uint64_t revision)
 
 struct drain_ask {
     struct job job;
-    uint32_t pod_ip;
+    uint32_t pod_ip, own_ip;
     struct drain_sample sample;
     bool ok;
     struct err err;
@@ -268,7 +268,7 @@ struct drain_ask {
 static void drain_run(struct job *j)
 {
     struct drain_ask *a = container_of(j, struct drain_ask, job);
-    a->ok = conntrack_drain(a->pod_ip, &a->sample, &a->err);
+    a->ok = conntrack_drain(a->pod_ip, a->own_ip, &a->sample, &a->err);
 }
 
 static void drain_done(struct job *j)
@@ -283,6 +283,7 @@ void dataplane_drain(struct dataplane *dp, uint32_t pod_ip,
 {
     struct drain_ask *a = NEW(struct drain_ask);
     a->pod_ip = pod_ip;
+    a->own_ip = dp->config.node_pods.ip + 1;
     a->fn = fn;
     a->arg = arg;
     job_start(&a->job, dp->loop, drain_run, drain_done);

@@ -194,7 +194,7 @@ TEST(a_connection_outlives_its_endpoint_beside_datagrams_that_do_not)
     udp.endpoints++;
     CHECK_OK(rules_put(&w.rules, &udp, &err), err);
     service_commit(&tcp);
-    CHECK_OK(conntrack_drain(w.pods[0].ip, &open, &err), err);
+    CHECK_OK(conntrack_drain(w.pods[0].ip, NODE_IP, &open, &err), err);
     CHECK_INT(open.connections, 1);
     fd_close(r.fd), fd_close(r.peer);
     table_leave();
@@ -371,24 +371,26 @@ TEST(a_draining_pod_is_idle_when_nothing_is_carried)
     struct drain_sample none, open, again, carried, direct;
     struct err err = ERR;
     service_commit(&s);
-    CHECK_OK(conntrack_drain(w.pods[0].ip, &none, &err), err);
+    CHECK_OK(conntrack_drain(w.pods[0].ip, NODE_IP, &none, &err), err);
     CHECK_INT(none.connections, 0);
     struct reached r = world_reach(NO_NS, SOCK_STREAM, 0, vip, 80, w.servers, 3, 2000);
     check_reached(r, "host to ClusterIP");
-    CHECK_OK(conntrack_drain(w.pods[0].ip, &open, &err), err);
+    CHECK_OK(conntrack_drain(w.pods[0].ip, NODE_IP, &open, &err), err);
     CHECK_INT(open.connections, 1);
     CHECK(open.bytes > 0);
-    CHECK_OK(conntrack_drain(w.pods[0].ip, &again, &err), err);
+    CHECK_OK(conntrack_drain(w.pods[0].ip, NODE_IP, &again, &err), err);
     CHECK(drain_idle(open, again) && !drain_idle(none, open));
     CHECK(write(r.fd, "hello", 5) == 5);
-    CHECK_OK(conntrack_drain(w.pods[0].ip, &carried, &err), err);
+    CHECK_OK(conntrack_drain(w.pods[0].ip, NODE_IP, &carried, &err), err);
     CHECK(carried.bytes > again.bytes && !drain_idle(again, carried));
     struct reached past = world_reach(NO_NS, SOCK_STREAM, 0, w.pods[0].ip, 8080, w.servers, 3, 2000);
-    CHECK_OK(conntrack_drain(w.pods[0].ip, &direct, &err), err);
-    CHECK_INT(direct.connections, 1); /* not through a Service */
+    CHECK_OK(conntrack_drain(w.pods[0].ip, NODE_IP, &direct, &err), err);
+    CHECK_INT(direct.connections, 2); /* one through a Service, and this machine's own */
+    CHECK_OK(conntrack_drain(w.pods[0].ip, 0, &direct, &err), err);
+    CHECK_INT(direct.connections, 1); /* another's would be nobody's promise */
     fd_close(past.fd), fd_close(past.peer);
     fd_close(r.fd), fd_close(r.peer);
-    CHECK_OK(conntrack_drain(w.pods[0].ip, &again, &err), err);
+    CHECK_OK(conntrack_drain(w.pods[0].ip, NODE_IP, &again, &err), err);
     CHECK_INT(again.connections, 0);
     table_leave();
 }
@@ -434,7 +436,7 @@ TEST(what_was_tracked_of_a_pod_goes_with_it)
     CHECK_INT(deleted, 1);
     CHECK_OK(conntrack_leave(w.pods[0].ip, &deleted, &err), err);
     CHECK_INT(deleted, 1);
-    CHECK_OK(conntrack_drain(w.pods[0].ip, &open, &err), err);
+    CHECK_OK(conntrack_drain(w.pods[0].ip, NODE_IP, &open, &err), err);
     CHECK_INT(open.connections, 0);
     fd_close(to.fd), fd_close(to.peer), fd_close(from.fd), fd_close(from.peer);
     table_leave();

@@ -22,6 +22,7 @@ struct agent_config {
     struct cidr4 cluster_pods, node_pods, services;
     uint16_t api_port;               /* where the API server listens on this machine; 0: it does not */
     const char *dns_ip, *domain;     /* "10.43.0.10", "cluster.local" */
+    bool front_door;                 /* this machine runs one */
     int max_pods;                    /* 0: 110 */
     int relay_port;                  /* daemonEndpoints.kubeletEndpoint; 0: 10250 */
     const char *insecure_registries; /* "host:port,..." spoken to without TLS */

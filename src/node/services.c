@@ -11,12 +11,14 @@
  * that it is not ready. From then on new connections go to others - as soon as that is in the kernel, and no sooner.
  * So a pod has left when (has_left)
  *   - every Service that selects it has a slice in which it stands as not ready, and
- *   - no Service is marked, and all that was asked for has been applied.
+ *   - no Service is marked, and all that was asked for has been applied, and
+ *   - every front door says that it has taken in that slice, or a later one (doors.h).
  * It is looked at when a transaction was applied, as that is what both wait for. Slices that never say so (no
  * controller runs) are no reason to wait for ever: pod_step ends the wait after LEAVE_MOST.
  *
  * Draining (services_drain). What was begun before goes on: the kernel remembers where a connection was sent. Once a
- * second the data plane counts the connections through Services to the pod's address that are not closing, and the
+ * second the data plane counts the connections through Services and from the front door to the pod's address that are
+ * not closing, and the
  * bytes they have carried so far (net/conntrack.c). None, or as many as a second before and not a byte more: the pod
  * is quiet, and may be told to end. A keep-alive connection at rest does not hold it up; one that always carries
  * something does, until pod_step ends the wait at half of the grace. Where counting fails the pod is stopped without;
@@ -27,6 +29,7 @@
 #include "net/dataplane.h"
 #include "net/model.h"
 #include "node/agent_int.h"
+#include "node/doors.h"
 #include "node/health.h"
 
 #define QUIET (NS_PER_S) /* no bytes for this long: a connection is at rest */
@@ -54,6 +57,7 @@ struct services {
     struct map ports;        /* "NS/NAME" -> struct known: the ports that were put */
     struct list leaving;     /* struct agent_pod by leave_node */
     uint64_t asked, applied; /* our own counter of dataplane_apply */
+    struct doors *doors;
     bool synced, complained;
 };
 struct known {
@@ -234,8 +238,9 @@ static bool service_selects(const struct obj *service, const struct obj *pod)
     return val_len(selector) > 0;
 }
 
-/* What the slices of a Service say of the pod: 0 nothing, 1 it gets connections, 2 it has been taken out. */
-static int pod_standing(struct services *d, const struct obj *service, struct str uid)
+/* What the slices of a Service say of the pod: 0 nothing, 1 it gets connections, 2 it has been taken out. slice: the
+ * newest that says it. */
+static int pod_standing(struct services *d, const struct obj *service, struct str uid, int64_t *slice)
 {
     struct arena a = ARENA;
     int found = 0;
@@ -243,8 +248,10 @@ static int pod_standing(struct services *d, const struct obj *service, struct st
                                         service_key(&a, service->ns, service->name));
     for (struct obj *o; (o = objset_next(&it));) {
         val_each_item (e, val_get(&o->tree, N(endpoints))) {
-            if (str_eq(val_text_at(e, N(targetRef), N(uid)), uid))
-                found = condition_flag(e, N(ready), true) ? 1 : 2;
+            if (!str_eq(val_text_at(e, N(targetRef), N(uid)), uid))
+                continue;
+            found = condition_flag(e, N(ready), true) ? 1 : 2;
+            *slice = MAX(*slice, o->rev);
         }
     }
     arena_fini(&a);
@@ -265,22 +272,34 @@ bool services_serves(struct agent_pod *ap)
     struct services *d = ap->agent->endpoints;
     if (!d->synced)
         return false;
+    int64_t slice = 0;
     struct objset_iter it = objset_all(cache_set(ap->agent->services));
     for (struct obj *o; (o = objset_next(&it));)
         if (str_eq(o->ns, ap->pod->ns) && service_selects(o, ap->pod->obj) &&
-            (is_ready(ap->pod) || pod_standing(d, o, ap->pod->uid) == 1))
+            (is_ready(ap->pod) || pod_standing(d, o, ap->pod->uid, &slice) == 1))
             return true;
     return false;
 }
 
-/* Out of every Service: each that selects it has seen that it ends, and that is in the kernel. */
-static bool has_left(struct services *d, struct agent_pod *ap)
+/* The newest slice in which it stands as taken out; 0: a Service that selects it does not say so yet. */
+static int64_t left_slice(struct services *d, struct agent_pod *ap)
 {
+    int64_t slice = 1; /* no Service selects it: there is nothing to wait for */
     struct objset_iter it = objset_all(cache_set(ap->agent->services));
     for (struct obj *o; (o = objset_next(&it));)
-        if (str_eq(o->ns, ap->pod->ns) && service_selects(o, ap->pod->obj) && pod_standing(d, o, ap->pod->uid) != 2)
-            return false;
-    return d->applied == d->asked && !map_len(&d->dirty);
+        if (str_eq(o->ns, ap->pod->ns) && service_selects(o, ap->pod->obj) &&
+            pod_standing(d, o, ap->pod->uid, &slice) != 2)
+            return 0;
+    return slice;
+}
+
+/* Out of every Service: each that selects it has seen that it ends, and that is in the kernel and in the front doors.
+ */
+static bool has_left(struct services *d, struct agent_pod *ap)
+{
+    int64_t slice = left_slice(d, ap);
+    return slice && d->applied == d->asked && !map_len(&d->dirty) && doors_synced(d->doors) &&
+           !doors_behind(d->doors, slice, NULL);
 }
 
 static void look_at_leaving(struct services *d)
@@ -304,6 +323,24 @@ void services_leave(struct agent_pod *ap)
         pod_saw_left(ap->facts);
         agent_pod_kick(ap);
     }
+}
+
+static void doors_changed(void *arg)
+{
+    look_at_leaving(arg);
+}
+
+/* It is told to end all the same: a front door that hangs keeps no pod. */
+static void tell_who_is_behind(struct services *d, struct agent_pod *ap)
+{
+    AUTO(strbuf_fini) struct strbuf who = STRBUF(STRBUF_TEXT);
+    int64_t slice = left_slice(d, ap);
+    bool waited = ap->leave_node.next != &ap->leave_node;
+    if (waited && slice && doors_behind(d->doors, slice, &who))
+        agent_eventf(ap, -1, true, "FrontDoorBehind",
+                     "The front door of node " STR_FMT
+                     " has not said that it sends nothing more; requests may be lost",
+                     STR_ARG(strbuf_str(&who)));
 }
 
 static void on_applied(void *arg, uint64_t revision)
@@ -377,6 +414,7 @@ static void on_drain_timer(struct timer *t)
 
 void services_drain(struct agent_pod *ap)
 {
+    tell_who_is_behind(ap->agent->endpoints, ap);
     if (ap->pod->host_network || !ap->ip) { /* its connections are the host's own: they cannot be told apart */
         pod_saw_drained(ap->facts);
         agent_pod_kick(ap);
@@ -445,6 +483,7 @@ struct services *services_new(struct agent *g, struct err *err)
     }
     d->slices = cache_new(g->cfg.transport,
                           &(struct cache_options){.kind = K(EndpointSlice), .indexes = slice_indexes});
+    d->doors = doors_new(g->cfg.transport, str_of(g->cfg.name), g->cfg.front_door, doors_changed, d);
     d->handler = (struct cache_handler){.changed = on_slice, .synced = on_synced};
     cache_handler_add(d->slices, &d->handler);
     return d;
@@ -453,6 +492,7 @@ struct services *services_new(struct agent *g, struct err *err)
 void services_start(struct services *d)
 {
     cache_start(d->slices);
+    doors_start(d->doors);
 }
 
 void services_free(struct services *d)
@@ -461,6 +501,7 @@ void services_free(struct services *d)
         return;
     cache_handler_del(&d->handler);
     cache_free(d->slices);
+    doors_free(d->doors);
     timer_stop(&d->timer);
     dataplane_free(d->plane);
     health_free(d->health);

@@ -154,6 +154,7 @@ static const char table[] =
     " update cert-manager.io certificaterequests/status,certificates/status,clusterissuers/status,issuers/status\n"
     " create,delete,update acme.cert-manager.io challenges\n create acme.cert-manager.io orders\n"
     " update acme.cert-manager.io challenges/status,orders/status\n"
+    " create,delete,patch coordination.k8s.io leases\n"
     "bind wherry:edge wherry:edge u:system:wherry-edge\n"
     /* the controllers, each an account of kube-system */
     "ctrl cert-manager\n create,delete,patch core secrets\n create core namespaces\n"
