@@ -35,19 +35,20 @@ static void on_decide(struct timer *t)
     struct edge *e = container_of(t, struct edge, decide);
     if (!feed_synced(e->feed))
         return;
-    bool any = e->revision == 0;
+    e->put |= e->revision == 0;
     e->revision++;
     for (size_t i = 0; edge_sources[i]; i++)
-        any |= edge_sources[i]->decide(e->states[i]);
+        e->put |= edge_sources[i]->decide(e->states[i]);
     if (!feed_synced(e->feed)) { /* somebody came to want more: that first */
         e->revision--;
         return;
     }
-    any |= pools_put(e->pools);
-    if (any)
+    e->put |= pools_put(e->pools);
+    if (e->put)
         door_commit(e->door, e->revision);
     else
         e->revision--;
+    e->put = false;
 }
 
 static void on_applied(void *arg, uint64_t revision)

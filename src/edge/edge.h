@@ -26,6 +26,7 @@ struct edge {
     void **states; /* of each source */
     struct timer decide;
     uint64_t revision; /* of the newest commit */
+    bool put;          /* something is in the door that no commit has told yet */
     void (*ready)(void *arg);
     void *arg;
 };
