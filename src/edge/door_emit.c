@@ -77,6 +77,8 @@ static struct door_rule *placed_rule(struct door *d, struct door_placed *p)
     const struct door_socket *s = door_socket_of(d, p->listener);
     struct door_place place = {.tls = s->bind.has & DOOR_HAS_HTTPS,
                                .port = s->bind.port,
+                               .verifies = p->listener->client_ca.n && p->listener->hostname.n,
+                               .requires = p->listener->client_ca.n && !p->listener->client_ca_optional,
                                .server_ns = door_pool_server_ns(d, p->route->action.pool)};
     struct err err = ERR;
     struct door_rule *r = door_rule_new(p->route, &place, &err);

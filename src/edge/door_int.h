@@ -66,6 +66,8 @@ struct door_rule {
 struct door_place { /* of a rule: what the socket says */
     bool tls;
     uint16_t port;
+    bool verifies;     /* clients of this hostname show certificates: the connection's name is to be the request's */
+    bool requires;     /* and must */
     int64_t server_ns; /* of the pool */
 };
 struct door_rule *door_rule_new(const struct door_route *r, const struct door_place *p, struct err *err);

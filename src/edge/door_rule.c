@@ -1,5 +1,6 @@
 /* What a route asks for beside a backend, as letters and as entries of maps (door_shape.c reads both).
  *
+ *   V the name of the connection is the request's host; N a client's certificate was shown
  *   S to https    A ranges of addresses    L rates and connections    U asked for a name (door_auth)    B size of a
  * body C CORS; a any origin, w origins with a star, k credentials, m and e: methods and headers as they were asked
  * for P a prefix gives way, F the whole path, W what a pattern gives    O host    t time R1 R2 R3 R7 R8 redirect with
@@ -422,6 +423,10 @@ static bool rule_make(struct rule_maker *m)
     const struct door_action *a = m->action;
     if (a->to_https && !m->place->tls)
         letter_add(m, "S");
+    if (m->place->verifies)
+        letter_add(m, "V");
+    if (m->place->requires)
+        letter_add(m, "N");
     if (a->auth)
         letter_add(m, "U");
     limits_make(m);

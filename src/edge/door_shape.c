@@ -107,6 +107,11 @@ static const char way_after_text[] =
 
 /* What a route asks for before it is passed on, by its letters. */
 static const char way_filters[] =
+    " http-request return status 421 content-type text/plain string \"this host needs a connection of its own\\n\" "
+    "if { "
+    "var(txn.f) -m sub V } !{ ssl_fc_sni,lower,strcmp(txn.h) eq 0 }\n"
+    " http-request return status 403 content-type text/plain string \"forbidden\\n\" if { var(txn.f) -m sub N } !{ "
+    "ssl_c_used }\n"
     " http-request set-var(txn.a) var(txn.r),concat(:,txn.ip),map_beg(maps/src) if { var(txn.f) -m sub A }\n"
     " http-request return status 403 content-type text/plain string \"forbidden\\n\" if { var(txn.f) -m sub A } !{ "
     "var(txn.a) -m str allow }\n"
@@ -266,7 +271,7 @@ static void tls_write(const struct door_bind *b, char letter, struct strbuf *out
 {
     const char *of = letter == 'h' ? "" : letter == 't' ? "t" : "a";
     if (letter)
-        strbuf_addf(out, " ssl crt certs/d%1$s_%2$s.pem crt-list lists/l%1$s_%2$s ssl-min-ver TLSv1.2", of,
+        strbuf_addf(out, " ssl crt-list lists/n%1$s_%2$s crt-list lists/l%1$s_%2$s ssl-min-ver TLSv1.2", of,
                     b->name.z);
     if (letter == 'h')
         strbuf_addz(out, " alpn h2,http/1.1");

@@ -149,8 +149,22 @@ static void list_put(struct door *d, struct door_socket *s, const char *kind, st
     }
 }
 
+/* What is shown to who names no host that is known is alone in a list before the others, and for no name. Without a
+ * filter it would be shown for all that it names itself, whoever else has these hosts, and whatever their clients are
+ * to show. */
+static void none_list(struct door *d, struct door_socket *s, const char *kind, const char *name, struct map *lists)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    char list[32];
+    snprintf(list, sizeof list, "n%s_%s", kind, s->bind.name.z);
+    struct str key = STR_JOIN(&a, str_of(list), S(" "), str_of(name));
+    haproxy_list_put(d->proxy, list, name, S(""), S("!*"));
+    map_put(lists, key, d);
+    map_put(&d->lists, key, d);
+}
+
 /* The first certificate of a listener for all hosts, else ours. */
-static void none_put(struct door *d, struct door_socket *s, const char *kind, struct map *now)
+static void none_put(struct door *d, struct door_socket *s, const char *kind, struct map *now, struct map *lists)
 {
     char name[32];
     snprintf(name, sizeof name, "d%s_%s", kind, s->bind.name.z);
@@ -160,6 +174,7 @@ static void none_put(struct door *d, struct door_socket *s, const char *kind, st
             c = certificate_find(d, (*l)->certificates[i]);
     AUTO(arena_fini) struct arena a = ARENA;
     cert_want(d, now, name, c ? STR_JOIN(&a, c->chain, S("\n"), c->private) : none_pem(d));
+    none_list(d, s, kind, name, lists);
 }
 
 /* Certificates for a protocol of ALPN: where TLS ends at port 443, whoever's the host is otherwise. */
@@ -183,8 +198,10 @@ static void alpns_put(struct door *d, struct door_socket *s, struct map *certs, 
             map_put(&d->lists, key, d);
             any = true;
         }
-    if (any)
+    if (any) {
         cert_want(d, certs, none, none_pem(d));
+        none_list(d, s, "a", none, lists);
+    }
     if (any != ((s->bind.has & DOOR_HAS_ALPN) != 0)) {
         s->bind.has ^= DOOR_HAS_ALPN;
         d->shape_changed = true;
@@ -231,7 +248,7 @@ void door_certs_put(struct door *d)
         struct door_socket *s = e->value;
         for (const char *const *kind = (const char *const[]){"", "t", NULL}; *kind; kind++)
             if (s->bind.has & (**kind ? DOOR_HAS_TERMINATED : DOOR_HAS_HTTPS)) {
-                none_put(d, s, *kind, &certs);
+                none_put(d, s, *kind, &certs, &lists);
                 list_put(d, s, *kind, &lists);
             }
         alpns_put(d, s, &certs, &lists);
