@@ -283,6 +283,66 @@ def backends_of_other_protocols(c):
     c.kubectl('delete', 'ingress', 'secure', 'again', 'grpc')
 
 
+def tls_to_backends(c):
+    """Verified by authorities of ours, by name; and one whose name is another."""
+    c.apply(c.kubectl('create', 'secret', 'generic', 'authorities', '--from-file=ca.crt=' + c.root + '/own-c.pem', '--dry-run=client', '-o', 'yaml'))
+    verify = {'backend-protocol': 'HTTPS', 'proxy-ssl-verify': 'on', 'proxy-ssl-secret': 'default/authorities'}
+    c.apply(one('good', 'good.example.org', dict(verify, **{'proxy-ssl-name': 'own.example.org'}), service='own-tls')
+            + one('bad', 'bad.example.org', dict(verify, **{'proxy-ssl-name': 'other.example.org'}), service='own-tls')
+            + one('lost', 'lost.example.org', dict(verify, **{'proxy-ssl-secret': 'nothing'}), service='own-tls'))
+    assert served('good.example.org').body.startswith('own GET /')
+    served('bad.example.org', status=503)
+    served('lost.example.org', status=503)
+    c.kubectl('delete', 'ingress', 'good', 'bad', 'lost')
+
+
+def stand_ins(c):
+    """default-backend, headers from a ConfigMap, other names, time."""
+    c.kubectl('create', 'configmap', 'headers', '--from-literal=X-Frame-Options=DENY', '--from-literal=X-Custom=yes')
+    c.apply(one('empty', 'empty.example.org', {'default-backend': 'b'}, service='nobody')
+            + one('headers', 'headers.example.org', {'custom-headers': 'headers'}) + one('alias', 'alias.example.org', {'server-alias': 'x.alias.example.org, y.alias.example.org'})
+            + one('slow', 'slow.example.org', {'proxy-read-timeout': '1'}, service='own-slow'))
+    assert served('empty.example.org').who()[0] == 'b'
+    a = eventually('headers of answers', lambda: (lambda a: a.fields.get('x-custom') == 'yes' and a)(ask('headers.example.org')))
+    assert a.fields['x-frame-options'] == 'DENY', a
+    c.kubectl('patch', 'configmap', 'headers', '-p', '{"data":{"X-Custom":"changed"}}')
+    eventually('a ConfigMap that changes', lambda: ask('headers.example.org').fields.get('x-custom') == 'changed')
+    assert served('x.alias.example.org').who()[0] == 'a' and ask('y.alias.example.org').who()[0] == 'a'
+    began = time.monotonic()
+    served('slow.example.org', status=504)
+    assert time.monotonic() - began < 15
+    c.kubectl('delete', 'ingress', 'empty', 'headers', 'alias', 'slow')
+
+
+def clients_show_certificates(c):
+    ours, theirs = certificate(c, 'ours', ['client-a'], apply=False), certificate(c, 'theirs', ['client-b'], apply=False)
+    certificate(c, 'guarded', ['guarded.example.org'])
+    c.kubectl('create', 'secret', 'generic', 'clients', '--from-file=ca.crt=' + ours[0])
+    c.apply(one('guarded', 'guarded.example.org', {'auth-tls-secret': 'default/clients', 'auth-tls-verify-client': 'on'}, tls={'guarded': ['guarded.example.org']})
+            + one('open', 'open.example.org'))
+    served('guarded.example.org', status=308)
+    served('guarded.example.org', tls=True, cert=ours)
+    for cert in None, theirs:
+        try:
+            a = ask('guarded.example.org', tls=True, cert=cert)
+            assert a.status in (400, 403, 421, 495, 496), a
+        except (OSError, ssl.SSLError):
+            pass
+    s = connect('open.example.org', True)           # by another name, and then asking for the guarded host
+    s.sendall(b'GET / HTTP/1.1\r\nHost: guarded.example.org\r\nConnection: close\r\n\r\n')
+    got = s.recv(65536)
+    assert not got.startswith(b'HTTP/1.1 200'), got
+    assert ask('open.example.org', tls=True).status == 200
+    c.kubectl('delete', 'ingress', 'guarded', 'open')
+
+
+def passed_through(c):
+    c.apply(one('through', 'own.example.org', {'ssl-passthrough': 'true'}, service='own-tls'))
+    eventually('its own certificate', lambda: shown('own.example.org')[0] == 'own.example.org')
+    assert ask('own.example.org', '/deep', tls=True).body.startswith('own GET /deep')
+    c.kubectl('delete', 'ingress', 'through')
+
+
 def websockets(c):
     c.apply(one('chat', 'chat.example.org'))
     served('chat.example.org')
@@ -309,30 +369,26 @@ def events(c, name):
     return {(e['reason'], e['message']) for e in json.loads(c.kubectl('get', 'events', '-o', 'json', '--field-selector', 'involvedObject.name=' + name))['items']}
 
 
-def two_of_one_path(c):
+def what_is_missing_is_told(c):
+    """And which of two that want the same path has it."""
     c.apply(one('older', 'shared.example.org'))
     served('shared.example.org')
     time.sleep(1.1)                     # creation times are whole seconds
-    c.apply(one('younger', 'shared.example.org', service='b'))
-    eventually('it is told', lambda: any(r == 'PathTaken' and 'default/older' in m for r, m in events(c, 'younger')), timeout=15)
-    assert {ask('shared.example.org').who()[0] for _ in range(8)} == {'a'}
-    assert 'is served by Ingress default/older' in c.wherry('why', 'ingress/younger', check=False)
-    c.kubectl('delete', 'ingress', 'older')
-    eventually('the younger has it', lambda: ask('shared.example.org').who()[0] == 'b')
-    c.kubectl('delete', 'ingress', 'younger')
-
-
-def what_is_missing_is_told(c):
-    c.apply(one('nowhere', 'nowhere.example.org', {'server-snippet': 'return 200;', 'proxy-body-size': 'huge'}, service='nobody')
+    c.apply(one('younger', 'shared.example.org', service='b') + one('nowhere', 'nowhere.example.org', {'server-snippet': 'return 200;', 'proxy-body-size': 'huge'}, service='nobody')
             + one('elsewhere', 'elsewhere.example.org', klass='nginx') + one('keyless', 'keyless.example.org', tls={'none': ['keyless.example.org']}))
     served('nowhere.example.org', status=503)
-    for name, says in (('nowhere', 'there is no Service nobody'), ('elsewhere', 'there is no such IngressClass'), ('keyless', 'there is no Secret none')):
+    for name, says in (('nowhere', 'there is no Service nobody'), ('elsewhere', 'there is no such IngressClass'), ('keyless', 'there is no Secret none'),
+                       ('younger', 'is served by Ingress default/older')):
         eventually(name, lambda: says in c.wherry('why', 'ingress/' + name, check=False))
     eventually('events', lambda: {'AnnotationNotKept', 'AnnotationInvalid', 'ServiceMissing'} <= {r for r, _ in events(c, 'nowhere')}, timeout=15)
+    eventually('the older is named', lambda: any(r == 'PathTaken' and 'default/older' in m for r, m in events(c, 'younger')), timeout=15)
     eventually('the error of the port', lambda: 'SecretMissing' in c.kubectl('get', 'ingress', 'keyless', '-o', 'jsonpath={.status.loadBalancer.ingress[0].ports[*].error}'))
     assert ask('elsewhere.example.org').status == 404 and not events(c, 'elsewhere')
     assert json.loads(c.kubectl('get', 'ingressclass', 'wherry', '-o', 'json'))['spec']['controller'] == 'wherry.dev/ingress'
-    c.kubectl('delete', 'ingress', 'nowhere', 'elsewhere', 'keyless')
+    assert {ask('shared.example.org').who()[0] for _ in range(8)} == {'a'}
+    c.kubectl('delete', 'ingress', 'older')
+    eventually('the younger has it', lambda: ask('shared.example.org').who()[0] == 'b')
+    c.kubectl('delete', 'ingress', 'younger', 'nowhere', 'elsewhere', 'keyless')
 
 
 def exposed_in_one_line(c):
@@ -399,10 +455,14 @@ class Own(http.server.BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
 
     def do_GET(self):
+        self.server.heard.append(self.path)
+        if self.server.server_port == 8004:
+            time.sleep(3)
         status = self.server.status.pop(0) if len(self.server.status) > 1 else self.server.status[0]
         body = ('own %s %s\n%s' % (self.command, self.path, self.headers)).encode()
         self.send_response(status)
         self.send_header('Content-Length', str(len(body)))
+        self.send_header('X-User', 'somebody')
         self.end_headers()
         self.wfile.write(body)
 
@@ -493,20 +553,22 @@ class Shop(Cluster):
         run(['ip', 'address', 'add', OWN + '/32', 'dev', 'lo'])
         super().up()
         self.own = Server((OWN, 8001), Own)
-        secure = Server((OWN, 8002), Own)
-        self.own.status, secure.status = [200], [200]
+        secure, slow = Server((OWN, 8002), Own), Server((OWN, 8004), Own)
+        for server in self.own, secure, slow:
+            server.status, server.heard = [200], []
         files = certificate(self, 'own', ['own.example.org'], apply=False)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*files)
         secure.socket = context.wrap_socket(secure.socket, server_side=True)
         grpc = socket.create_server((OWN, 8003))
-        for f in (self.own.serve_forever, secure.serve_forever, lambda: serve_grpc(grpc)):
+        for f in (self.own.serve_forever, secure.serve_forever, slow.serve_forever, lambda: serve_grpc(grpc)):
             threading.Thread(target=f, daemon=True).start()
-        self.apply(echo('a') + echo('b') + echo('many', 2) + by_hand('own', 8001) + by_hand('own-tls', 8002) + by_hand('own-grpc', 8003))
+        self.apply(echo('a') + echo('b') + echo('many', 2) + by_hand('own', 8001) + by_hand('own-tls', 8002) + by_hand('own-grpc', 8003) + by_hand('own-slow', 8004))
         for name in 'a', 'b', 'many':
             self.kubectl('rollout', 'status', 'deploy/' + name, '--timeout', '60s', timeout=70)
 
 
 if __name__ == '__main__':
-    main([hosts_and_paths, certificates, redirects, rewrites, who_may, affinity_and_hashes, canaries, backends_of_other_protocols, websockets, two_of_one_path,
+    main([hosts_and_paths, certificates, redirects, rewrites, who_may, affinity_and_hashes, canaries, backends_of_other_protocols, tls_to_backends, stand_ins,
+          clients_show_certificates, passed_through, websockets,
           what_is_missing_is_told, exposed_in_one_line, changes_lose_no_request], cluster=Shop)
