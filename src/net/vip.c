@@ -3,6 +3,7 @@
 #include "net/route.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ifaddrs.h>
 #include <linux/if_ether.h>
 #include <linux/inet_diag.h>
@@ -172,6 +173,30 @@ bool vip_tell(uint32_t ip, struct str interfaces, struct err *err)
             ok = frame_send(fd, &link, ip, ARPOP_REQUEST) && frame_send(fd, &link, ip, ARPOP_REPLY);
     }
     return ok || err_errno(err, "tell the neighbours of " IP4_FMT, IP4_ARG(ip));
+}
+
+static int arp_ignore(const char *link)
+{
+    char path[100], text[8] = "";
+    (void)snprintf(path, sizeof path, "/proc/sys/net/ipv4/conf/%s/arp_ignore", link);
+    AUTO(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || read(fd, text, sizeof text - 1) <= 0)
+        return 0; /* a link that has gone meanwhile */
+    return text[0] - '0';
+}
+
+bool vip_is_heard(uint32_t ip, struct str interfaces, char deaf[static IFNAMSIZ], struct err *err)
+{
+    __attribute__((cleanup(interfaces_free))) struct ifaddrs *all = NULL;
+    bool everywhere = arp_ignore("all") > 0;
+    deaf[0] = 0;
+    if (!interfaces_get(&all, err))
+        return false;
+    for (const struct ifaddrs *i = all; i && !deaf[0]; i = i->ifa_next)
+        if (i->ifa_addr && i->ifa_addr->sa_family == AF_PACKET && link_is_meant(all, i, ip, interfaces) &&
+            (everywhere || arp_ignore(i->ifa_name) > 0))
+            (void)snprintf(deaf, IFNAMSIZ, "%s", i->ifa_name);
+    return true;
 }
 
 /* --- what the machine is --- */

@@ -15,6 +15,8 @@ MUST_USE bool vip_del(struct instance in, uint32_t ip, struct err *err);       /
 /* Gratuitous ARP (RFC 5227, 3), a request and an answer, on the links that have the address in their subnet; where
  * `interfaces` (by commas) names some, on those instead. Links that are down or no Ethernet are passed over. */
 MUST_USE bool vip_tell(uint32_t ip, struct str interfaces, struct err *err);
+/* The first of these links on which the kernel does not answer for addresses of lo (arp_ignore); "": none. */
+MUST_USE bool vip_is_heard(uint32_t ip, struct str interfaces, char deaf[static IFNAMSIZ], struct err *err);
 
 /* "eth0=192.0.2.0/24,...": of links that are up, without pods' and lo. */
 MUST_USE bool link_subnets(struct instance in, struct strbuf *out, struct err *err);

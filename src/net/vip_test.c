@@ -58,6 +58,25 @@ TEST(who_takes_an_address_over_tells_its_neighbours)
     table_leave();
 }
 
+TEST(a_link_that_ignores_arp_for_lo_is_named)
+{
+    struct err err = ERR;
+    char deaf[IFNAMSIZ];
+    table_enter();
+    world_run("mount -t proc proc /proc"); /* settings of this namespace */
+    CHECK_OK(vip_is_heard(POOL_IP, S(""), deaf, &err), err);
+    CHECK_STR(str_of(deaf), S(""));
+    world_run("echo 1 > /proc/sys/net/ipv4/conf/eth0/arp_ignore");
+    CHECK_OK(vip_is_heard(POOL_IP, S(""), deaf, &err), err);
+    CHECK_STR(str_of(deaf), S("eth0"));
+    CHECK_OK(vip_is_heard(IP4(198, 51, 100, 1), S(""), deaf, &err), err);
+    CHECK_STR(str_of(deaf), S(""));
+    world_run("echo 0 > /proc/sys/net/ipv4/conf/eth0/arp_ignore; echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore");
+    CHECK_OK(vip_is_heard(POOL_IP, S("eth0"), deaf, &err), err);
+    CHECK_STR(str_of(deaf), S("eth0"));
+    table_leave();
+}
+
 TEST(what_the_machine_is_on_the_network)
 {
     struct err err = ERR;

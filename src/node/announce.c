@@ -21,7 +21,8 @@ struct announced {
     uint32_t ip;
     char *interfaces; /* by commas; "": all on its subnet */
     bool wanted, there;
-    size_t told; /* times */
+    size_t told;         /* times */
+    char deaf[IFNAMSIZ]; /* a link on which the kernel does not answer for it */
     int64_t since;
 };
 struct announce {
@@ -96,8 +97,10 @@ static void work_run(struct job *j)
     array_fini(&have.list);
     array_each (want, &w->wanted)
         w->ok = w->ok && vip_add(w->instance, *want, &w->err);
-    array_each (one, &w->tell)
-        w->ok = w->ok && vip_tell(one->ip, str_of(one->interfaces), &w->err);
+    array_each (one, &w->tell) {
+        w->ok = w->ok && vip_tell(one->ip, str_of(one->interfaces), &w->err) &&
+                vip_is_heard(one->ip, str_of(one->interfaces), one->deaf, &w->err);
+    }
 }
 
 static void work_free(struct announce_work *w)
@@ -148,8 +151,16 @@ static void after_work(struct announce *n, const struct announce_work *w)
             log_info("announce", "address=" IP4_FMT " here=yes", IP4_ARG(*ip));
         one->there = true;
     }
-    array_each (told, &w->tell)
-        announced_at(n, told->ip)->told = told->told;
+    array_each (told, &w->tell) {
+        struct announced *one = announced_at(n, told->ip);
+        one->told = told->told;
+        if (told->deaf[0] && strcmp(one->deaf, told->deaf) != 0)
+            log_warn("announce",
+                     "address=" IP4_FMT " nobody will be answered: link %s has arp_ignore set; "
+                     "sysctl net.ipv4.conf.%s.arp_ignore=0 (and .all.) ends that",
+                     IP4_ARG(one->ip), told->deaf, told->deaf);
+        (void)memcpy(one->deaf, told->deaf, sizeof one->deaf);
+    }
     for (bool gone = true; gone;) {
         gone = false;
         map_each (e, &n->all) {
