@@ -11,7 +11,7 @@ import http.client, json, os, re, signal, socket, ssl, statistics, subprocess, s
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from cluster_bench import MS, Api, cpu_ms, pss_kb, show, spread
 import lib
-from lib import Cluster, eventually, run
+from lib import Cluster, eventually, proxies, run
 
 INGRESSES = '/apis/networking.k8s.io/v1/namespaces/default/ingresses'
 SERVICES = '/api/v1/namespaces/default/services'
@@ -20,7 +20,7 @@ NODE = '10.42.0.1'
 OWN = '''
 global
   nbthread %(threads)d
-  maxconn 20000
+  maxconn 4000
 defaults
   mode http
   timeout client 60s
@@ -43,12 +43,6 @@ frontend clear
 backend behind
   server one %(node)s:9000
 '''
-
-
-def children(c):
-    """The door's HAProxy processes."""
-    return [int(p) for p in run(['pgrep', '-x', 'haproxy'], check=False).split()
-            if os.path.exists('/proc/' + p) and c.root.encode() in open('/proc/%s/cmdline' % p, 'rb').read()]
 
 
 class Peer:
@@ -114,7 +108,7 @@ def rate(c, api):
             took, used = [[], []], [[], []]
             for turn in range(6):
                 for i in range(2):
-                    pids = children(c) if i == 0 else [peer.child.pid]
+                    pids = proxies(c) if i == 0 else [peer.child.pid]
                     cpu = cpu_ms(pids)
                     f = load(c, ports[i], '--clients', '50', '--seconds', '2', *more)
                     took[i].append(f)
@@ -170,7 +164,7 @@ def probe(c, api):
 
 
 def memory(c):
-    pids = children(c) + [c.role_pid('edge')]
+    pids = proxies(c) + [c.role_pid('edge')]
     return pss_kb(pids[-1]), sum(pss_kb(p) for p in pids[:-1])
 
 
@@ -186,7 +180,7 @@ def hosts(c, api):
         edge, proxy = memory(c)
         show('%d hosts: PSS of the edge role' % many, edge / 1024, 'MiB', more='of HAProxy %.1f MiB' % (proxy / 1024))
     began = time.monotonic()
-    for pid in children(c) + [c.role_pid('edge')]:
+    for pid in proxies(c) + [c.role_pid('edge')]:
         os.kill(pid, signal.SIGKILL)
     for i in range(0, n, 97):
         at = until('h%d.example' % i)

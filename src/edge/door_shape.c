@@ -63,16 +63,23 @@ static const char shape_log[] =
     "owner),bytes(1),json(utf8s)]\\\",\\\"backend\\\":\\\"%b\\\","
     "\\\"server\\\":\\\"%si:%sp\\\",\\\"state\\\":\\\"%tsc\\\"}\"\n";
 
-/* The way to the table, by the socket's name, and from it to the target; else it is the table of all hosts. */
+/* The way to the table, by the socket's name, and from it to the target; else it is the table of all hosts. What
+ * HAProxy takes and others may read otherwise is refused before it: an HTTP/1.1 request without a host, a host with
+ * other letters than names and addresses have, chunks in HTTP/1.0, NUL in a header, "*" but for OPTIONS. */
 static const char way_to_host[] =
     " http-request set-var(txn.h) req.hdr(host),host_only,lower\n"
     " http-request set-var(txn.h) var(txn.h),rtrim(.) if { var(txn.h) -m end . }\n"
-    " http-request normalize-uri percent-decode-unreserved\n"
-    " http-request normalize-uri percent-to-uppercase\n"
-    " http-request normalize-uri path-strip-dot if { path -m sub /. }\n"
-    " http-request normalize-uri path-strip-dotdot full if { path -m sub /.. }\n"
+    " http-request deny deny_status 400 if !{ var(txn.h) -m reg ^[]a-z0-9._:[-]+$ } !{ req.ver 1.0 }\n"
+    " http-request deny deny_status 400 if { req.ver 1.0 } { req.hdr(transfer-encoding) -m found }\n"
+    " http-request deny deny_status 400 if { req.hdrs -m reg \\\\x00 }\n"
+    " http-request deny deny_status 400 if { url -m beg * } !METH_OPTIONS\n"
+    " http-request set-var(txn.z) bool(1) if { path -m sub %% /. // }\n" /* few paths are not plain */
+    " http-request normalize-uri percent-decode-unreserved if { var(txn.z) -m found }\n"
+    " http-request normalize-uri percent-to-uppercase if { var(txn.z) -m found }\n"
+    " http-request normalize-uri path-strip-dot if { var(txn.z) -m found }\n"
+    " http-request normalize-uri path-strip-dotdot full if { var(txn.z) -m found }\n"
     " http-request set-var(txn.p) path\n"
-    " http-request set-var(txn.p) var(txn.p),regsub(//+,/,g) if { var(txn.p) -m sub // }\n"
+    " http-request set-var(txn.p) var(txn.p),regsub(//+,/,g) if { var(txn.z) -m found }\n"
     " http-request set-var(txn.t) var(txn.h),map_str(maps/h_%1$s)\n"
     " http-request set-var(txn.t) var(txn.h),field(2,.,0),map_str(maps/w_%1$s) if !{ var(txn.t) -m found }\n";
 static const char way_deeper[] =
