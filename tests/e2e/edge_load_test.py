@@ -138,7 +138,7 @@ def everything_changes(c):
     changes = Changes(c)
     loads = [Load(c, '80', '--host', 'web.example', '--rate', '350', '--keep', '20', *seconds),
              Load(c, '80', '--host', 'web.example', '--rate', '350', '--keep', '1', *seconds),
-             Load(c, '443', '--tls', '--host', 'web.example', '--rate', '300', '--keep', '10', *seconds),
+             Load(c, '443', '--tls', '--host', 'web.example', '--rate', '100', '--keep', '10', *seconds),
              Load(c, '80', '--host', 'chat.example', '--sockets', '200', *seconds)]
     began = time.monotonic()
     changes.start()
