@@ -96,9 +96,8 @@ void keys_of_gateway(const struct view *v, const struct obj *was, const struct o
     if (gateways_structure(v, was, now, add, arg))
         return;
     if (defined_as(k, GATEWAYS)) {
-        if (same_spec(was, now))
-            add(arg, o->ns, o->name);
-        else /* others may want the same ports */
+        add(arg, o->ns, o->name); /* which may be gone */
+        if (!same_spec(was, now)) /* others may want the same ports */
             gateways_all(v, add, arg);
     } else if (k == K(Secret)) {
         gateways_of_secret(v, o, add, arg);
