@@ -5,7 +5,7 @@ pod has to be started."""
 import base64, http.client, http.server, json, os, signal, socket, ssl, sys, threading, time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import lib
+import h2, lib
 from lib import Cluster, eventually, main, run
 
 NODE, BACK = '10.98.0.1', '10.99.0.%d'      # addresses of this namespace
@@ -50,6 +50,61 @@ class Server(http.server.ThreadingHTTPServer):
         pass                                # the door takes connections away when it pleases
 
 
+class Grpc(threading.Thread):
+    """HTTP/2 in the clear by prior knowledge: answers every request with its name and path, as gRPC does with a message."""
+
+    def __init__(self, who, address):
+        super().__init__(daemon=True)
+        self.who, self.s = who, socket.create_server((address, 9001))
+        self.start()
+
+    def run(self):
+        while True:
+            threading.Thread(target=self.serve, args=[self.s.accept()[0]], daemon=True).start()
+
+    def serve(self, s):
+        try:
+            self.answer(s)
+        except OSError:
+            pass                            # the door takes connections away when it pleases
+
+    def answer(self, s):
+        f = s.makefile('rb')
+        if f.read(len(h2.GREETING)) != h2.GREETING:
+            return
+        s.sendall(h2.settings())
+        while True:
+            top = f.read(9)
+            if len(top) < 9:
+                return
+            n, kind, flags, stream = int.from_bytes(top[:3], 'big'), top[3], top[4], int.from_bytes(top[5:], 'big')
+            payload = f.read(n)
+            if kind == h2.SETTINGS and not flags & h2.ACK:
+                s.sendall(h2.frame(h2.SETTINGS, h2.ACK, 0))
+            elif kind == h2.PING and not flags & h2.ACK:
+                s.sendall(h2.frame(h2.PING, h2.ACK, 0, payload))
+            elif kind == h2.HEADERS:
+                Back.seen.setdefault((self.who, 'grpc'), []).append(payload)
+                s.sendall(h2.frame(h2.HEADERS, h2.END_HEADERS, stream, b'\x88' + h2.field('content-type', 'application/grpc') + h2.field('x-who', self.who)) +
+                          h2.frame(h2.DATA, 0, stream, b'\0\0\0\0\0') +
+                          h2.frame(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, stream, h2.field('grpc-status', '0')))
+
+
+def call(path, host, *more):
+    """A gRPC call's (status, name of the server)."""
+    with socket.create_connection((NODE, 80), 5) as s:
+        s.sendall(h2.GREETING + h2.settings(table=0) + h2.frame(h2.HEADERS, h2.END_HEADERS, 1, h2.head(
+            'POST', path, ('content-type', 'application/grpc'), ('te', 'trailers'), *more, scheme='http', authority=host)) +
+                  h2.frame(h2.DATA, h2.END_STREAM, 1, b'\0\0\0\0\0'))
+        f = s.makefile('rb')
+        while True:
+            top = f.read(9)
+            payload = f.read(int.from_bytes(top[:3], 'big'))
+            if top[3] == h2.HEADERS and top[8] == 1:
+                status = h2.status_of(payload)
+                return next((w for w in NAMES if b'x-who' + bytes([len(w)]) + w.encode() in payload), status) if status == 200 else status
+
+
 def backends():
     for address in [NODE] + [BACK % i for i in NAMES.values()]:
         run(['ip', 'addr', 'add', address + '/32', 'dev', 'lo'], check=False)
@@ -57,6 +112,7 @@ def backends():
         server = Server((BACK % i, 9000), Back)
         server.who = who
         threading.Thread(target=server.serve_forever, daemon=True).start()
+        Grpc(who, BACK % i)
 
 
 def service(name, i, ns='default', protocol=''):
@@ -329,6 +385,109 @@ def timeouts_and_retries(c):
     assert who('/r/3', 'slow.example', headers={'X-Fail': '1', 'X-Code': '502'}) == 502
 
 
+def grpc(c):
+    c.apply(''.join(service('g' + n, i).replace('9000', '9001') for n, i in NAMES.items()))
+    x = lambda to, match: R(B('g' + to), '', match)
+    c.apply(route('grpc', '[%s]' % ', '.join([
+        x('a', '{method: {service: echo.Echo, method: One}}'), x('b', '{method: {service: echo.Echo}}'), x('c', '{method: {method: Lone}}'),
+        x('a', '{method: {type: RegularExpression, service: "r[0-9]+", method: "A|B"}}'), x('c', '{headers: [{name: version, value: two}]}')]),
+        'grpc.example', kind='GRPCRoute') +
+        route('h2c', '[%s]' % R(B('hc')), 'h2c.example') + service('hc', 3, protocol='kubernetes.io/h2c').replace('9000', '9001'))
+    eventually('served', lambda: call('/echo.Echo/One', 'grpc.example') == 'a')
+    for path, headers, want in [('/echo.Echo/Two', [], 'b'), ('/echo.Echo/One', [('version', 'two')], 'a'), ('/x.Y/Lone', [], 'c'), ('/x.Y/Alone', [], 404),
+                                ('/r12/A', [], 'a'), ('/r12/AB', [], 404), ('/r/A', [], 404), ('/x.Y/Z', [('version', 'two')], 'c'), ('/x.Y/Z', [], 404)]:
+        assert call(path, 'grpc.example', *headers) == want, (path, headers, call(path, 'grpc.example', *headers), want)
+    assert parent(c, 'grpc', kind='grpcroute') == {'Accepted': 'Accepted', 'ResolvedRefs': 'ResolvedRefs'}
+    eventually('h2c by the port\'s protocol', lambda: call('/any', 'h2c.example') == 'c')
+
+
+def listener_sets(c):
+    c.apply('''
+apiVersion: gateway.networking.k8s.io/v1
+kind: ListenerSet
+metadata: {name: more}
+spec: {parentRef: {name: web}, listeners: [{name: own, port: 8082, protocol: HTTP}, {name: taken, port: 80, protocol: HTTP}]}
+---
+''' + route('more', '[%s]' % R(B('b')), 'more.example', '[{kind: ListenerSet, name: more}]'))
+    eventually('refused', lambda: conditions(c.get('listenerset', 'more'))['Accepted'] == '!NotAllowed')
+    c.kubectl('patch', 'gateway', 'web', '--type=merge', '-p', '{"spec":{"allowedListeners":{"namespaces":{"from":"Same"}}}}')
+    eventually('served', lambda: who(host='more.example', port=8082) == 'b')
+    assert who(host='more.example') == 404
+    assert conditions(c.get('listenerset', 'more'))['Accepted'] == 'ListenersNotValid'
+    got = {l['name']: conditions({'status': l})['Conflicted'] for l in c.get('listenerset', 'more')['status']['listeners']}
+    assert got == {'own': '!NoConflicts', 'taken': 'HostnameConflict'}, got
+    assert c.get('gateway', 'web')['status']['attachedListenerSets'] == 1
+    c.kubectl('delete', 'listenerset', 'more')
+    eventually('closed', lambda: closed(8082))
+
+
+def clients_show_certificates(c):
+    sh = lambda *argv: run(['openssl'] + list(argv))
+    d = c.root + '/pki/'
+    os.mkdir(d)
+    ec = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2']
+    for name in 'ca', 'evil', 'server':
+        sh('req', '-x509', *ec, '-keyout', d + name + '.key', '-out', d + name + '.crt', '-subj', '/CN=' + name)
+    for name in 'ca', 'evil':
+        sh('req', *ec[:-2], '-keyout', d + name + '-c.key', '-out', d + 'csr', '-subj', '/CN=client')
+        sh('x509', '-req', '-in', d + 'csr', '-CA', d + name + '.crt', '-CAkey', d + name + '.key', '-CAcreateserial', '-out', d + name + '-c.crt', '-days', '2')
+    c.kubectl('create', 'secret', 'tls', 'mutual', '--cert=' + d + 'server.crt', '--key=' + d + 'server.key')
+    c.apply(gateway('{name: m, port: 8443, protocol: HTTPS, tls: {certificateRefs: [{name: mutual}]}}', 'mutual',
+                    ', tls: {frontend: {default: {validation: {caCertificateRefs: [{group: "", kind: ConfigMap, name: client-ca}]}}}}') +
+            route('mutual', '[%s]' % R(B('a')), refs='[{name: mutual}]'))
+    told = lambda: conditions({'status': c.get('gateway', 'mutual')['status']['listeners'][0]})
+    eventually('no authority', lambda: told()['Accepted'] == '!NoValidCACertificate' and told()['ResolvedRefs'] == '!InvalidCACertificateRef')
+    assert closed(8443)
+    c.kubectl('create', 'configmap', 'client-ca', '--from-file=ca.crt=' + d + 'ca.crt')
+
+    def shake(name=''):
+        tls = ssl.create_default_context()
+        tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+        if name:
+            tls.load_cert_chain(d + name + '-c.crt', d + name + '-c.key')
+        try:
+            with tls.wrap_socket(socket.create_connection((NODE, 8443), 5), server_hostname='m.example') as s:
+                s.sendall(b'GET / HTTP/1.1\r\nHost: m.example\r\nConnection: close\r\n\r\n')
+                return int(s.makefile('rb').readline().split()[1])
+        except ssl.SSLError:
+            return 'refused'
+    eventually('the right one', lambda: shake('ca') == 200)
+    assert shake() == 'refused' and shake('evil') == 'refused', (shake(), shake('evil'))
+    c.kubectl('patch', 'gateway', 'mutual', '--type=merge', '-p', '{"spec":{"tls":{"frontend":{"default":{"validation":{"mode":"AllowInsecureFallback"}}}}}}')
+    eventually('anybody', lambda: shake() == 200)
+    assert conditions(c.get('gateway', 'mutual'))['InsecureFrontendValidationMode'] == 'ConfigurationChanged'
+    assert shake('evil') == 200, shake('evil')
+    c.kubectl('delete', 'gateway', 'mutual')
+    c.kubectl('delete', 'httproute', 'mutual')
+
+
+def addresses_of_their_own(c):
+    """With a pool each Gateway has a Service and an address, and two may want the same port."""
+    c.apply('''
+apiVersion: wherry.dev/v1
+kind: AddressPool
+metadata: {name: lan}
+spec: {addresses: [198.51.100.0/28]}
+---
+''' + gateway(HTTP, 'second', ', infrastructure: {labels: {team: shop}, annotations: {a.example/b: c}}') + route('second', '[%s]' % R(B('b')), 'own.example', '[{name: second}]') +
+            route('first', '[%s]' % R(B('a')), 'own.example'))
+    at = lambda n: [a['value'] for a in c.get('gateway', n)['status'].get('addresses', [])]
+    eventually('both have one', lambda: all(len(at(n)) == 1 and at(n)[0].startswith('198.51.100.') for n in ('web', 'second')))
+    assert at('web') != at('second')
+    own = c.get('service', 'second-wherry')['metadata']
+    assert own['labels']['team'] == 'shop' and own['labels']['gateway.networking.k8s.io/gateway-name'] == 'second' and own['annotations']['a.example/b'] == 'c', own
+    for n in 'web', 'second':
+        run(['ip', 'addr', 'add', at(n)[0] + '/32', 'dev', 'lo'])
+    eventually('the first', lambda: who(host='own.example', address=at('web')[0]) == 'a')
+    eventually('the second', lambda: who(host='own.example', address=at('second')[0]) == 'b')
+    assert conditions(c.get('gateway', 'second'))['Programmed'] == 'Programmed'
+    c.kubectl('patch', 'gateway', 'second', '--type=merge', '-p', '{"spec":{"addresses":[{"type":"IPAddress","value":"203.0.113.9"}]}}')
+    eventually('not of a pool', lambda: conditions(c.get('gateway', 'second'))['Programmed'] == '!AddressNotUsable')
+    c.kubectl('delete', 'gateway', 'second')
+    c.kubectl('delete', 'addresspool', 'lan')
+    eventually('the node\'s again', lambda: at('web') == [NODE] and who(host='own.example') == 'a')
+
+
 def what_cannot_be_done(c):
     c.apply(route('odd', '[{matches: [{path: {value: /ext}}], filters: [{type: ExtensionRef, extensionRef: {group: example.org, kind: Auth, name: x}}], backendRefs: [%s]}, %s]' % (
         B('a'), R(B('b'))), 'odd.example'))
@@ -408,5 +567,6 @@ def killed_in_between(c):
 
 if __name__ == '__main__':
     main([begin, a_route_is_served_and_goes, matches, hostnames_and_listeners, references, weights, headers, redirects_and_rewrites, mirrors, cors,
-          timeouts_and_retries, what_cannot_be_done, tls, two_gateways_want_one_port, killed_in_between],
+          timeouts_and_retries, grpc, what_cannot_be_done, tls, clients_show_certificates, listener_sets, two_gateways_want_one_port,
+          killed_in_between, addresses_of_their_own],
          16443, ['--roles', 'server,edge', '--set', 'gateway=experimental'], False)
