@@ -30,6 +30,8 @@ static const struct admit_row rows[] = {
     {"CertificateApproval", VERB_UPDATE, K(CertificateSigningRequest), NULL, admit_approval},
     {"CertificateSigning", VERB_UPDATE, K(CertificateSigningRequest), NULL, admit_signing},
     {"CertificateSubjectRestriction", VERB_CREATE, K(CertificateSigningRequest), NULL, admit_subject},
+    {"cert-manager.io", VERB_CREATE, NULL, admit_cert_requester, NULL},
+    {"cert-manager.io", VERB_CREATE | VERB_UPDATE, NULL, NULL, admit_cert_rules},
     {"DefaultIngressClass", VERB_CREATE, K(Ingress), admit_ingress_class, NULL},
     {"PodTopologyLabels", VERB_CREATE | ADMIT_APART, NULL, admit_topology, NULL},
     {"RBAC escalation", VERB_CREATE | VERB_UPDATE, K(Role), NULL, admit_escalation},

@@ -213,6 +213,36 @@ def what_cannot_be_is_said(c):
         c.kubectl('delete', 'certificate', name)
 
 
+def what_is_written_wrong_is_refused(c):
+    cases = [({'dnsNames': None}, 'at least one of commonName'), ({'secretName': 'Not/Good'}, 'spec.secretName'), ({'issuerRef': {'name': ''}}, 'spec.issuerRef.name'),
+             ({'issuerRef': {'name': 'x', 'kind': 'Thing'}}, 'must be one of Issuer or ClusterIssuer'), ({'commonName': 'c' * 65}, 'spec.commonName: Too long'),
+             ({'ipAddresses': ['1.2.3']}, 'spec.ipAddresses[0]'), ({'emailAddresses': ['A <a@b.c>']}, 'spec.emailAddresses[0]'), ({'duration': '10m'}, 'greater than 1h0m0s'),
+             ({'duration': '2h', 'renewBefore': '3h'}, 'must be greater than renewBefore'), ({'renewBefore': '1m'}, 'greater than 5m0s'), ({'duration': 'long'}, 'spec.duration'),
+             ({'renewBefore': '1h', 'renewBeforePercentage': 50}, 'mutually exclusive'), ({'privateKey': {'size': 1024}}, 'between 2048 and 8192'),
+             ({'privateKey': {'algorithm': 'ECDSA', 'size': 100}}, 'spec.privateKey.size'), ({'privateKey': {'algorithm': 'DSA'}}, 'Unsupported value'), ({'usages': ['flying']}, 'spec.usages'),
+             ({'signatureAlgorithm': 'PureEd25519'}, 'spec.signatureAlgorithm'), ({'revisionHistoryLimit': 0}, 'must not be less than 1'),
+             ({'secretTemplate': {'annotations': {'cert-manager.io/x': 'y'}}}, 'annotations are not allowed'), ({'nameConstraints': {'critical': True}}, 'isCa should be true'),
+             ({'additionalOutputFormats': [{'type': 'DER'}, {'type': 'DER'}]}, 'Duplicate value'), ({'keystores': {'jks': {'create': True}}}, 'must set exactly one of'),
+             ({'keystores': {'pkcs12': {'create': True, 'password': ''}}}, 'cannot be empty'), ({'otherNames': [{'oid': 'x', 'utf8Value': 'y'}]}, 'invalid oid syntax'),
+             ({'literalSubject': 'CN=x', 'commonName': 'y'}, 'no `commonName` may be provided'), ({'renewal': {'policy': 'RenewBefore', 'windows': [{'cron': 'x', 'windowDuration': '1h'}]}}, 'spec.renewal.windows[0].cron')]
+    said = lambda text: subprocess.run([c.bin + '/kubectl', 'apply', '-f', '-'], input=text, env=c.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30).stdout
+    for spec, words in cases:
+        told = said(certificate('wrong', **spec))
+        assert words in told and 'created' not in told, (spec, told)
+    for spec, words in [('{}', 'at least one issuer must be configured'), ('{ca: {secretName: x}, selfSigned: {}}', 'may not specify more than one issuer type'),
+                        ('{acme: {server: "", privateKeySecretRef: {name: k}}}', 'acme server URL is a required field'),
+                        ('{acme: {server: "https://x", privateKeySecretRef: {name: k}, solvers: [{}]}}', 'no solver type configured')]:
+        told = said('{apiVersion: cert-manager.io/v1, kind: Issuer, metadata: {name: wrong}, spec: %s}' % spec)
+        assert words in told and 'created' not in told, (spec, told)
+    told = said('{apiVersion: cert-manager.io/v1, kind: CertificateRequest, metadata: {name: wrong}, spec: {issuerRef: {name: nobody}, request: aGFsbG8=, username: root}}')
+    assert 'created' in told and c.get('cr', 'wrong')['spec']['username'] == 'kubernetes-admin', told
+    eventually('it is approved', lambda: 'Approved' in str(c.get('cr', 'wrong')['status']))
+    for patch, words in [('{"spec":{"isCA":true}}', 'cannot change spec after creation'), ('{"metadata":{"annotations":{"cert-manager.io/x":"y"}}}', 'cannot change cert-manager annotation')]:
+        told = subprocess.run([c.bin + '/kubectl', 'patch', 'cr', 'wrong', '--type=merge', '-p', patch], env=c.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+        assert words in told, told
+    c.kubectl('delete', 'cr', 'wrong')
+
+
 def ingresses_ask_by_annotation(c):
     c.apply('''
 apiVersion: cert-manager.io/v1
@@ -259,5 +289,5 @@ webhooks:
 
 
 main([a_root_a_ca_and_leaves_of_every_key, all_that_a_certificate_asks_for, renewal_rotates_keys_and_serves_the_old_pair_meanwhile,
-      the_server_is_killed_in_between, what_cannot_be_is_said, ingresses_ask_by_annotation, webhooks_are_given_their_authority],
+      the_server_is_killed_in_between, what_cannot_be_is_said, what_is_written_wrong_is_refused, ingresses_ask_by_annotation, webhooks_are_given_their_authority],
      args=['--roles', 'server'], image=False)
