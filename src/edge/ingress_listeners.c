@@ -15,8 +15,28 @@ struct ingress_gathering {
     struct ingress_wish *out;
     ARRAY(struct ingress_shown) shown;
     ARRAY(struct str) guarded; /* hosts whose clients show a certificate */
+    struct map *checked, now;  /* "NS/NAME@REVISION": what came of reading it */
     bool any, passes;
 };
+
+/* Whether the Secret can be shown, by what was found when this revision of it was read. */
+static bool secret_check(struct ingress_gathering *g, struct ingress_shown *s)
+{
+    static char good, bad;
+    struct err err = ERR; /* told by ingress_check */
+    if (!s->secret || !str_eqz(val_text_at(&s->secret->tree, N(type)), "kubernetes.io/tls"))
+        return false;
+    struct str key = arena_fmt(g->a, STR_FMT "/" STR_FMT "@%lld", STR_ARG(s->ns), STR_ARG(s->name),
+                               (long long)s->secret->rev);
+    void *known = g->checked ? map_get(g->checked, key) : NULL;
+    if (!known)
+        known = ingress_certificate(s->secret, &s->chain, &s->private, &err) ? &good : &bad;
+    (void)map_put(&g->now, key, known); /* it is asked once a Secret */
+    const struct val *data = val_get(&s->secret->tree, N(data));
+    s->chain = val_raw(val_get_str(data, S("tls.crt")));
+    s->private = val_raw(val_get_str(data, S("tls.key")));
+    return known == &good;
+}
 
 static struct ingress_shown *shown_get(struct ingress_gathering *g, struct str ns, struct str name)
 {
@@ -24,9 +44,7 @@ static struct ingress_shown *shown_get(struct ingress_gathering *g, struct str n
         if (str_eq(it->ns, ns) && str_eq(it->name, name))
             return it;
     struct ingress_shown one = {.ns = ns, .name = name, .secret = view_get(g->v, K(Secret), ns, name)};
-    struct err err = ERR; /* told by ingress_check */
-    if (!one.secret || !str_eqz(val_text_at(&one.secret->tree, N(type)), "kubernetes.io/tls") ||
-        !ingress_certificate(one.secret, &one.chain, &one.private, &err))
+    if (!secret_check(g, &one))
         one.secret = NULL;
     one.key = STR_JOIN(g->a, S("Secret/"), ns, S("/"), name);
     array_push(&g->shown, one);
@@ -148,10 +166,10 @@ static int older_first(const void *a, const void *b)
     return ingress_is_older(*x, *y) ? -1 : 1;
 }
 
-void ingress_wish_shared(const struct view *v, struct ingress_wish *out)
+void ingress_wish_shared(const struct view *v, struct map *checked, struct ingress_wish *out)
 {
     *out = (struct ingress_wish){0};
-    struct ingress_gathering g = {.v = v, .a = &out->arena, .out = out};
+    struct ingress_gathering g = {.v = v, .a = &out->arena, .out = out, .checked = checked, .now = MAP};
     ARRAY(const struct obj *) ours = {0};
     struct obj *o;
     for (struct objset_iter it = view_all(v, K(Ingress)); (o = objset_next(&it));)
@@ -168,4 +186,10 @@ void ingress_wish_shared(const struct view *v, struct ingress_wish *out)
     array_fini(&g.shown);
     array_fini(&g.guarded);
     array_fini(&ours);
+    if (!checked) {
+        map_fini(&g.now);
+        return;
+    }
+    map_fini(checked);
+    *checked = g.now;
 }

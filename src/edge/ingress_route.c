@@ -332,7 +332,7 @@ static struct door_action action_base(struct ingress_routing *r, struct str host
                               .rate_s = count_of(s->limit_rps),
                               .rate_min = count_of(s->limit_rpm),
                               .connections = count_of(s->limit_connections),
-                              .rate_burst = count_of(s->limit_burst),
+                              .rate_burst = count_of(s->limit_burst * (s->limit_rps ? s->limit_rps : s->limit_rpm)),
                               .auth = r->auth,
                               .cors = r->cors,
                               .mirrors = r->mirrors,

@@ -23,5 +23,7 @@ AUTO_VALUE(ingress_wish_fini, struct ingress_wish);
 /* Routes and pools of one; nothing for one that is not ours, and for a canary, which stands in the routes of its
  * main. */
 void ingress_wish_of(const struct view *v, const struct obj *o, struct ingress_wish *out);
-/* Listeners and certificates, which all of them share: for a host with two Secrets the older Ingress's counts. */
-void ingress_wish_shared(const struct view *v, struct ingress_wish *out);
+/* Listeners and certificates, which all of them share: for a host with two Secrets the older Ingress's counts.
+ * checked: what is known of Secrets since the last time (reading keys takes long where there are many), put in order
+ * for the next; its values are not to be read. NULL: nothing is. */
+void ingress_wish_shared(const struct view *v, struct map *checked, struct ingress_wish *out);

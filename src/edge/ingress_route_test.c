@@ -233,7 +233,7 @@ static void wish_answer(struct str input, struct strbuf *out)
     array_each (n, &one.needs)
         strbuf_addf(out, "needs " STR_FMT " " STR_FMT "/" STR_FMT "\n", STR_ARG(n->kind->kind), STR_ARG(n->ns),
                     STR_ARG(n->name));
-    ingress_wish_shared(&f.view, &all);
+    ingress_wish_shared(&f.view, NULL, &all);
     if (str_has(input, S("# shared")))
         shared_add(out, &all.part);
     if (out->n == 0)

@@ -10,17 +10,18 @@ struct ingress_held {
 };
 struct ingress_state {
     struct edge *edge;
-    struct map held;   /* "NS/NAME" -> struct ingress_held */
-    struct map marked; /* "NS/NAME" -> itself */
-    bool shared;       /* listeners and certificates, too */
-    bool wanting;      /* the kinds behind Ingresses are watched */
+    struct map held;    /* "NS/NAME" -> struct ingress_held */
+    struct map marked;  /* "NS/NAME" -> itself */
+    struct map checked; /* of Secrets: ingress_wish_shared */
+    bool shared;        /* listeners and certificates, too */
+    bool wanting;       /* the kinds behind Ingresses are watched */
 };
 
 static void *ingress_start(struct edge *e)
 {
     struct ingress_state *s = NEW(struct ingress_state);
     s->edge = e;
-    s->held = s->marked = MAP;
+    s->held = s->marked = s->checked = MAP;
     feed_want(e->feed, K(Ingress));
     feed_want(e->feed, K(IngressClass));
     return s;
@@ -52,10 +53,18 @@ static void ingress_stop(void *state)
     }
     map_fini(&s->held);
     map_fini(&s->marked);
+    map_fini(&s->checked);
     mem_free(s);
 }
 
 /* ---- marking ---- */
+
+/* Whether it has to do with what all share. */
+static bool is_sharing(const struct obj *o)
+{
+    return val_get(obj_spec(o), N(tls)) || obj_has_note(o, INGRESS_PREFIX_NGINX "auth-tls-secret") ||
+           obj_has_note(o, INGRESS_PREFIX_NGINX "ssl-passthrough");
+}
 
 static void mark_add(struct ingress_state *s, const struct obj *o)
 {
@@ -66,8 +75,11 @@ static void mark_add(struct ingress_state *s, const struct obj *o)
 static void mark_with(struct ingress_state *s, const struct objindex *index, struct str key)
 {
     struct obj *o;
-    for (struct objset_iter it = view_with(feed_view(s->edge->feed), K(Ingress), index, key); (o = objset_next(&it));)
+    struct objset_iter it = view_with(feed_view(s->edge->feed), K(Ingress), index, key);
+    while ((o = objset_next(&it))) {
         mark_add(s, o);
+        s->shared |= is_sharing(o);
+    }
 }
 
 static void mark_host(void *arg, struct str host)
@@ -107,15 +119,13 @@ static void ingress_changed(void *state, const struct kind *k, const struct obj 
         mark_all(s);
     } else if (k == K(Ingress) && !is_same(was, now)) {
         mark_add(s, o);
-        s->shared = true;
+        s->shared |= (was && is_sharing(was)) || (now && is_sharing(now));
         if (was)
             index_ingress_host.keys(was, mark_host, s);
         if (now)
             index_ingress_host.keys(now, mark_host, s);
     } else if (k == K(Secret) || k == K(ConfigMap)) {
         struct str key = ingress_names_key(&b, k == K(Secret) ? "Secret" : "ConfigMap", o->ns, o->name);
-        struct objset_iter it = view_with(feed_view(s->edge->feed), K(Ingress), &index_ingress_names, key);
-        s->shared |= k == K(Secret) && objset_next(&it);
         mark_with(s, &index_ingress_names, key);
     }
 }
@@ -164,7 +174,7 @@ static void one_decide(struct ingress_state *s, struct str key)
 static void shared_decide(struct ingress_state *s)
 {
     AUTO(ingress_wish_fini) struct ingress_wish w = {0};
-    ingress_wish_shared(feed_view(s->edge->feed), &w);
+    ingress_wish_shared(feed_view(s->edge->feed), &s->checked, &w);
     if (w.part.listeners.n > 0)
         door_part_put(s->edge->door, S("Ingress"), &w.part);
     else
@@ -185,20 +195,20 @@ static bool ingress_decide(void *state)
 {
     struct ingress_state *s = state;
     const struct view *v = feed_view(s->edge->feed);
-    if (!s->wanting && s->shared && any_is_ours(v)) {
+    if (!s->wanting && map_len(&s->marked) > 0 && any_is_ours(v)) {
         s->wanting = true;
         feed_want(s->edge->feed, K(Service));
         feed_want(s->edge->feed, K(EndpointSlice));
         feed_want(s->edge->feed, K(Secret));
         return false; /* again when these are in */
     }
-    bool any = s->shared || map_len(&s->marked) > 0;
-    if (s->shared)
-        shared_decide(s);
+    bool any = s->shared || map_len(&s->marked) > 0, had = map_len(&s->held) > 0;
     AUTO(map_fini) struct map marked = s->marked; /* what is dropped below may mark again */
     s->marked = MAP;
     map_each (it, &marked)
         one_decide(s, it->key);
+    if (s->shared || had != (map_len(&s->held) > 0))
+        shared_decide(s);
     return any;
 }
 
