@@ -121,6 +121,7 @@ struct door_bind {
     bool accept_proxy, deep; /* deep: some hosts' stars stand for several labels */
     struct str client_ca;    /* name of a certificate; "": none */
     bool client_ca_optional;
+    bool client_lenient, client_strict; /* some of its listeners let everybody in; some do not */
 };
 struct door_slot { /* a backend */
     char name[16];

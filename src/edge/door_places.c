@@ -164,6 +164,8 @@ static bool socket_take(struct door *d, const struct door_listener *l, struct er
     }
     array_push(&s->listeners, l);
     s->bind.has |= has;
+    s->bind.client_lenient |= l->client_ca.n && l->client_ca_optional;
+    s->bind.client_strict |= l->client_ca.n && !l->client_ca_optional;
     if (!l->hostname.n && l->client_ca.n && !s->bind.client_ca.n) {
         s->bind.client_ca = str_dup(&s->own, DOOR_NAME(door_cert_name(l->client_ca)));
         s->bind.client_ca_optional = l->client_ca_optional;

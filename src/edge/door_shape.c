@@ -200,7 +200,7 @@ static const char way_back[] =
     " http-after-response set-header access-control-allow-credentials true if { var(txn.ao) -m found } { var(txn.f) "
     "-m sub k }\n"
     " http-after-response set-header access-control-expose-headers "
-    "\"%[var(txn.r),map_str(maps/cors_expose),bytes(1)]\" if { var(txn.ao) -m found } !{ var(txn.pre) -m found } { "
+    "\"%[var(txn.r),map_str(maps/cors_expose),bytes(1)]\" if { var(txn.ao) -m found } { "
     "var(txn.r),map_str(maps/cors_expose) -m found }\n"
     " http-after-response set-header access-control-allow-methods "
     "\"%[var(txn.r),map_str(maps/cors_methods),bytes(1)]\" if { var(txn.pre) -m found } { var(txn.ao) -m found } { "
@@ -287,6 +287,8 @@ static void tls_write(const struct door_bind *b, char letter, struct strbuf *out
     if (letter && letter != 'a' && b->client_ca.n)
         strbuf_addf(out, " ca-file certs/" STR_FMT ".pem verify %s", STR_ARG(b->client_ca),
                     b->client_ca_optional ? "optional" : "required");
+    if (letter && letter != 'a' && b->client_lenient && !b->client_strict)
+        strbuf_addz(out, " ca-ignore-err all crt-ignore-err all");
     strbuf_addc(out, '\n');
 }
 

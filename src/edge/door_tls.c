@@ -104,12 +104,25 @@ static void member_hosts(struct list_member *m, const struct door_listener *l, c
         strbuf_addf(&m->hosts, "%s" STR_FMT, m->hosts.n ? " " : "", STR_ARG(c->hosts[i]));
 }
 
-static struct str member_options(struct arena *a, struct door *d, const struct door_listener *l)
+static struct str member_options(struct arena *a, const struct door_listener *l)
 {
-    if (!l->client_ca.n || !certificate_find(d, l->client_ca))
+    if (!l->client_ca.n)
         return S("");
     return arena_fmt(a, "ca-file certs/%s.pem verify %s", door_cert_name(l->client_ca).z,
                      l->client_ca_optional ? "optional" : "required");
+}
+
+/* Where the authorities of clients are not there, nobody is trusted. */
+static void authorities_put(struct door *d, const struct door_socket *s, struct map *certs)
+{
+    static const char end[] = "-----END CERTIFICATE-----\n";
+    array_each (l, &s->listeners)
+        if ((*l)->client_ca.n && !certificate_find(d, (*l)->client_ca)) {
+            struct str pem = none_pem(d);
+            ptrdiff_t at = str_find(pem, str_of(end));
+            cert_want(d, certs, door_cert_name((*l)->client_ca).z,
+                      str_sub(pem, 0, at < 0 ? 0 : (size_t)at + sizeof end - 1));
+        }
 }
 
 /* kind: "" for HTTPS, "t" for streams whose TLS ends here. */
@@ -136,7 +149,7 @@ static void list_put(struct door *d, struct door_socket *s, const char *kind, st
                 m->hosts = STRBUF(65536);
                 map_put(&members, DOOR_NAME(name), m);
             }
-            m->options = m->options.n ? m->options : member_options(&a, d, *l);
+            m->options = m->options.n ? m->options : member_options(&a, *l);
             member_hosts(m, *l, c);
         }
     map_each (e, &members) {
@@ -251,6 +264,7 @@ void door_certs_put(struct door *d)
                 none_put(d, s, *kind, &certs, &lists);
                 list_put(d, s, *kind, &lists);
             }
+        authorities_put(d, s, &certs);
         alpns_put(d, s, &certs, &lists);
     }
     map_each (e, &d->lists)

@@ -181,10 +181,10 @@ static void certificates_add(struct arena *a, const struct gateway_listener *l, 
     }
     out->certificates = list;
     out->ncertificates = l->ncertificates;
-    /* Whoever is let through without a certificate, and with a bad one, need not be asked for it. */
-    if (!l->verifies || !l->ncas || l->insecure)
+    if (!l->verifies || !l->ncas)
         return;
     out->client_ca = STR_JOIN(a, key, S("/ca"));
+    out->client_ca_optional = l->insecure;
     array_push(&part->certificates,
                ((struct door_certificate){.key = out->client_ca, .chain = authorities_of(a, l)}));
 }
