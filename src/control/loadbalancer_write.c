@@ -4,8 +4,18 @@
 
 #define MOST_AT_ONCE 500 /* writes of one plan; the rest follows when they are seen */
 
-/* The annotations and the finalizer; false: they are right. */
-static bool meta_plan(struct balancers *x, const struct balancer *b)
+/* Most plans change one Service of many: what is right already is not even copied. */
+static bool meta_is_right(struct balancers *x, const struct balancer *b)
+{
+    if (!val_has_text(val_get(obj_meta(b->svc), N(finalizers)), S(BALANCER_FINALIZER)))
+        return false;
+    if (b->ip)
+        return str_eq(obj_note(b->svc, BALANCER_ADDRESS), address_text(x->a, b->ip)) &&
+               (!b->pool || str_eq(obj_note(b->svc, BALANCER_POOL), b->pool->obj->name));
+    return !b->nodes || (!obj_has_note(b->svc, BALANCER_ADDRESS) && !obj_has_note(b->svc, BALANCER_POOL));
+}
+
+static void meta_plan(struct balancers *x, const struct balancer *b)
 {
     struct val tree = plan_edit(x->out, b->svc);
     struct val *meta = val_need_map(x->a, &tree, N(metadata));
@@ -27,36 +37,58 @@ static bool meta_plan(struct balancers *x, const struct balancer *b)
             (void)val_del_str(notes, S(BALANCER_POOL));
         }
     }
-    return plan_update(x->out, b->svc, S(""), tree) != NULL;
+    plan_update(x->out, b->svc, S(""), tree);
 }
 
-static struct val with_condition(struct balancers *x, const struct val *status, const char *type, bool is,
-                                 const char *reason, struct str message)
+/* What a condition is to say; reason NULL: it is not to be there. */
+struct said {
+    const char *type, *reason;
+    bool is;
+    struct str message;
+};
+
+static bool is_said(const struct val *status, const struct said *c)
 {
-    const struct val *was = condition_get(status, type);
-    const struct condition c = {.type = type, .status = is ? "True" : "False", .reason = reason, .message = message};
-    if (was && str_eqz(val_text_at(was, N(status)), c.status) && str_eqz(val_text_at(was, N(reason)), reason) &&
-        str_eq(val_text_at(was, N(message)), message))
-        return val_copy(x->a, val_get(status, N(conditions)));
-    return conditions_with(x->a, status, &c, x->v->now);
+    const struct val *was = condition_get(status, c->type);
+    if (!c->reason || !was)
+        return !c->reason && !was;
+    return str_eqz(val_text_at(was, N(status)), c->is ? "True" : "False") &&
+           str_eqz(val_text_at(was, N(reason)), c->reason) && str_eq(val_text_at(was, N(message)), c->message);
 }
 
-static void announced_set(struct balancers *x, const struct balancer *b, struct val *status)
+static void condition_say(struct balancers *x, struct val *status, const struct said *c)
 {
-    const struct val *was = condition_get(status, CONDITION_ANNOUNCED);
-    const struct balancer *first = holders_of(x, b->ip)->list.p[0];
-    struct str now = STR_NONE, interfaces, why, rest;
-    (void)str_split(val_text_at(condition_get(obj_status(first->svc), CONDITION_ANNOUNCED), N(message)), ' ', &now,
-                    &rest);
-    struct str node = announcer_of(x->v, x->a, first->svc, b->pool, b->ip, now, &interfaces, &why);
-    if (!node.n && now.n && str_eqz(val_text_at(was, N(status)), "True") && nodes_are_away(x->v, now))
+    const struct condition now = {
+        .type = c->type, .status = c->is ? "True" : "False", .reason = c->reason, .message = c->message};
+    if (is_said(status, c))
         return;
     conditions_set(x->a, status,
-                   node.n ? with_condition(x, status, CONDITION_ANNOUNCED, true, why.n ? "NoSubnet" : "ByNode",
-                                           arena_fmt(x->a, STR_FMT " answers on " STR_FMT "%s" STR_FMT, STR_ARG(node),
-                                                     STR_ARG(interfaces.n ? interfaces : S("all-interfaces")),
-                                                     why.n ? "; " : "", STR_ARG(why)))
-                          : with_condition(x, status, CONDITION_ANNOUNCED, false, "NoNode", why));
+                   c->reason ? conditions_with(x->a, status, &now, x->v->now)
+                             : conditions_without(x->a, status, c->type));
+}
+
+static struct said announced_say(struct balancers *x, const struct balancer *b)
+{
+    struct said c = {.type = CONDITION_ANNOUNCED};
+    if (!b->ip)
+        return c;
+    const struct val *was = condition_get(obj_status(b->svc), c.type);
+    const struct balancer *first = holders_of(x, b->ip)->list.p[0];
+    struct str now = STR_NONE, interfaces, why, rest;
+    (void)str_split(val_text_at(condition_get(obj_status(first->svc), c.type), N(message)), ' ', &now, &rest);
+    struct str node = announcer_of(x->v, x->a, first->svc, b->pool, b->ip, now, &interfaces, &why);
+    c.is = node.n > 0;
+    c.reason = node.n ? (why.n ? "NoSubnet" : "ByNode") : "NoNode";
+    c.message = node.n ? arena_fmt(x->a, STR_FMT " answers on " STR_FMT "%s" STR_FMT, STR_ARG(node),
+                                   STR_ARG(interfaces.n ? interfaces : S("all-interfaces")), why.n ? "; " : "",
+                                   STR_ARG(why))
+                       : why;
+    if (!node.n && now.n && str_eqz(val_text_at(was, N(status)), "True") && nodes_are_away(x->v, now)) {
+        c.is = true;
+        c.reason = arena_strz(x->a, val_text_at(was, N(reason)));
+        c.message = val_text_at(was, N(message));
+    }
+    return c;
 }
 
 static void event_plan(struct balancers *x, const struct balancer *b, struct action *act)
@@ -78,6 +110,12 @@ static void event_plan(struct balancers *x, const struct balancer *b, struct act
 
 static void status_plan(struct balancers *x, const struct balancer *b)
 {
+    const struct val *had = obj_status(b->svc), *ingress = val_at(had, N(loadBalancer), N(ingress));
+    const struct said assigned = {CONDITION_ASSIGNED, b->reason, b->ingress.n > 0, b->message},
+                      announced = announced_say(x, b);
+    bool same = b->ingress.n ? val_equal(ingress, &b->ingress) : val_len(ingress) == 0;
+    if (same && is_said(had, &assigned) && is_said(had, &announced))
+        return;
     struct val tree = plan_edit_status(x->out, b->svc);
     struct val *status = val_need_map(x->a, &tree, N(status));
     struct val *lb = val_need_map(x->a, status, N(loadBalancer));
@@ -85,12 +123,8 @@ static void status_plan(struct balancers *x, const struct balancer *b)
         val_set(x->a, lb, N(ingress), b->ingress);
     else
         val_del(lb, N(ingress));
-    conditions_set(x->a, status,
-                   with_condition(x, status, CONDITION_ASSIGNED, b->ingress.n > 0, b->reason, b->message));
-    if (b->ip)
-        announced_set(x, b, status);
-    else
-        conditions_set(x->a, status, conditions_without(x->a, status, CONDITION_ANNOUNCED));
+    condition_say(x, status, &assigned);
+    condition_say(x, status, &announced);
     struct action *act = plan_update(x->out, b->svc, S("status"), tree);
     if (act)
         event_plan(x, b, act);
@@ -101,8 +135,10 @@ void balancer_write(struct balancers *x, const struct balancer *b)
     if (x->writes >= MOST_AT_ONCE)
         return;
     size_t before = x->out->actions.n;
-    if (!meta_plan(x, b))
+    if (meta_is_right(x, b))
         status_plan(x, b);
+    else
+        meta_plan(x, b);
     x->writes += x->out->actions.n - before;
 }
 
