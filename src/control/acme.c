@@ -1,3 +1,4 @@
+#include "api/formats.h"
 #include "control/acme_int.h"
 
 const char acme_issuers[] = "issuers.cert-manager.io";
@@ -36,6 +37,13 @@ struct str acme_bytes(struct arena *a, const struct val *v, const char *path)
     if (!strbuf_add_unbase64(&b, val_text(found)) || b.over)
         return S("");
     return str_dup(a, strbuf_str(&b));
+}
+
+int64_t acme_duration(const struct val *v, const char *path)
+{
+    int64_t ns = 0;
+    struct err ignored = ERR; /* the definition's rules say what is none */
+    return goduration_parse(acme_text(v, path), &ns, &ignored) ? ns : 0;
 }
 
 void acme_set(struct arena *a, struct val *map, const char *name, struct val v)

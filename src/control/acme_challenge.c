@@ -143,6 +143,17 @@ static void challenge_clean_up(struct acme_turn *t)
     (void)plan_update(t->out, t->o, S("status"), tree); /* NULL: it says so already */
 }
 
+/* waitInsteadOfSelfCheck: so long after it was shown nobody is told. */
+static bool challenge_waits(struct acme_turn *t)
+{
+    int64_t shown = 0, wait = acme_duration(obj_spec(t->o), "solver.waitInsteadOfSelfCheck");
+    if (wait <= 0 || acme_text(obj_status(t->o), "state").n ||
+        !time_parse(acme_text(obj_status(t->o), "presentedAt"), &shown) || shown + wait <= t->v->now)
+        return false;
+    plan_again(t->out, shown + wait);
+    return true;
+}
+
 void challenge_plan(struct acme_turn *t)
 {
     const struct val *status = obj_status(t->o), *spec = obj_spec(t->o);
@@ -163,6 +174,8 @@ void challenge_plan(struct acme_turn *t)
         return;
     }
     if (!challenge_is_dns(t->o) && !t->f->solved)
+        return;
+    if (challenge_waits(t))
         return;
     if (challenge_is_dns(t->o) && t->f->checked && !acme_text(status, "state").n) {
         (void)dns_ask(t, true);

@@ -7,6 +7,7 @@ const struct val *acme_at(const struct val *v, const char *path);
 struct str acme_text(const struct val *v, const char *path);
 /* Bytes of a defined kind's field, which it has as base64. "": none, or it is none. */
 struct str acme_bytes(struct arena *a, const struct val *v, const char *path);
+int64_t acme_duration(const struct val *v, const char *path); /* "2160h0m0s" as ns; 0: it is none */
 void acme_set(struct arena *a, struct val *map, const char *name, struct val v);
 void acme_put(struct arena *a, struct val *map, const char *name, struct str s); /* "": it is taken away */
 /* The status of a tree that plan_edit_status made; made where there is none. */

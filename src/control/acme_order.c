@@ -65,29 +65,6 @@ static void identifiers_of(struct acme_turn *t, struct acme_request *r)
         r->identifiers[r->nidentifiers++] = (struct acme_identifier){false, cn};
 }
 
-/* "2160h0m0s", as Go writes durations; 0: it is none. */
-static int64_t duration_ns(struct str s)
-{
-    int64_t total = 0, n = 0;
-    bool any = false;
-    for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] >= '0' && s.p[i] <= '9') {
-            n = n * 10 + (s.p[i] - '0');
-            any = true;
-            if (n > 1000000000)
-                return 0;
-            continue;
-        }
-        int64_t unit = s.p[i] == 'h' ? 3600 : s.p[i] == 'm' ? 60 : s.p[i] == 's' ? 1 : 0;
-        if (!unit || !any)
-            return 0;
-        total += n * unit;
-        n = 0;
-        any = false;
-    }
-    return any ? 0 : ns_of_seconds(total);
-}
-
 static void order_ask_new(struct acme_turn *t, const struct obj *issuer)
 {
     const struct val *spec = obj_spec(t->o), *acme = acme_at(obj_spec(issuer), "acme");
@@ -96,8 +73,7 @@ static void order_ask_new(struct acme_turn *t, const struct obj *issuer)
     identifiers_of(t, r);
     struct str profile = acme_text(spec, "profile");
     r->profile = profile.n ? profile : acme_text(acme, "profile");
-    int64_t duration = val_true(acme_at(acme, "enableDurationFeature")) ? duration_ns(acme_text(spec, "duration"))
-                                                                        : 0;
+    int64_t duration = val_true(acme_at(acme, "enableDurationFeature")) ? acme_duration(spec, "duration") : 0;
     r->not_after = duration ? time_text(t->a, t->v->now + duration) : S("");
     struct str named = acme_text(spec, "replaces");
     r->replaces = named.n       ? named

@@ -267,6 +267,19 @@ def another_issuer_is_asked_where_one_fails(c):
         liar.close()
 
 
+def a_certificate_comes_before_its_ingress(c):
+    """The other example: a Certificate of its own, here of the default issuer."""
+    c.kubectl('apply', '-f', lib.TOP + '/examples/https/certificate.yaml')
+    c.kubectl('wait', 'certificate/shop', '--for=condition=Ready', '--timeout=20s')
+    context = ssl.create_default_context(cadata=world.pebble.root())
+
+    def served():
+        with socket.create_connection(('127.0.0.1', 443), 5) as raw, context.wrap_socket(raw, server_hostname='shop.example.org') as s:
+            return s.getpeercert()
+    eventually('it is served', served)
+    c.kubectl('delete', '-f', lib.TOP + '/examples/https/certificate.yaml')
+
+
 def a_server_that_is_down_comes_back_as_another(c):
     """It has forgotten every account and order meanwhile; roles are killed as well."""
     world.pebble.stop()
@@ -283,15 +296,9 @@ def renewals_lose_no_request(c):
     short = ca.Pebble(world.ca, world.dns, port=14200, seconds=8, nonces=10)
     root, failed, serials, stop = short.root(), [], set(), threading.Event()
     try:
-        acme_set(c, '--name', 'short', '--not-default', server=short.url)
-        c.apply(lib.deployment('shop', 2) + lib.service('shop') + '''---
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata: {name: shop, annotations: {cert-manager.io/cluster-issuer: short}}
-spec:
-  tls: [{hosts: [shop.example.org], secretName: shop}]
-  rules: [{host: shop.example.org, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: shop, port: {number: 80}}}}]}}]
-''')
+        acme_set(c, '--name', 'short', server=short.url)
+        c.apply(lib.deployment('shop', 2) + lib.service('shop'))
+        c.kubectl('apply', '-f', lib.TOP + '/examples/https/annotation.yaml')
         context = ssl.create_default_context(cadata=root)
 
         def ask():
@@ -326,8 +333,8 @@ spec:
     finally:
         stop.set()
         c.kubectl('delete', 'ingress', 'shop', '--ignore-not-found')
-        c.kubectl('delete', 'certificate', 'shop', '--ignore-not-found')
         short.stop()
+        acme_set(c)
 
 
 class AcmeCluster(Cluster):
@@ -345,4 +352,5 @@ class AcmeCluster(Cluster):
 if __name__ == '__main__':
     main([a_command_makes_an_issuer, names_and_addresses_are_proved_by_the_door, names_are_proved_over_tls, names_with_a_star_are_proved_by_updates,
           the_administrator_has_a_program, an_account_elsewhere_is_bound, a_key_is_exchanged, servers_that_lie,
-          an_authority_says_when_to_renew, another_issuer_is_asked_where_one_fails, renewals_lose_no_request, a_server_that_is_down_comes_back_as_another], cluster=AcmeCluster)
+          an_authority_says_when_to_renew, another_issuer_is_asked_where_one_fails, renewals_lose_no_request, a_certificate_comes_before_its_ingress,
+          a_server_that_is_down_comes_back_as_another], cluster=AcmeCluster)
