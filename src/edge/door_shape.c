@@ -67,24 +67,24 @@ static const char shape_log[] =
  * HAProxy takes and others may read otherwise is refused before it: an HTTP/1.1 request without a host, a host with
  * other letters than names and addresses have, chunks in HTTP/1.0, NUL in a header, "*" but for OPTIONS. */
 static const char way_to_host[] =
-    " http-request set-var(txn.h) req.hdr(host),host_only,lower\n"
-    " http-request set-var(txn.h) var(txn.h),rtrim(.) if { var(txn.h) -m end . }\n"
+    " http-request set-var(txn.h) req.hdr(host),host_only,lower,rtrim(.)\n"
     " http-request deny deny_status 400 if !{ var(txn.h) -m reg ^[]a-z0-9._:[-]+$ } !{ req.ver 1.0 }\n"
     " http-request deny deny_status 400 if { req.ver 1.0 } { req.hdr(transfer-encoding) -m found }\n"
     " http-request deny deny_status 400 if { req.hdrs -m reg \\\\x00 }\n"
     " http-request deny deny_status 400 if { url -m beg * } !METH_OPTIONS\n"
     " http-request set-var(txn.z) bool(1) if { path -m sub %% /. // }\n" /* few paths are not plain */
-    " http-request normalize-uri percent-decode-unreserved if { var(txn.z) -m found }\n"
-    " http-request normalize-uri percent-to-uppercase if { var(txn.z) -m found }\n"
-    " http-request normalize-uri path-strip-dot if { var(txn.z) -m found }\n"
-    " http-request normalize-uri path-strip-dotdot full if { var(txn.z) -m found }\n"
+    /* without "strict" 2.6 takes no condition here, and does nothing */
+    " http-request normalize-uri percent-decode-unreserved strict if { var(txn.z) -m found }\n"
+    " http-request normalize-uri percent-to-uppercase strict if { var(txn.z) -m found }\n"
+    " http-request normalize-uri path-strip-dot if { var(txn.z) -m found } { path -m sub /. }\n"
+    " http-request normalize-uri path-strip-dotdot full if { var(txn.z) -m found } { path -m sub /.. }\n"
     " http-request set-var(txn.p) path\n"
     " http-request set-var(txn.p) var(txn.p),regsub(//+,/,g) if { var(txn.z) -m found }\n"
     " http-request set-var(txn.t) var(txn.h),map_str(maps/h_%1$s)\n"
-    " http-request set-var(txn.t) var(txn.h),field(2,.,0),map_str(maps/w_%1$s) if !{ var(txn.t) -m found }\n";
+    " http-request set-var(txn.t,ifnotexists) var(txn.h),field(2,.,0),map_str(maps/w_%1$s)\n";
 static const char way_deeper[] =
-    " http-request set-var(txn.t) var(txn.h),field(%2$u,.,0),map_str(maps/d_%1$s) if !{ var(txn.t) -m found }\n";
-static const char way_to_target[] = " http-request set-var(txn.t) str(%1$s) if !{ var(txn.t) -m found }\n"
+    " http-request set-var(txn.t,ifnotexists) var(txn.h),field(%2$u,.,0),map_str(maps/d_%1$s)\n";
+static const char way_to_target[] = " http-request set-var(txn.t,ifnotexists) str(%1$s)\n"
                                     " http-request set-var(txn.v) var(txn.t),concat(,txn.p,/?),map_beg(maps/paths)\n";
 
 static const char way_answers[] =
@@ -246,9 +246,12 @@ static void fields_write(const struct door_shape *s, bool response, struct strbu
 static void forwarded_write(const struct door_shape *s, const struct door_bind *b, struct strbuf *out)
 {
     bool tls = b->has & DOOR_HAS_HTTPS;
+    char port[16] = "%[dst_port]";
+    if (!b->accept_proxy)
+        snprintf(port, sizeof port, "%u", b->port);
     struct {
         const char *name, *value;
-    } rows[] = {{"proto", tls ? "https" : "http"}, {"host", "%[req.hdr(host)]"}, {"port", "%[dst_port]"}};
+    } rows[] = {{"proto", tls ? "https" : "http"}, {"host", "%[req.hdr(host)]"}, {"port", port}};
     if (s->trusted)
         strbuf_addf(out,
                     " http-request add-header X-Forwarded-For %%[src]\n http-request set-src "
@@ -264,7 +267,8 @@ static void forwarded_write(const struct door_shape *s, const struct door_bind *
             strbuf_addf(out, " unless { req.hdr(x-forwarded-%s) -m found }", rows[i].name);
         strbuf_addc(out, '\n');
     }
-    strbuf_addz(out, " http-request set-header X-Real-IP %[src]\n");
+    /* the header is written, to write the address again costs more */
+    strbuf_addf(out, " http-request set-header X-Real-IP %%[%s]\n", s->trusted ? "src" : "req.hdr(x-forwarded-for)");
 }
 
 static bool is_layered(const struct door_bind *b)
