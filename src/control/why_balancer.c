@@ -65,8 +65,13 @@ void why_balancer(struct question *q, const struct obj *svc, struct finding *f)
     } else if (!has) {
         say_unheard(q, svc, f);
     } else if (str_eqz(val_text_at(announced, N(status)), "False")) {
-        why_found(q, f, "NotAnnounced", "nobody answers for its address: " STR_FMT,
-                  STR_ARG(val_text_at(announced, N(message))));
+        struct str why = val_text_at(announced, N(message));
+        if (!why_found(q, f, "NotAnnounced", "nobody answers for its address: " STR_FMT, STR_ARG(why)))
+            return;
+        if (str_has(why, S("L2Advertisement")))
+            why_way(q, f, "Make one that names it in spec.ipAddressPools");
+        else if (str_has(why, S("selectors of nodes")))
+            why_way(q, f, "Mend the pool's nodeSelector, or the labels of nodes");
     } else if (f->state == WHY_FINE && val_len(ranges)) {
         f->reason = arena_fmt(q->a, "only " STR_FMT "%s may reach its address (spec.loadBalancerSourceRanges)",
                               STR_ARG(val_text(val_item(ranges, 0))), val_len(ranges) > 1 ? " and others" : "");

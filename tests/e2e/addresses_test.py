@@ -104,6 +104,11 @@ def a_pool_gives_addresses_that_answer(c):
     c.kubectl('delete', 'svc', 'two')
     eventually('the third has what the second had', lambda: addresses(c, 'three'))
     assert 'full' in c.kubectl('get', 'events', '--field-selector', 'reason=AllocationFailed')
+    ip = addresses(c, 'three')[0]
+    c.kubectl('patch', 'svc', 'three', '--type=merge', '-p', '{"spec":{"type":"ClusterIP"}}')
+    eventually('another type has none', lambda: ip not in run(['ip', 'addr', 'show', 'lo']))
+    three = eventually('nor a finalizer', lambda: [s for s in [c.get('svc', 'three')] if 'finalizers' not in s['metadata']])[0]
+    assert not three['status'].get('loadBalancer') and not three['status'].get('conditions'), three['status']
 
 
 def refused(c, yaml):
@@ -168,7 +173,6 @@ spec: {rules: [{http: {paths: [{path: /, pathType: Prefix, backend: {service: {n
 
 
 def the_front_door_has_one_of_the_pool(c):
-    c.kubectl('delete', 'svc', 'three')
     c.apply(INGRESS)
     ip = eventually('an address', lambda: addresses(c, 'wherry-front', 'kube-system'))[0]
     assert ip.startswith('192.0.2.5'), ip
