@@ -4,17 +4,39 @@
 #include "cli/role.h"
 #include "client/http.h"
 #include "edge/edge.h"
-#include "sys/loop.h"
+#include "sys/stream.h"
 #include <signal.h>
+#include <unistd.h>
 
 struct edge_role {
     struct loop *loop;
+    struct edge *edge;
+    struct listener asked;
     struct signal_source on_term;
 };
 
 static void on_term(struct signal_source *s, int signo UNUSED)
 {
     loop_stop(container_of(s, struct edge_role, on_term)->loop);
+}
+
+/* Who connects gets the counters, and the end. */
+static void counters_asked(struct listener *l, int own_fd, const struct addr *peer UNUSED)
+{
+    struct edge_role *r = container_of(l, struct edge_role, asked);
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(32 << 20);
+    static const struct stream_fns none = {0}; /* what it says does not matter */
+    struct peer_cred who;
+    struct err ignored = ERR; /* one that has gone gets nothing */
+    if (!socket_peer_cred(own_fd, &who, &ignored) ||
+        (who.uid != 0 && who.uid != ROLE_UID_RELAY && who.uid != getuid())) {
+        fd_close(own_fd);
+        return;
+    }
+    door_metrics(r->edge->door, &text);
+    struct stream *s = stream_new(r->loop, own_fd, NULL, &none, NULL);
+    stream_write(s, strbuf_str(&text));
+    stream_close(s);
 }
 
 static void edge_ready(void *arg UNUSED)
@@ -52,10 +74,16 @@ int role_edge(struct role_start *start)
         .acme_hook = s->acme_dns_hook,
         .acme_check = str_eqz(s->acme_dns_check, "on"),
         .door = {.run = edge_proxy_folder(a, s), .haproxy = S("/usr/sbin/haproxy"), .old_most_ns = 3600 * NS_PER_S}};
-    if (!transport || !edge_new(loop, &config, edge_ready, NULL, &err)) {
+    config.door.access_log = str_eqz(s->edge_access_log, "on");
+    config.door.counters = str_eqz(s->edge_metrics, "on");
+    r.edge = transport ? edge_new(loop, &config, edge_ready, NULL, &err) : NULL;
+    if (!r.edge) {
         log_error("edge.start", "error=\"%s\"", err.text);
         return 1;
     }
+    int asked = role_socket(start, "edge-unix");
+    if (asked >= 0)
+        listener_start(&r.asked, loop, asked, counters_asked);
     loop_run(loop);
     role_end();
 }

@@ -1,5 +1,6 @@
 #include "base/log.h"
 #include "cli/role.h"
+#include "cli/supervisor.h"
 #include "node/relay.h"
 #include <signal.h>
 
@@ -30,6 +31,8 @@ int role_relay(struct role_start *r)
         return 1;
     }
     struct relay_config c = {.loop = loop, .own_listen_fd = fd, .server_uid = ROLE_UID_SERVER, .node_socket = node.p};
+    if (supervisor_wants(&r->settings, "edge"))
+        c.edge_socket = arena_fmt(&r->settings.arena, "unix:" STR_FMT "/edge.sock", STR_ARG(r->settings.run)).p;
     role.relay = relay_new(&c);
     role_ready();
     loop_run(loop);

@@ -187,6 +187,10 @@ static const struct setting rows[] = {
      "program that changes DNS for ACME, called with present or cleanup, a name and a value", check_program},
     {"acme-dns-check", TEXT, AT(acme_dns_check), "off",
      "ask a zone's own servers for the record before the authority is told of it", check_switch},
+    {"edge-access-log", TEXT, AT(edge_access_log), "off",
+     "the front door's requests stand in the log, a line of JSON each", check_switch},
+    {"edge-metrics", TEXT, AT(edge_metrics), "on",
+     "requests, bytes and durations by route: kubectl get --raw /api/v1/nodes/NODE/proxy/metrics/edge", check_switch},
     {"log-level", TEXT, AT(log_level), "info", "error, warn, info or debug", check_level},
 };
 

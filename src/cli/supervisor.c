@@ -69,6 +69,7 @@ static const struct socket_row socket_rows[SUPERVISOR_SOCKETS] = {
     {"api-unix", "server", SOCK_STREAM, 0666},  /* for the roles of this machine: who, says SO_PEERCRED */
     {"relay-unix", "relay", SOCK_STREAM, 0666}, /* for the server of this machine */
     {"dns-udp", "dns", SOCK_DGRAM, 0},          {"dns-tcp", "dns", SOCK_STREAM, 0},
+    {"edge-unix", "edge", SOCK_STREAM, 0666}, /* for the relay of this machine: counters */
 };
 static const struct {
     const char *name;
@@ -105,6 +106,8 @@ static struct str address_of(struct supervisor *s, struct arena *a, const char *
         return arena_fmt(a, "unix:" STR_FMT "/server.sock", STR_ARG(c->run));
     if (strcmp(name, "relay-unix") == 0)
         return arena_fmt(a, "unix:" STR_FMT "/relay.sock", STR_ARG(c->run));
+    if (strcmp(name, "edge-unix") == 0)
+        return arena_fmt(a, "unix:" STR_FMT "/edge.sock", STR_ARG(c->run));
     return arena_fmt(a, IP4_FMT ":53", IP4_ARG(node));
 }
 

@@ -30,8 +30,21 @@ static void proxy_failed(void *arg, const struct err *err)
 
 static void proxy_log(void *arg, struct str line)
 {
-    (void)arg;
-    fprintf(stderr, STR_FMT "\n", STR_ARG(line));
+    struct door *d = arg;
+    struct str rest;
+    if (!counters_line(&d->counters, line, &rest) || rest.n < 2 || rest.p[0] != '{')
+        return;
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(64 << 10);
+    strbuf_addz(&text, "{\"time\":\"");
+    time_add_micro(&text, clock_real());
+    strbuf_addf(&text, "\"," STR_FMT "\n", STR_ARG(str_sub(rest, 1, rest.n)));
+    (void)fwrite(text.p, 1, text.n, stderr); /* as the rest of the log: where it cannot be written nobody reads it */
+}
+
+void door_metrics(const struct door *d, struct strbuf *out)
+{
+    if (d->config.counters)
+        counters_text(&d->counters, out);
 }
 
 struct door *door_new(struct loop *l, const struct door_config *c, const struct door_events *e, void *arg,
@@ -50,8 +63,10 @@ struct door *door_new(struct loop *l, const struct door_config *c, const struct 
     static const int statuses[] = {200, 403, 404, 500, 503};
     for (size_t i = 0; i < countof(statuses); i++)
         array_push(&d->statuses, statuses[i]);
-    struct haproxy_config proxy = {
-        .run = d->config.run, .program = d->config.haproxy, .old_most_ns = c->old_most_ns, .log = c->access_log};
+    struct haproxy_config proxy = {.run = d->config.run,
+                                   .program = d->config.haproxy,
+                                   .old_most_ns = c->old_most_ns,
+                                   .log = c->access_log || c->counters};
     struct haproxy_events events = {.applied = proxy_applied, .failed = proxy_failed, .log = proxy_log};
     d->proxy = haproxy_new(l, &proxy, &events, d, err);
     if (!d->proxy) {
@@ -178,6 +193,7 @@ static void shape_put(struct door *d)
                            .shards = d->shards,
                            .answers = d->answers_ever,
                            .log = d->config.access_log,
+                           .count = d->config.counters,
                            .ipv6 = d->ipv6,
                            .trusted = d->config.trusted};
     ARRAY(struct door_bind) binds = {0};
@@ -272,6 +288,7 @@ void door_free(struct door *d)
     array_fini(&d->slots);
     array_fini(&d->statuses);
     mem_free(d->none_pem);
+    counters_fini(&d->counters);
     arena_fini(&d->own);
     mem_free(d);
 }

@@ -212,6 +212,7 @@ struct door_config {
     struct str run;      /* folder of its own on a tmpfs: configuration, maps, keys, sockets. 0700 */
     struct str haproxy;  /* the program */
     bool access_log;     /* JSON lines on our stderr */
+    bool counters;       /* by route, for door_metrics */
     int64_t old_most_ns; /* how long connections of a proxy before a reload may go on (an hour) */
     uint32_t trusted;    /* hops in front whose X-Forwarded-For is kept */
 };
@@ -233,5 +234,5 @@ void door_part_del(struct door *d, struct str source);
 void door_pool_put(struct door *d, const struct door_pool *p);
 void door_pool_del(struct door *d, struct str key);
 void door_commit(struct door *d, uint64_t revision);
-/* The proxy's counters by route, Prometheus' text; fn later, in the loop. */
-void door_metrics(struct door *d, void (*fn)(void *arg, struct str text, const struct err *err), void *arg);
+/* Counters by route since door_new, Prometheus' text; nothing, unless it was to count. */
+void door_metrics(const struct door *d, struct strbuf *out);

@@ -139,7 +139,7 @@ struct door_shape {
     size_t nstatuses;
     size_t depth; /* of prefixes that give way */
     unsigned shards;
-    bool answers, log, ipv6;
+    bool answers, log, count, ipv6;
     uint32_t trusted;
 };
 void door_shape_write(const struct door_shape *s, struct strbuf *out);

@@ -52,16 +52,16 @@ static const char *text_of(int code)
     return "";
 }
 
+/* Of each request: what is counted of it (counters.h), and where it is to be seen, the rest. */
+static const char shape_count[] = " log global\n"
+                                  " log-format \"%[var(txn.v),field(2,.),map_str(maps/owner),bytes(1)] %ST %B %U %Ta";
 static const char shape_log[] =
-    " log global\n"
-    " log-format "
-    "\"{\\\"time\\\":\\\"%[date(0,ms),ms_utime(%Y-%m-%dT%H:%M:%S)].%[date(0,ms),mod(1000)]Z\\\",\\\"client\\\":\\\"%"
-    "ci\\\","
+    " {\\\"client\\\":\\\"%ci\\\","
     "\\\"method\\\":\\\"%[var(txn.m),json(utf8s)]\\\",\\\"host\\\":\\\"%[var(txn.h),json(utf8s)]\\\","
     "\\\"path\\\":\\\"%[var(txn.p),json(utf8s)]\\\",\\\"status\\\":%ST,\\\"bytes\\\":%B,\\\"ms\\\":%Ta,"
     "\\\"route\\\":\\\"%[var(txn.v),field(2,.),map_str(maps/"
     "owner),bytes(1),json(utf8s)]\\\",\\\"backend\\\":\\\"%b\\\","
-    "\\\"server\\\":\\\"%si:%sp\\\",\\\"state\\\":\\\"%tsc\\\"}\"\n";
+    "\\\"server\\\":\\\"%si:%sp\\\",\\\"state\\\":\\\"%tsc\\\"}";
 
 /* The way to the table, by the socket's name, and from it to the target; else it is the table of all hosts. What
  * HAProxy takes and others may read otherwise is refused before it: an HTTP/1.1 request without a host, a host with
@@ -409,8 +409,10 @@ static void frontend_write(const struct door_shape *s, const struct door_bind *b
         inner_bind_write(b, 'h', out);
     else
         binds_write(s, b, b->has & DOOR_HAS_HTTPS ? 'h' : 0, out);
+    if (s->log || s->count)
+        strbuf_addf(out, "%s%s\"\n", shape_count, s->log ? shape_log : "");
     if (s->log)
-        strbuf_addf(out, "%s http-request set-var(txn.m) method\n", shape_log);
+        strbuf_addz(out, " http-request set-var(txn.m) method\n");
     strbuf_addf(out, way_to_host, b->name.z);
     for (unsigned i = 3; b->deep && i <= DEEPEST; i++)
         strbuf_addf(out, way_deeper, b->name.z, i);

@@ -1,6 +1,7 @@
 /* door_state.h - what the front door keeps: sources with their routes, sockets and hosts, pools with their backends,
  * rules by name. Belongs to the door's loop. */
 #pragma once
+#include "edge/counters.h"
 #include "edge/door_int.h"
 #include "edge/haproxy.h"
 
@@ -56,6 +57,7 @@ struct door_field_count {
 struct door {
     struct loop *loop;
     struct door_config config;
+    struct counters counters;
     struct door_events events;
     void *arg;
     struct haproxy *proxy;

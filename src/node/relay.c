@@ -192,6 +192,10 @@ static void on_request(struct http_request *h, void *arg)
         relay_fail(h, r->node_fd >= 0 ? 200 : 503, r->node_fd >= 0 ? S("ok") : S("the node cannot be reached"));
         return;
     }
+    if (str_eq(h->path, S("/metrics/edge"))) {
+        relay_metrics(r, h);
+        return;
+    }
     if (str_eq(h->path, S("/logs")) || str_starts(h->path, S("/logs/"))) {
         if (str_eq(h->method, S("GET")))
             relay_files(r, h, str_sub(h->path, MIN(h->path.n, sizeof "/logs/" - 1), h->path.n));

@@ -9,6 +9,7 @@ struct relay_config {
     struct loop *loop;
     int own_listen_fd;       /* unix, for the server */
     unsigned server_uid;     /* who may ask (SO_PEERCRED), besides root */
+    const char *edge_socket; /* "unix:PATH" of the front door's role, for its counters; NULL: none runs here */
     const char *node_socket; /* where the node listens; connected to, again and again */
 };
 struct relay *relay_new(const struct relay_config *c); /* for as long as the process lives */

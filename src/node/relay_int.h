@@ -47,6 +47,7 @@ void relay_logs(struct relay *r, struct http_request *h, struct str ns, struct s
 void relay_exec(struct relay *r, struct http_request *h, struct str ns, struct str pod, struct str container,
                 bool attach);
 void relay_forward(struct relay *r, struct http_request *h, struct str ns, struct str pod);
+void relay_metrics(struct relay *r, struct http_request *h);
 void relay_files(struct relay *r, struct http_request *h, struct str path);
 /* To the node: how a probe went. */
 void relay_probed(struct relay *r, struct str id, enum probe_outcome outcome, struct str text);

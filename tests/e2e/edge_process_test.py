@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The front door's processes: whatever of them ends or is killed, nobody is refused and what is under way goes on; a pod that
 goes has left the front door before it is told to end; and `wherry down` leaves nothing of it."""
-import http.client, json, os, signal, socket, subprocess, threading, time
+import http.client, json, os, re, signal, socket, subprocess, threading, time
 from lib import *
 from rough_test import supervisor, up_again
 
@@ -130,6 +130,24 @@ def prepare(c):
     assert len(proxies(c)) == 1, proxies(c)
 
 
+def requests_are_told(c):
+    """Counters by route, and the access log, whatever stands in a path."""
+    metrics = lambda: c.kubectl('get', '--raw', '/api/v1/nodes/%s/proxy/metrics/edge' % c.get('nodes')['items'][0]['metadata']['name'])
+    count = lambda code, route='Ingress/default/shop': int((re.findall(r'wherry_edge_requests_total{route="%s",code="%s"} (\d+)' % (route, code), metrics()) or ['0'])[0])
+    had, none = count('2xx'), count('4xx', '')
+    for _ in range(5):
+        assert ask(path='/told?q="x"\\y&z=%7B')[0] == 200
+    assert ask('nobody.example')[0] == 404
+    eventually('they are counted', lambda: count('2xx') == had + 5 and count('4xx', '') == none + 1)
+    text = metrics()
+    assert float(re.search(r'wherry_edge_sent_bytes_total{route="Ingress/default/shop"} (\d+)', text).group(1)) > 500, text
+    assert re.search(r'duration_seconds_bucket{route="Ingress/default/shop",le="\+Inf"} [1-9]', text), text
+    lines = lambda: [json.loads(l) for l in c.log().split('\n') if l.startswith('{"time"') and '/told' in l]
+    line = eventually('it stands in the log', lambda: len(lines()) == 5 and lines()[0])
+    assert (line['method'], line['host'], line['path'], line['status'], line['route']) == ('GET', HOST, '/told', 200, 'Ingress/default/shop'), line
+    assert line['client'] == '127.0.0.1' and line['bytes'] > 100 and line['ms'] >= 0 and line['server'].endswith(':8080'), line
+
+
 # --- what is killed ---------------------------------------------------------------------------------------------------------
 
 def roles_are_killed(c):
@@ -235,4 +253,5 @@ def nothing_is_left(c):
 
 
 if __name__ == '__main__':
-    main([prepare, roles_are_killed, a_reload_cuts_nothing, haproxy_is_killed, a_rollout_loses_nothing, nothing_is_left], port=16957)
+    main([prepare, requests_are_told, roles_are_killed, a_reload_cuts_nothing, haproxy_is_killed, a_rollout_loses_nothing, nothing_is_left], port=16957,
+         args=['--set', 'edge-access-log=on'])
