@@ -47,6 +47,8 @@ static const struct why_row rows[] = {
     {K(CertificateSigningRequest), NULL, why_stored, plain_head},
     {NULL, "issuers.cert-manager.io", why_issuer, plain_head},
     {NULL, "clusterissuers.cert-manager.io", why_issuer, plain_head},
+    {NULL, "certificates.cert-manager.io", why_certificate, plain_head},
+    {NULL, "certificaterequests.cert-manager.io", why_cert_request, plain_head},
     {NULL, "orders.acme.cert-manager.io", why_order, plain_head},
     {NULL, "challenges.acme.cert-manager.io", why_challenge, plain_head},
     {NULL, "gateways.gateway.networking.k8s.io", why_gateway, gateway_head},

@@ -1,5 +1,6 @@
 /* An Ingress: who serves it, what of it cannot be served as it was asked for, by the same reading as the front
  * door's, and what stands behind it. */
+#include "control/cert_shim.h"
 #include "control/ingress.h"
 #include "control/why_int.h"
 
@@ -49,24 +50,22 @@ static bool say_class(struct question *q, const struct obj *o, const struct ingr
 /* A Secret that is not there yet, as somebody is still getting the certificate for it. */
 static bool say_pending(struct question *q, const struct obj *o, struct str secret, struct finding *f)
 {
-    if (!obj_has_note(o, "cert-manager.io/issuer") && !obj_has_note(o, "cert-manager.io/cluster-issuer"))
-        return false;
     const struct kind *k = view_defined(q->v, CERTIFICATES);
     const struct obj *c = k ? view_get(q->v, k, o->ns, secret) : NULL;
-    const struct val *ready = c ? condition_get(obj_status(c), "Ready") : NULL;
-    struct str message = val_text_at(ready, N(message));
+    struct finding one = {0};
+    if (!cert_is_asked(o))
+        return false;
     if (!c)
         return why_coming(q, f, "CertificatePending", "the certificate for Secret " STR_FMT " is not there yet",
                           STR_ARG(secret));
-    why_chain(q, f, "Certificate " STR_FMT ": %s" STR_FMT, STR_ARG(c->name), message.n ? "" : "no word yet",
-              STR_ARG(message));
-    if (message.n == 0)
-        return why_coming(q, f, "CertificatePending", "Certificate " STR_FMT " is not ready yet", STR_ARG(c->name));
-    why_found(q, f, "CertificatePending", "Certificate " STR_FMT " is not ready: " STR_FMT, STR_ARG(c->name),
-              STR_ARG(message));
-    why_way(q, f, "wherry why certificate/" STR_FMT STR_FMT " tells more", STR_ARG(c->name),
-            STR_ARG(why_ns_flag(q, c->ns)));
-    return true;
+    struct question other = why_about(q, c);
+    why_certificate(&other, c, &one);
+    if (one.state == WHY_FINE)
+        array_fini(&one.chain);
+    else
+        why_behind(q, f, arena_fmt(q->a, "Certificate " STR_FMT ":", STR_ARG(c->name)), &one);
+    return why_coming(q, f, "CertificatePending", "Certificate " STR_FMT " is not ready yet", STR_ARG(c->name)) ||
+           true;
 }
 
 static struct str secret_of(const struct ingress *i, struct str field)

@@ -48,6 +48,9 @@ static void why_answer(struct str input, struct strbuf *out)
             CHECK(str_split(text, ' ', &name, &text));
             kind = kind_of_fixture(&f, name);
             CHECK(str_split(text, '/', &key.ns, &key.name));
+        } else if (str_eqz(word, "kinds")) { /* "certs": all of cert-manager.io */
+            for (const char *const *k = cert_kinds_of_test; *k; k++)
+                fixture_define(&f, str_of(*k));
         } else if (str_eqz(word, "kind")) {
             fixture_define(&f, text);
         } else if (str_eqz(word, "line")) {

@@ -202,6 +202,8 @@ def what_cannot_be_is_said(c):
     eventually('Vault is refused', lambda: 'issuers of this type are not here' in c.kubectl('get', 'issuer', 'vault', '-o', 'wide'))
     c.apply(certificate('orphan', issuer='nobody'))
     eventually('no issuer', lambda: 'Referenced "Issuer" not found' in c.kubectl('get', 'cr', 'orphan-1', '-o', 'wide'))
+    told = run([WHERRY, 'why', 'certificate/orphan'], env=c.env, check=False)
+    assert 'Issuer "nobody" is not there' in told, told
     c.apply('{apiVersion: v1, kind: ConfigMap, metadata: {name: owner}}')
     uid = c.get('configmap', 'owner')['metadata']['uid']
     c.apply(json.dumps({'apiVersion': 'v1', 'kind': 'Secret', 'metadata': {'name': 'theirs', 'ownerReferences': [
