@@ -249,6 +249,24 @@ static bool text_is_there(struct dns_run *x, const struct dns_reply *reply, stru
     return false;
 }
 
+/* The first address of a server, as the resolver knows it. */
+static bool address_find(struct dns_run *x, const struct dns_name *server, struct dns_peer *out)
+{
+    struct dns_reply reply;
+    struct dns_rr rr;
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(53)};
+    if (!question_ask(x, &x->resolver, server, DNS_A, &reply))
+        return false;
+    struct str host = name_words(x, server);
+    if (!record_find(x, &reply, DNS_A, &rr) || rr.rdata_n != 4)
+        return err_set(x->err, E_NOT_FOUND, "nameserver " STR_FMT ": has no address", STR_ARG(host));
+    memcpy(&in.sin_addr, rr.rdata, 4);
+    memcpy(&out->addr, &in, sizeof in);
+    out->n = sizeof in;
+    (void)snprintf(out->text, sizeof out->text, "%.*s", (int)MIN(host.n, sizeof out->text - 1), host.p);
+    return true;
+}
+
 /* Every server that the zone names has the record. */
 static bool step_look(struct dns_run *x, const struct dns_name *name, const struct dns_name *zone)
 {
@@ -265,12 +283,10 @@ static bool step_look(struct dns_run *x, const struct dns_name *name, const stru
     }
     for (size_t i = 0; i < n; i++) {
         struct dns_peer peer;
-        struct str host = name_words(x, &servers[i]);
-        if (!peer_find(x, host, &peer) || !question_ask(x, &peer, name, DNS_TXT, &reply))
+        if (!address_find(x, &servers[i], &peer) || !question_ask(x, &peer, name, DNS_TXT, &reply))
             return false;
         if (!text_is_there(x, &reply, x->r->value))
-            return err_set(x->err, E_UNAVAILABLE, "nameserver " STR_FMT " does not have the record yet",
-                           STR_ARG(host));
+            return err_set(x->err, E_UNAVAILABLE, "nameserver %s does not have the record yet", peer.text);
     }
     return n || err_set(x->err, E_NOT_FOUND, "zone " STR_FMT ": has no nameservers", STR_ARG(name_words(x, zone)));
 }

@@ -18,6 +18,8 @@ class World:
         self.ca = ca.Authority()
         self.dns = ca.Dns('127.0.0.1')
         self.pebble = ca.Pebble(self.ca, self.dns)
+        open(self.ca.dir + '/resolv.conf', 'w').write('nameserver 127.0.0.1\n')
+        run(['mount', '--bind', self.ca.dir + '/resolv.conf', '/etc/resolv.conf'])
         self.tsig = self.ca.dir + '/tsig'
         open(self.tsig, 'w').write(ca.TSIG_SECRET)
         self.hook = self.ca.dir + '/hook'
@@ -28,6 +30,7 @@ class World:
 
     def close(self):
         self.pebble.stop()
+        run(['umount', '/etc/resolv.conf'])
         self.ca.close()
 
 
@@ -104,6 +107,13 @@ def names_with_a_star_are_proved_by_updates(c):
     order_says(c, 'refused', 'the update is refused: REFUSED')
     world.dns.refuse = False
     issued(c, 'refused')
+    # a zone that takes no updates leads to one that does
+    world.dns.aliases['_acme-challenge.alias.test'] = 'alias.star.example.org'
+    c.kubectl('patch', 'clusterissuer', 'dns', '--type=json', '-p',
+              '[{"op": "add", "path": "/spec/acme/solvers/0/dns01/cnameStrategy", "value": "Follow"}]')
+    issue(c, 'alias', 'dns', ['*.alias.test'])
+    issued(c, 'alias')
+    assert ('add', 'alias.star.example.org') in [u[:2] for u in world.dns.updates], world.dns.updates
 
 
 def the_administrator_has_a_program(c):
@@ -341,7 +351,7 @@ class AcmeCluster(Cluster):
     def __enter__(self):
         global world
         world = World()
-        self.args += ['--set', 'acme-dns-hook=' + world.hook]
+        self.args += ['--set', 'acme-dns-hook=' + world.hook, '--set', 'acme-dns-check=on']
         return super().__enter__()
 
     def __exit__(self, *unused):
