@@ -143,6 +143,67 @@ def the_administrator_has_a_program(c):
     server.server_close()
 
 
+WEBHOOK = '''apiVersion: v1
+kind: Service
+metadata: {name: solver}
+spec: {ports: [{port: 443, targetPort: 8443}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: solver-1, labels: {kubernetes.io/service-name: solver}}
+addressType: IPv4
+endpoints: [{addresses: [192.0.2.77], conditions: {ready: true}}]
+ports: [{port: 8443, protocol: TCP}]
+---
+apiVersion: apiregistration.k8s.io/v1
+kind: APIService
+metadata: {name: v1alpha1.acme.test}
+spec: {group: acme.test, version: v1alpha1, groupPriorityMinimum: 1000, versionPriority: 15, insecureSkipTLSVerify: true,
+       service: {name: solver, namespace: default}}
+'''
+
+
+def webhooks_of_cert_manager_are_called(c):
+    """A ChallengePayload to the aggregated API; who may not call it is told what to bind."""
+    said = []
+
+    def say(h):
+        if h.command != 'POST':
+            h.give(200, {'kind': 'APIResourceList', 'apiVersion': 'v1', 'groupVersion': 'acme.test/v1alpha1', 'resources': [
+                {'name': 'mine', 'singularName': '', 'namespaced': False, 'kind': 'ChallengePayload', 'verbs': ['create']}]}, Content_Type='application/json')
+            return
+        r = json.loads(h.said)['request']
+        said.append(r)
+        texts = world.dns.texts.setdefault(r['resolvedFQDN'].rstrip('.'), [])
+        if r['action'] == 'Present' and len(said) == 1:
+            h.give(200, {'response': {'uid': r['uid'], 'success': False, 'status': {'message': 'the provider is asleep'}}}, Content_Type='application/json')
+            return
+        texts.append(r['key']) if r['action'] == 'Present' else texts.remove(r['key'])
+        h.give(200, {'response': {'uid': r['uid'], 'success': True}}, Content_Type='application/json')
+    run(['ip', 'addr', 'add', '192.0.2.77/32', 'dev', 'lo'])
+    webhook = ca.Liar(world.ca, 8443, say, '192.0.2.77')
+    try:
+        acme_set(c, '--name', 'webhook', '--not-default', '--solver', 'hook')
+        c.kubectl('patch', 'clusterissuer', 'webhook', '--type=json', '-p', json.dumps([{'op': 'replace', 'path': '/spec/acme/solvers/0/dns01', 'value': {
+            'webhook': {'groupName': 'acme.test', 'solverName': 'mine', 'config': {'zone': 7}}}}]))
+        c.apply(WEBHOOK)
+        c.kubectl('wait', 'apiservice/v1alpha1.acme.test', '--for=condition=Available', '--timeout=20s')
+        issue(c, 'hooks', 'webhook', ['*.hooks.test'])
+        order_says(c, 'hooks', "bind the solver's ClusterRole (create in acme.test) to the User system:wherry-edge")
+        c.kubectl('create', 'clusterrole', 'solver', '--verb=create', '--resource=mine.acme.test')
+        c.kubectl('create', 'clusterrolebinding', 'solver', '--clusterrole=solver', '--user=system:wherry-edge')
+        order_says(c, 'hooks', 'the provider is asleep')
+        issued(c, 'hooks')
+        eventually('it is called to clean up', lambda: said[-1]['action'] == 'CleanUp')
+        present = [r for r in said if r['action'] == 'Present'][-1]
+        assert present['resolvedFQDN'] == '_acme-challenge.hooks.test.' and present['resolvedZone'] == 'test.', present
+        assert present['dnsName'] == 'hooks.test' and present['config'] == {'zone': 7} and present['type'] == 'dns-01', present
+        assert present['resourceNamespace'] == 'cert-manager' and present['uid'] and not present['allowAmbientCredentials'], present
+    finally:
+        webhook.close()
+        c.kubectl('delete', 'apiservice', 'v1alpha1.acme.test', '--ignore-not-found')
+
+
 def an_account_elsewhere_is_bound(c):
     bound = ca.Pebble(world.ca, world.dns, port=14100, eab=EAB)
     try:
@@ -361,6 +422,6 @@ class AcmeCluster(Cluster):
 
 if __name__ == '__main__':
     main([a_command_makes_an_issuer, names_and_addresses_are_proved_by_the_door, names_are_proved_over_tls, names_with_a_star_are_proved_by_updates,
-          the_administrator_has_a_program, an_account_elsewhere_is_bound, a_key_is_exchanged, servers_that_lie,
+          the_administrator_has_a_program, webhooks_of_cert_manager_are_called, an_account_elsewhere_is_bound, a_key_is_exchanged, servers_that_lie,
           an_authority_says_when_to_renew, another_issuer_is_asked_where_one_fails, renewals_lose_no_request, a_certificate_comes_before_its_ingress,
           a_server_that_is_down_comes_back_as_another], cluster=AcmeCluster)

@@ -160,7 +160,7 @@ class Pebble:
 class Liar:
     """Serves what `say` is: a function of (path, handler) that answers by itself; counts who asks."""
 
-    def __init__(self, ca, port, say):
+    def __init__(self, ca, port, say, address='127.0.0.1'):
         liar = self
         self.asked, self.say = 0, say
 
@@ -194,7 +194,7 @@ class Liar:
 
             def handle_error(self, *unused):
                 pass
-        self.server = Server(('127.0.0.1', port), Handler)
+        self.server = Server((address, port), Handler)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(ca.dir + '/cert.pem', ca.dir + '/key.pem')
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
