@@ -214,6 +214,8 @@ static void tell_answered(void *arg, struct str answer, const struct err *err)
     } else if (!ok && expect == EXPECT_UNCERT && str_has(answer, S("in use"))) {
         ok = true; /* by a server that still has connections */
         parting_set(h, i, true);
+    } else if (!ok && expect == EXPECT_UNLISTED && str_has(answer, S("used as default certificate"))) {
+        ok = h->reload = true; /* of a frontend that the next shape has no more */
     } else if (ok && gone && !i->telling) {
         parting_set(h, i, false);
         tell_mark(h, i, NULL);
