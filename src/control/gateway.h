@@ -108,6 +108,8 @@ struct gateway_model {
     struct gateway_fault accepted;           /* set: the Gateway as a whole is refused, and so all that is in it */
     struct gateway_fault unusable;           /* an address that was asked for cannot be had */
     struct gateway_fault resolved;           /* of the Gateway itself */
+    bool shows;                              /* spec.tls.backend: backends are shown a certificate ... */
+    const struct obj *shown;                 /* ... of this Secret; NULL: it cannot be used (resolved says why) */
     bool own_address;                        /* it has a Service of its own; else it shares the node's addresses */
     struct str addresses[GATEWAY_ADDRESSES]; /* that it has now */
     size_t naddresses;

@@ -124,8 +124,13 @@ static void keys_of_refs(const struct obj *o, const struct val *refs, index_add_
 
 static void keys_of_secrets(const struct obj *o, index_add_fn *add, void *arg)
 {
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    const struct val *shown = field_of(field_of(field_of(obj_spec(o), "tls"), "backend"), "clientCertificateRef");
+    struct str ns = text_of(shown, "namespace");
     val_each_item (l, field_of(obj_spec(o), "listeners"))
         keys_of_refs(o, field_of(field_of(l, "tls"), "certificateRefs"), add, arg);
+    if (shown)
+        add(arg, objset_key(&b, ns.n ? ns : o->ns, text_of(shown, "name")));
 }
 const struct objindex index_gateway_secret = {"gateway-secret", keys_of_secrets};
 

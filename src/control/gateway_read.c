@@ -414,10 +414,39 @@ static void parameters_read(const struct view *v, struct arena *a, struct gatewa
                                             "each route's parentRefs"));
 }
 
+/* What the Gateway shows to backends that are spoken to with TLS. */
+static void backend_read(const struct view *v, struct arena *a, struct gateway_model *g)
+{
+    const struct obj *own = g->gateway;
+    const struct val *ref = field_of(field_of(field_of(obj_spec(own), "tls"), "backend"), "clientCertificateRef");
+    struct str group = text_of(ref, "group"), kind = text_or(ref, "kind", "Secret"), name = text_of(ref, "name");
+    struct str ns = text_of(ref, "namespace");
+    struct gateway_fault f = {0};
+    if (!ref)
+        return;
+    ns = ns.n ? ns : own->ns;
+    g->shows = true;
+    const struct obj *secret = view_get(v, K(Secret), ns, name);
+    if (group.n || !str_eqz(kind, "Secret"))
+        f = fault_make(a, "InvalidClientCertificateRef",
+                       "clientCertificateRef: " STR_FMT "%s" STR_FMT " is not supported, only Secret", STR_ARG(kind),
+                       group.n ? "." : "", STR_ARG(group));
+    else if (!reference_granted(v, "Gateway", own->ns, S(""), S("Secret"), ns, name))
+        f = not_permitted(a, "clientCertificateRef", kind, ns, name);
+    else
+        f = certificate_fault(a, secret, ns, name);
+    if (!is_fault(&f))
+        g->shown = secret;
+    else if (str_eqz(str_of(f.reason), "InvalidCertificateRef")) /* of a listener's it is called so */
+        f.reason = "InvalidClientCertificateRef";
+    fault_keep(&g->resolved, f);
+}
+
 static void alone_read(const struct view *v, struct arena *a, const struct obj *gateway, struct gateway_model *g)
 {
     *g = (struct gateway_model){.gateway = gateway};
     parameters_read(v, a, g);
+    backend_read(v, a, g);
     gateway_addresses_read(v, a, g);
     listeners_read(v, a, g);
 }

@@ -149,7 +149,7 @@ static struct pool_ref ref_of(const struct gateway_rules *g, const struct route_
         .as.protocol = g->kind == ROUTE_GRPC ? DOOR_TO_HTTP2 : DOOR_TO_HTTP1,
         .refused = is_fault(&r->fault) && !str_eqz(str_of(r->fault.reason), "BackendNotFound"),
     };
-    backend_as(g->view, g->arena, &out);
+    backend_as(g, &out);
     return out;
 }
 
@@ -171,8 +171,9 @@ static void mirror_read(struct gateway_rules *g, const struct val *m, struct doo
     r.weight = 1;
     struct pool_ref *ref = many(g, struct pool_ref, 1);
     *ref = ref_of(g, &r);
-    struct str key = arena_fmt(g->arena, "Mirror/" STR_FMT "/" STR_FMT "/%lld%s", STR_ARG(r.ns), STR_ARG(r.service),
-                               (long long)r.port, g->kind == ROUTE_GRPC ? "/h2" : "");
+    struct str key = arena_fmt(g->arena, "Mirror/" STR_FMT "/" STR_FMT "/%lld%s%s" STR_FMT, STR_ARG(r.ns),
+                               STR_ARG(r.service), (long long)r.port, g->kind == ROUTE_GRPC ? "/h2" : "",
+                               g->shown.n ? "@" : "", STR_ARG(g->shown));
     array_push(&g->pools, ((struct pool_want){.base.key = key, .refs = ref, .nrefs = 1}));
     struct door_mirror *list = many(g, struct door_mirror, a->nmirrors + 1);
     if (a->nmirrors)
@@ -265,7 +266,8 @@ static struct str pool_make(struct gateway_rules *g, const struct val *rule, siz
         refs[w.nrefs++] = ref_of(g, &r);
         *whole += is_fault(&r.fault) ? 0 : r.weight;
     }
-    w.base.key = arena_fmt(g->arena, STR_FMT "/%zu/%zu", STR_ARG(g->owner), index, part);
+    w.base.key = arena_fmt(g->arena, STR_FMT "/%zu/%zu%s" STR_FMT, STR_ARG(g->owner), index, part,
+                           g->shown.n ? "@" : "", STR_ARG(g->shown));
     persistence_read(g, rule, index, &w.base);
     array_push(&g->pools, w);
     return w.base.key;

@@ -219,6 +219,21 @@ static void listener_add(struct arena *a, const struct gateway_model *g, const s
     array_push(&part->listeners, out);
 }
 
+static struct str shown_key(struct arena *a, const struct obj *gateway)
+{
+    return arena_fmt(a, "Gateway/" STR_FMT "/" STR_FMT, STR_ARG(gateway->ns), STR_ARG(gateway->name));
+}
+
+/* Without the Secret there is no certificate of that key, and its backends get nothing. */
+static void shown_add(struct arena *a, const struct gateway_model *g, struct door_part *part)
+{
+    const struct val *data = g->shown ? val_get(&g->shown->tree, N(data)) : NULL;
+    if (data)
+        array_push(&part->certificates, ((struct door_certificate){.key = shown_key(a, g->gateway),
+                                                                   .chain = val_raw(field_of(data, "tls.crt")),
+                                                                   .private = val_raw(field_of(data, "tls.key"))}));
+}
+
 struct gateway_bundles {
     struct gateway_door *door;
     struct gateway_put *put;
@@ -272,6 +287,7 @@ static void gateway_put(struct gateway_turn *t, const struct gateway_put *old, s
     const struct gateway_model *g = model_of(t, gateway);
     struct gateway_bundles b = {t->door, p};
     index_gateway_ca.keys(gateway, bundle_want, &b);
+    shown_add(&t->arena, g, &part);
     for (size_t i = 0; i < g->nlisteners; i++)
         for (size_t at = 0; g->listeners[i].serves && at < addresses_of(g); at++)
             listener_add(&t->arena, g, &g->listeners[i], at, &part);
@@ -334,6 +350,7 @@ static void attached_add(struct gateway_turn *t, struct gateway_rules *g, const 
     for (size_t a = 0; at->listener->serves && a < addresses_of(m); a++) {
         g->listener = key_at(&t->arena, at->listener, a);
         g->terminates = at->listener->terminate;
+        g->shown = m->shows ? shown_key(&t->arena, m->gateway) : S("");
         for (size_t h = 0; h < at->nhosts; h++) {
             g->host = at->hosts[h];
             if (g->kind == ROUTE_TLS || g->kind == ROUTE_TCP)

@@ -13,7 +13,8 @@ struct gateway_rules {
     struct str owner; /* "HTTPRoute/NS/NAME" */
     /* Where the route attaches: a door_route for each, for each host. */
     struct str listener, host;
-    bool terminates; /* TLS ends at that listener */
+    bool terminates;  /* TLS ends at that listener */
+    struct str shown; /* key of the certificate that its Gateway shows to backends; "": none */
     struct door_part *part;
     ARRAY(struct pool_want) pools; /* in the arena; a key may stand there several times */
 };

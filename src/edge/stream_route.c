@@ -9,11 +9,14 @@ struct str backend_ca_key(struct arena *a, const struct obj *policy)
     return arena_fmt(a, "BackendTLSPolicy/" STR_FMT "/" STR_FMT, STR_ARG(policy->ns), STR_ARG(policy->name));
 }
 
-void backend_as(const struct view *v, struct arena *a, struct pool_ref *r)
+void backend_as(const struct gateway_rules *g, struct pool_ref *r)
 {
+    const struct view *v = g->view;
+    struct arena *a = g->arena;
     struct str port = service_port_name(v, r->ns, r->service, r->port);
     const struct obj *policy = backend_policy_of(v, r->ns, r->service, port);
     struct backend_policy p;
+    r->as.tls_own = g->shown;
     if (!policy)
         return;
     backend_policy_read(v, a, policy, &p);
@@ -47,10 +50,10 @@ static struct str pool_add(struct gateway_rules *g, const struct val *rule, size
                                  .as_is = true,
                                  .refused = is_fault(&r.fault)};
         if (!is_passed_through(g))
-            backend_as(g->view, g->arena, ref);
+            backend_as(g, ref);
     }
-    w.base.key = arena_fmt(g->arena, STR_FMT "/%zu%s", STR_ARG(g->owner), index,
-                           is_passed_through(g) ? "/through" : "");
+    w.base.key = arena_fmt(g->arena, STR_FMT "/%zu%s%s" STR_FMT, STR_ARG(g->owner), index,
+                           is_passed_through(g) ? "/through" : "", g->shown.n ? "@" : "", STR_ARG(g->shown));
     array_push(&g->pools, w);
     return w.base.key;
 }
