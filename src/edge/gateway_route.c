@@ -5,6 +5,7 @@
  * Gateways and their classes are watched from the start; all else from the first Gateway of ours on. */
 #include "api/custom.h"
 #include "base/map.h"
+#include "client/events.h"
 #include "control/backend_tls.h"
 #include "edge/edge.h"
 #include "edge/stream_route.h"
@@ -22,6 +23,7 @@ struct gateway_put {
 };
 struct gateway_door {
     struct edge *edge;
+    struct events *events;
     bool wants;               /* all kinds are wanted */
     struct map puts;          /* "Gateway/NS/NAME", "HTTPRoute/NS/NAME" -> struct gateway_put */
     ARRAY(struct str) marked; /* keys of puts */
@@ -448,6 +450,7 @@ static void *source_start(struct edge *e)
 {
     struct gateway_door *d = NEW(struct gateway_door);
     d->edge = e;
+    d->events = events_new(e->config->transport, "wherry-edge", "");
     feed_want_defined(e->feed, GATEWAYS_CLASSES);
     feed_want_defined(e->feed, GATEWAYS);
     return d;
@@ -468,7 +471,21 @@ static void source_stop(void *state)
     array_each (it, &d->marked)
         mem_free((char *)it->p);
     array_fini(&d->marked);
+    events_free(d->events);
     mem_free(d);
+}
+
+/* What conditions cannot say, as it is found out on this machine: a port that another program has, a certificate that
+ * TLS does not take. */
+static void source_refused(void *state, struct str about, struct str what, const struct err *why)
+{
+    struct gateway_door *d = state;
+    enum route_kind kind;
+    AUTO(arena_fini) struct arena a = ARENA;
+    const struct obj *o = object_of(feed_view(d->edge->feed), about, &kind);
+    if (o)
+        events_record(d->events, o, S(""), "Warning", "ListenerNotServed", NULL,
+                      arena_fmt(&a, STR_FMT ": %s", STR_ARG(what), why->text));
 }
 
 const struct edge_source edge_gateway = {
@@ -477,4 +494,5 @@ const struct edge_source edge_gateway = {
     .stop = source_stop,
     .changed = source_changed,
     .decide = source_decide,
+    .refused = source_refused,
 };

@@ -545,6 +545,19 @@ def two_gateways_want_one_port(c):
     eventually('its port is closed', lambda: closed(8081))
 
 
+def a_port_that_somebody_else_has(c):
+    """It is told of, everybody else is served, and it is taken when it can be had."""
+    other = socket.create_server((NODE, 8083))
+    c.apply(gateway(HTTP.replace('80', '8083'), 'busy') + route('busy', '[%s]' % R(B('a')), 'busy.example', '[{name: busy}]'))
+    eventually('told', lambda: [e for e in c.get('events', '--field-selector=involvedObject.name=busy')['items'] if '8083' in e['message']])
+    header = 'filters: [{type: ResponseHeaderModifier, responseHeaderModifier: {set: [{name: X-New, value: yes}]}}], '
+    c.apply(route('meanwhile', '[{%sbackendRefs: [%s]}]' % (header.replace('yes', '"1"'), B('b')), 'meanwhile.example'))
+    eventually('others are served', lambda: ask(host='meanwhile.example')[1].get('x-new') == '1')
+    other.close()
+    eventually('it can be had', lambda: who(host='busy.example', port=8083) == 'a')
+    c.kubectl('delete', 'gateway', 'busy')
+
+
 def closed(port):
     try:
         socket.create_connection((NODE, port), 1).close()
@@ -568,5 +581,5 @@ def killed_in_between(c):
 if __name__ == '__main__':
     main([begin, a_route_is_served_and_goes, matches, hostnames_and_listeners, references, weights, headers, redirects_and_rewrites, mirrors, cors,
           timeouts_and_retries, grpc, what_cannot_be_done, tls, clients_show_certificates, listener_sets, two_gateways_want_one_port,
-          killed_in_between, addresses_of_their_own],
+          a_port_that_somebody_else_has,           killed_in_between, addresses_of_their_own],
          16443, ['--roles', 'server,edge', '--set', 'gateway=experimental'], False)
