@@ -7,7 +7,8 @@ struct ingress_shown {
     const struct obj *secret;
     struct str chain, private;
     ARRAY(struct str) hosts;
-    bool all; /* for whatever it names */
+    struct map known; /* these */
+    bool all;         /* for whatever it names */
 };
 struct ingress_gathering {
     const struct view *v;
@@ -53,10 +54,8 @@ static struct ingress_shown *shown_get(struct ingress_gathering *g, struct str n
 
 static void host_show(struct ingress_shown *s, struct str host)
 {
-    array_each (it, &s->hosts)
-        if (str_eq(*it, host))
-            return;
-    array_push(&s->hosts, host);
+    if (!map_put(&s->known, host, s))
+        array_push(&s->hosts, host);
 }
 
 /* www.HOST of a redirect, and aliases, are of the same certificate where it names them. */
@@ -181,8 +180,10 @@ void ingress_wish_shared(const struct view *v, struct map *checked, struct ingre
         ingress_gather(&g, *it);
     if (g.any)
         shown_put(&g);
-    array_each (s, &g.shown)
+    array_each (s, &g.shown) {
         array_fini(&s->hosts);
+        map_fini(&s->known);
+    }
     array_fini(&g.shown);
     array_fini(&g.guarded);
     array_fini(&ours);

@@ -66,6 +66,23 @@ static bool is_sharing(const struct obj *o)
            obj_has_note(o, INGRESS_PREFIX_NGINX "ssl-passthrough");
 }
 
+/* Of a change: whether it can be seen in that. */
+static bool changes_shared(const struct obj *was, const struct obj *now)
+{
+    static const char *const notes[] = {"auth-tls-secret", "auth-tls-verify-client", "ssl-passthrough",
+                                        "server-alias",    "from-to-www-redirect",   "canary"};
+    if (!was || !now || obj_deleting(was) != obj_deleting(now) || !val_equal(obj_spec(was), obj_spec(now)) ||
+        !str_eq(obj_note(was, "kubernetes.io/ingress.class"), obj_note(now, "kubernetes.io/ingress.class")))
+        return (was && is_sharing(was)) || (now && is_sharing(now));
+    for (size_t i = 0; i < countof(notes); i++) {
+        AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+        strbuf_addf(&b, INGRESS_PREFIX_NGINX "%s", notes[i]);
+        if (!str_eq(obj_note(was, b.p), obj_note(now, b.p)))
+            return true;
+    }
+    return false;
+}
+
 static void mark_add(struct ingress_state *s, const struct obj *o)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
@@ -76,10 +93,8 @@ static void mark_with(struct ingress_state *s, const struct objindex *index, str
 {
     struct obj *o;
     struct objset_iter it = view_with(feed_view(s->edge->feed), K(Ingress), index, key);
-    while ((o = objset_next(&it))) {
+    while ((o = objset_next(&it)))
         mark_add(s, o);
-        s->shared |= is_sharing(o);
-    }
 }
 
 static void mark_host(void *arg, struct str host)
@@ -110,6 +125,29 @@ static bool is_same(const struct obj *was, const struct obj *now)
            val_equal(val_get(obj_meta(was), N(annotations)), val_get(obj_meta(now), N(annotations)));
 }
 
+struct sharing_look {
+    struct ingress_state *s;
+    const struct obj *but;
+    bool found;
+};
+
+static void host_look(void *arg, struct str host)
+{
+    struct sharing_look *l = arg;
+    struct obj *o;
+    struct objset_iter it = view_with(feed_view(l->s->edge->feed), K(Ingress), &index_ingress_host, host);
+    while (!l->found && (o = objset_next(&it)))
+        l->found = o != l->but && is_sharing(o);
+}
+
+/* Who comes or goes may take a host from another's certificate, or leave it one: an alias, a younger Secret. */
+static bool others_share(struct ingress_state *s, const struct obj *o)
+{
+    struct sharing_look l = {.s = s, .but = o};
+    index_ingress_host.keys(o, host_look, &l);
+    return l.found;
+}
+
 static void ingress_changed(void *state, const struct kind *k, const struct obj *was, const struct obj *now)
 {
     struct ingress_state *s = state;
@@ -119,13 +157,18 @@ static void ingress_changed(void *state, const struct kind *k, const struct obj 
         mark_all(s);
     } else if (k == K(Ingress) && !is_same(was, now)) {
         mark_add(s, o);
-        s->shared |= (was && is_sharing(was)) || (now && is_sharing(now));
+        s->shared |= changes_shared(was, now);
         if (was)
             index_ingress_host.keys(was, mark_host, s);
         if (now)
             index_ingress_host.keys(now, mark_host, s);
+        if (!was || !now || !val_equal(obj_spec(was), obj_spec(now)))
+            s->shared = s->shared || (was && others_share(s, was)) || (now && others_share(s, now));
     } else if (k == K(Secret) || k == K(ConfigMap)) {
         struct str key = ingress_names_key(&b, k == K(Secret) ? "Secret" : "ConfigMap", o->ns, o->name);
+        struct objset_iter it = view_with(feed_view(s->edge->feed), K(Ingress), &index_ingress_names, key);
+        for (struct obj *named; k == K(Secret) && !s->shared && (named = objset_next(&it));)
+            s->shared = is_sharing(named);
         mark_with(s, &index_ingress_names, key);
     }
 }
