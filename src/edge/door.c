@@ -193,6 +193,7 @@ static void shape_put(struct door *d)
                            .depth = d->depth,
                            .shards = d->shards,
                            .answers = d->answers_ever,
+                           .agent = d->agent,
                            .log = d->config.access_log,
                            .count = d->config.counters,
                            .ipv6 = d->ipv6,
@@ -286,6 +287,7 @@ void door_free(struct door *d)
     door_binds_fini(d);
     map_each (e, &d->fields)
         mem_free(e->value);
+    spoa_free(d->agent);
     if (d->proxy)
         haproxy_free(d->proxy);
     struct map *maps[] = {&d->sources, &d->pools,   &d->fields,  &d->rules,       &d->certs,

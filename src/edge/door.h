@@ -215,6 +215,9 @@ struct door_config {
     bool counters;       /* by route, for door_metrics */
     int64_t old_most_ns; /* how long connections of a proxy before a reload may go on (an hour) */
     uint32_t trusted;    /* hops in front whose X-Forwarded-For is kept */
+    /* A Service's address by its name in the cluster, for what is asked over HTTP (spoa.h); NULL: none is known. */
+    bool (*resolve)(void *arg, struct str host, struct strbuf *out);
+    void *resolve_arg;
 };
 struct door_events {
     /* Everything up to this commit is in the proxy: what left a pool gets no new connection or request. */

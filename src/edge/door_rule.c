@@ -184,7 +184,7 @@ static bool name_is_ours(struct str name)
     return false;
 }
 
-static struct str lower_of(struct arena *a, struct str s)
+struct str door_lower(struct arena *a, struct str s)
 {
     char *p = arena_dup(a, s.p, s.n);
     for (size_t i = 0; i < s.n; i++)
@@ -202,7 +202,7 @@ static bool field_make(struct rule_maker *m, char op, bool response, struct str 
     if (name_is_ours(name))
         return err_set(m->err, E_INVALID, "the header " STR_FMT " belongs to the connection and cannot be changed",
                        STR_ARG(name));
-    struct door_field_use use = {op, response, 0, lower_of(&m->rule->own, name)};
+    struct door_field_use use = {op, response, 0, door_lower(&m->rule->own, name)};
     array_each (f, &m->rule->fields)
         if (f->op == op && f->response == response && str_eq(f->name, use.name))
             use.nth++;
@@ -401,12 +401,29 @@ static void text_sum(struct strbuf *b, struct str s)
     strbuf_add(b, s);
 }
 
-static void rule_name(struct door_rule *r)
+/* What the agent is told of a rule. */
+static void agent_sum(struct strbuf *b, const struct door_action *a)
+{
+    const struct door_auth none = {0}, *auth = a->auth ? a->auth : &none;
+    struct str texts[] = {auth->realm, auth->users, auth->url, auth->signin, auth->method, a->errors_pool};
+    for (size_t i = 0; i < countof(texts); i++)
+        text_sum(b, texts[i]);
+    strbuf_addf(b, "%d %lld", auth->broken, (long long)auth->cache_s);
+    for (size_t i = 0; i < auth->nheaders; i++)
+        text_sum(b, auth->headers[i]);
+    for (size_t i = 0; i < a->nmirrors; i++) {
+        text_sum(b, a->mirrors[i].pool);
+        strbuf_addf(b, "%u/%u", a->mirrors[i].numerator, a->mirrors[i].denominator);
+    }
+}
+
+static void rule_name(struct door_rule *r, const struct door_action *a)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(SIZE_MAX / 2);
     struct str texts[] = {str_of(r->letters), r->pool, r->retry, r->owner, r->rewrite};
     for (size_t i = 0; i < countof(texts); i++)
         text_sum(&b, texts[i]);
+    agent_sum(&b, a);
     array_each (p, &r->props) {
         text_sum(&b, str_of(p->map));
         text_sum(&b, p->key);
@@ -418,6 +435,25 @@ static void rule_name(struct door_rule *r)
         p->key = STR_JOIN(&r->own, name, p->key);
 }
 
+/* What the agent does: who may come in, copies, pages for errors. */
+static bool agent_make(struct rule_maker *m)
+{
+    const struct door_action *a = m->action;
+    if (a->auth)
+        letter_add(m, "U");
+    for (size_t i = 0; a->auth && i < a->auth->nheaders; i++)
+        if (!field_make(m, 'u', false, a->auth->headers[i], S("-")))
+            return false;
+    letter_add(m, a->nmirrors ? "M" : "");
+    letter_add(m, a->nerrors && a->errors_pool.n ? "E" : "");
+    for (size_t i = 0; a->errors_pool.n && i < a->nerrors; i++) {
+        char key[16];
+        snprintf(key, sizeof key, ":%d", a->errors[i]);
+        prop_add(m, "errors", str_of(key), S("1"));
+    }
+    return true;
+}
+
 static bool rule_make(struct rule_maker *m)
 {
     const struct door_action *a = m->action;
@@ -427,10 +463,8 @@ static bool rule_make(struct rule_maker *m)
         letter_add(m, "V");
     if (m->place->requires)
         letter_add(m, "N");
-    if (a->auth)
-        letter_add(m, "U");
     limits_make(m);
-    return ranges_make(m) && cors_make(m) && fields_make(m, &a->request, false) &&
+    return agent_make(m) && ranges_make(m) && cors_make(m) && fields_make(m, &a->request, false) &&
            fields_make(m, &a->response, true) && end_make(m);
 }
 
@@ -452,7 +486,7 @@ struct door_rule *door_rule_new(const struct door_route *r, const struct door_pl
         door_rule_free(rule);
         return NULL;
     }
-    rule_name(rule);
+    rule_name(rule, &r->action);
     return rule;
 }
 

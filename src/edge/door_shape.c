@@ -4,6 +4,7 @@
  * Rules cannot jump, but `allow` ends them: what needs nothing more leaves early, so that a route without conditions
  * and letters costs two look-ups. */
 #include "edge/door_int.h"
+#include "edge/spoa.h"
 
 static const char shape_head[] = "global\n"
                                  " expose-experimental-directives\n"
@@ -161,11 +162,34 @@ static const char way_cors_end[] =
     " http-request set-var(txn.ah) req.fhdr(access-control-request-headers) if { var(txn.pre) -m found } { "
     "var(txn.f) -m sub e }\n"
     " http-request return status 204 if { var(txn.pre) -m found }\n"
-    " http-request return status 503 content-type text/plain string \"who may come in here cannot be asked\\n\" if { "
-    "var(txn.f) -m sub U }\n"
     " http-request set-var(txn.b) var(txn.r),map_str_int(maps/body) if { var(txn.f) -m sub B }\n"
     " http-request return status 413 content-type text/plain string \"the body is too large\\n\" if { var(txn.b) -m "
     "found } { req.hdr_val(content-length),sub(txn.b) gt 0 }\n";
+
+/* The agent (spoa.h) says who may come in; whoever cannot be asked about does not. */
+static const char way_auth[] =
+    " http-request set-var(txn.rule) var(txn.r),map_str(maps/number) if { var(txn.f) -m sub U M E }\n"
+    " http-request set-var(txn.uri) url if { var(txn.f) -m sub E }\n"
+    " http-request set-var(txn.host) req.hdr(host) if { var(txn.f) -m sub E }\n"
+    " http-request set-var(txn.accept) req.hdr(accept) if { var(txn.f) -m sub E }\n"
+    " http-request send-spoe-group door auth if { var(txn.f) -m sub U }\n"
+    " http-request return status 401 content-type text/plain string \"who are you?\\n\" hdr www-authenticate "
+    "\"%[var(txn.agent.challenge)]\" if { var(txn.f) -m sub U } { var(txn.agent.verdict) -m int 401 } "
+    "{ var(txn.agent.challenge) -m found }\n"
+    " http-request return status 401 content-type text/plain string \"who are you?\\n\" "
+    "if { var(txn.f) -m sub U } { var(txn.agent.verdict) -m int 401 }\n"
+    " http-request redirect location \"%[var(txn.agent.location)]\" code 302 if { var(txn.f) -m sub U } "
+    "{ var(txn.agent.verdict) -m int 302 }\n"
+    " http-request return status 403 content-type text/plain string \"forbidden\\n\" if { var(txn.f) -m sub U } "
+    "{ var(txn.agent.verdict) -m int 403 }\n";
+static const char way_auth_end[] =
+    " http-request return status 503 content-type text/plain string \"who may come in here cannot be asked\\n\" if { "
+    "var(txn.f) -m sub U } !{ var(txn.agent.verdict) -m int 200 }\n";
+static const char way_mirror[] = " http-request wait-for-body time 1s at-least 12k if { var(txn.f) -m sub M }\n"
+                                 " http-request send-spoe-group door mirror if { var(txn.f) -m sub M }\n";
+static const char way_errors[] = " http-response set-var(txn.st) status if { var(txn.f) -m sub E }\n"
+                                 " http-response send-spoe-group door errors if { var(txn.f) -m sub E } { "
+                                 "var(txn.r),concat(:,txn.st),map_str(maps/errors) -m found }\n";
 
 /* New paths, redirects. */
 static const char way_paths[] =
@@ -374,6 +398,44 @@ static void stream_frontends_write(const struct door_shape *s, const struct door
     }
 }
 
+/* Headers of who was asked, for the backend: nobody else may say them. */
+static void auth_write(const struct door_shape *s, struct strbuf *out)
+{
+    if (s->agent)
+        strbuf_addz(out, way_auth);
+    strbuf_addz(out, way_auth_end);
+    for (size_t i = 0; i < s->nfields; i++) {
+        const struct door_field_use *f = &s->fields[i];
+        char map[64];
+        if (f->op != 'u')
+            continue;
+        door_field_map(map, f);
+        strbuf_addf(out,
+                    " http-request del-header " STR_FMT
+                    " if { var(txn.f) -m sub U } { var(txn.r),map_str(maps/%s) -m found }\n",
+                    STR_ARG(f->name), map);
+        strbuf_addf(out,
+                    " http-request set-header " STR_FMT " \"%%[var(txn.agent.n%u)]\" if { var(txn.f) -m sub U } "
+                    "{ var(txn.agent.n%u) -m found } { var(txn.r),map_str(maps/%s) -m found }\n",
+                    STR_ARG(f->name), door_number_of(f->name), door_number_of(f->name), map);
+    }
+}
+
+static void errors_write(const struct door_shape *s, struct strbuf *out)
+{
+    if (!s->agent)
+        return;
+    strbuf_addz(out, way_errors);
+    for (size_t i = 0; i < s->nstatuses; i++)
+        strbuf_addf(
+            out,
+            " http-response return status %1$d content-type text/html lf-string \"%%[var(txn.agent.page)]\" if { "
+            "var(txn.f) -m sub E } { var(txn.agent.page) -m found } { status %1$d }\n",
+            s->statuses[i]);
+    strbuf_addz(out, " http-after-response set-header content-type \"%[var(txn.agent.page_type)]\" if { "
+                     "var(txn.agent.page_type) -m found }\n");
+}
+
 static void filters_write(const struct door_shape *s, const struct door_bind *b, struct strbuf *out)
 {
     if ((b->has & DOOR_HAS_HTTP))
@@ -384,6 +446,7 @@ static void filters_write(const struct door_shape *s, const struct door_bind *b,
     for (int i = 0; i < 6; i++)
         strbuf_addz(out, way_cors_level);
     strbuf_addz(out, way_cors_end);
+    auth_write(s, out);
     strbuf_addz(out, way_paths);
     for (size_t i = 0; i <= s->depth; i++)
         strbuf_addf(out, way_rest, (unsigned)i + 2, (unsigned)i);
@@ -411,6 +474,8 @@ static void frontend_write(const struct door_shape *s, const struct door_bind *b
         binds_write(s, b, b->has & DOOR_HAS_HTTPS ? 'h' : 0, out);
     if (s->log || s->count)
         strbuf_addf(out, "%s%s\"\n", shape_count, s->log ? shape_log : "");
+    if (s->agent)
+        strbuf_addz(out, spoa_filter);
     if (s->log)
         strbuf_addz(out, " http-request set-var(txn.m) method\n");
     strbuf_addf(out, way_to_host, b->name.z);
@@ -427,7 +492,13 @@ static void frontend_write(const struct door_shape *s, const struct door_bind *b
     strbuf_addz(out, way_after_text);
     filters_write(s, b, out);
     fields_write(s, false, out);
+    if (s->agent)
+        strbuf_addz(out, way_mirror);
     strbuf_addz(out, way_back);
+    errors_write(s, out);
+    if (s->agent)
+        strbuf_addz(out, " http-after-response add-header set-cookie \"%[var(txn.agent.cookie)]\" if { "
+                         "var(txn.agent.cookie) -m found }\n");
     fields_write(s, true, out);
     strbuf_addz(out, " use_backend %[var(txn.v),field(1,.)]\n default_backend none\n");
 }
@@ -454,6 +525,8 @@ void door_shape_write(const struct door_shape *s, struct strbuf *out)
         " stick-table type string len 64 size 100k expire 2m store "
         "conn_cur,gpc0_rate(1s),http_req_rate(10s),gpc1_rate(60s)\n",
         text_of(503), text_of(404));
+    if (s->agent)
+        strbuf_addz(out, spoa_backend);
     for (size_t i = 0; i < s->nslots; i++)
         strbuf_addf(out, "backend %s\n" STR_FMT, s->slots[i].name, STR_ARG(s->slots[i].kind));
 }

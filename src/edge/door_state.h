@@ -4,6 +4,7 @@
 #include "edge/counters.h"
 #include "edge/door_int.h"
 #include "edge/haproxy.h"
+#include "edge/spoa.h"
 
 struct door_host;
 struct door_source { /* one door_part; whole and copied */
@@ -61,6 +62,7 @@ struct door {
     struct door_events events;
     void *arg;
     struct haproxy *proxy;
+    struct spoa *agent; /* from the first rule on that asks for it */
     struct arena own;
     struct map sources, pools, sockets, hosts, backends, rules, fields;
     ARRAY(struct door_source *) fresh, gone; /* since the last commit */

@@ -151,6 +151,10 @@ struct route_reader { /* arrays of the route that is read */
     struct door_header *set, *add, *rset, *radd;
     struct str *remove, *rremove, *origins;
     struct door_cors *cors;
+    struct door_auth *auth;
+    struct str *auth_headers;
+    struct door_mirror *mirror;
+    int *error;
 };
 
 static bool match_word(struct arena *a, struct route_reader *x, struct str w)
@@ -233,7 +237,28 @@ static bool end_word(struct route_reader *x, struct str w)
         c->rate_s = (uint32_t)number_of(v);
     else if (word_is(w, "rpm=", &v))
         c->rate_min = (uint32_t)number_of(v);
-    else if (str_eqz(w, "https"))
+    else if (word_is(w, "users=", &v)) {
+        x->auth->users = v;
+        x->auth->realm = S("harbour");
+        c->auth = x->auth;
+    } else if (word_is(w, "authurl=", &v)) {
+        x->auth->url = v;
+        c->auth = x->auth;
+    } else if (word_is(w, "authheader=", &v))
+        x->auth_headers[x->auth->nheaders++] = v;
+    else if (str_eqz(w, "broken")) {
+        x->auth->broken = true;
+        c->auth = x->auth;
+    } else if (word_is(w, "mirror=", &v)) {
+        *x->mirror = (struct door_mirror){v, 1, 1};
+        c->mirrors = x->mirror;
+        c->nmirrors = 1;
+    } else if (word_is(w, "errors=", &v)) {
+        *x->error = 404;
+        c->errors = x->error;
+        c->nerrors = 1;
+        c->errors_pool = v;
+    } else if (str_eqz(w, "https"))
         c->to_https = true;
     else
         return path_word(w, c->end == DOOR_REDIRECT ? &c->to_path : &c->rewrite);
@@ -276,6 +301,10 @@ static void route_read(struct door_story *t, struct str line)
     struct route_reader x = {.r.owner = S("test"), .cors = ARENA_NEW(a, struct door_cors)};
     struct door_action *c = &x.r.action;
     x.cors->max_age_s = -1;
+    x.auth = ARENA_NEW(a, struct door_auth);
+    x.auth->headers = ROOM(x.auth_headers);
+    ROOM(x.mirror);
+    ROOM(x.error);
     x.cors->origins = ROOM(x.origins);
     x.r.match.headers = ROOM(x.headers);
     x.r.match.queries = ROOM(x.queries);

@@ -43,12 +43,13 @@ static void backend_answer(int fd, int port)
         if (strstr(in, "\r\n\r\n"))
             break;
     }
+    bool missing = strstr(in, " /missing") && !strcasestr(in, "x-code:");
     if (strstr(in, " /slow"))
         usleep(700000);
     int len = snprintf(
         out, sizeof out,
-        "HTTP/1.1 200 OK\r\nserver: echo\r\nx-from: %d\r\ncontent-length: %zu\r\nconnection: close\r\n\r\n%s", port,
-        n, in);
+        "HTTP/1.1 %s\r\nserver: echo\r\nx-from: %d\r\ncontent-length: %zu\r\nconnection: close\r\n\r\n%s",
+        missing ? "404 Not Found" : "200 OK", port, n, in);
     if (write(fd, out, (size_t)len) != len)
         perror("backend");
 }
