@@ -467,7 +467,7 @@ TEST(a_role_without_privileges_starts_nothing_and_mounts_nothing)
 {
     struct err err = ERR;
     char *none[] = {NULL};
-    CHECK_OK(role_confine(&err), err);
+    CHECK_OK(role_confine(ROLE_STARTS_NOTHING, &err), err);
     /* a program that is not there: one that is would take this test's place, and end well */
     CHECK(execve("/nowhere/program", none, none) < 0 && errno == EPERM);
     CHECK(mount("none", "/tmp", "tmpfs", 0, NULL) < 0 && errno == EPERM);
@@ -514,7 +514,7 @@ TEST(a_role_without_privileges_has_one_table_of_system_calls)
         pid_t pid = fork();
         if (pid == 0) {
             long answer = -EPERM;
-            if (!role_confine(&err))
+            if (!role_confine(ROLE_STARTS_NOTHING, &err))
                 _exit(9);
             if (way == 0) /* unshare by the 32-bit table */
                 __asm__ volatile("int $0x80" : "=a"(answer) : "a"(310L), "b"((long)CLONE_NEWUSER) : "memory");
