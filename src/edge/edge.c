@@ -4,6 +4,11 @@
 #include "edge/edge.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "client/events.h"
+#include "control/gateway.h"
+#include "control/ingress.h"
+
+#define TOLD_MOST 50 /* objects that are told of one failure */
 
 extern const struct edge_source edge_ingress, edge_gateway, edge_backends, edge_acme, edge_leaving;
 static const struct edge_source *const edge_sources[] = {&edge_ingress, &edge_gateway, &edge_backends,
@@ -14,12 +19,30 @@ void edge_decide(struct edge *e)
     timer_set(&e->decide, 0);
 }
 
+static const struct kind *gateways_of(const struct edge *e)
+{
+    return view_defined(feed_view(e->feed), "gateways.gateway.networking.k8s.io");
+}
+
+/* To who asked for the front door: what they see of it is that nobody answers. */
+static bool trouble_tell(struct edge *e, const struct kind *k, const struct obj *o)
+{
+    const struct view *v = feed_view(e->feed);
+    if (!(k == K(Ingress) && ingress_is_ours(v, o)) &&
+        !(k != K(Ingress) && k == gateways_of(e) && gateway_is_ours(v, o)))
+        return false;
+    events_record(e->events, o, S(""), "Warning", "FrontDoorFailed", NULL, str_of(e->trouble.text));
+    return true;
+}
+
 static void on_changed(void *arg, const struct kind *k, const struct obj *was, const struct obj *now)
 {
     struct edge *e = arg;
     for (size_t i = 0; edge_sources[i]; i++)
         edge_sources[i]->changed(e->states[i], k, was, now);
     pools_changed(e->pools, k, was, now);
+    if (e->trouble.kind != E_NONE && now && !was)
+        (void)trouble_tell(e, k, now);
     edge_decide(e);
 }
 
@@ -54,6 +77,7 @@ static void on_decide(struct timer *t)
 static void on_applied(void *arg, uint64_t revision)
 {
     struct edge *e = arg;
+    e->trouble = ERR;
     for (size_t i = 0; edge_sources[i]; i++)
         if (edge_sources[i]->applied)
             edge_sources[i]->applied(e->states[i], revision);
@@ -71,9 +95,17 @@ static void on_refused(void *arg, struct str source, struct str what, const stru
             edge_sources[i]->refused(e->states[i], source, what, why);
 }
 
-static void on_failed(void *arg UNUSED, const struct err *err)
+static void on_failed(void *arg, const struct err *err)
 {
+    struct edge *e = arg;
+    const struct kind *asking[] = {K(Ingress), gateways_of(e)};
     log_error("edge.proxy", "error=\"%s\"", err->text);
+    e->trouble = *err;
+    for (size_t i = 0, told = 0; i < countof(asking) && feed_synced(e->feed); i++) {
+        struct objset_iter it = asking[i] ? view_all(feed_view(e->feed), asking[i]) : (struct objset_iter){0};
+        for (struct obj *o; asking[i] && told < TOLD_MOST && (o = objset_next(&it));)
+            told += trouble_tell(e, asking[i], o);
+    }
 }
 
 struct edge *edge_new(struct loop *l, const struct edge_config *c, void (*ready)(void *arg), void *arg,
@@ -88,6 +120,7 @@ struct edge *edge_new(struct loop *l, const struct edge_config *c, void (*ready)
         mem_free(e);
         return NULL;
     }
+    e->events = events_new(c->transport, "wherry-edge", "");
     timer_init(&e->decide, l, on_decide);
     e->feed = feed_new(c->transport, &heard, e);
     e->pools = pools_new(e->feed, e->door);
@@ -106,6 +139,7 @@ void edge_free(struct edge *e)
         edge_sources[i]->stop(e->states[i]);
     pools_free(e->pools);
     feed_free(e->feed);
+    events_free(e->events);
     door_free(e->door);
     mem_free(e->states);
     mem_free(e);

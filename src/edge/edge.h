@@ -23,7 +23,9 @@ struct edge {
     struct feed *feed;
     struct door *door;
     struct pools *pools;
-    void **states; /* of each source */
+    struct events *events;
+    struct err trouble; /* why the proxy does not serve; who asks for it is told */
+    void **states;      /* of each source */
     struct timer decide;
     uint64_t revision; /* of the newest commit */
     bool put;          /* something is in the door that no commit has told yet */

@@ -312,6 +312,8 @@ static void haproxy_unref(struct haproxy *h)
     hand_fini(&h->hand);
     names_unref(h->next_names);
     buf_unref(h->next_mark);
+    buf_unref(h->next_config);
+    map_fini(&h->unbound);
     buf_unref(h->shape);
     buf_unref(h->shape_mark);
     arena_fini(&h->arena);
@@ -424,14 +426,15 @@ void haproxy_ready(struct haproxy *h, struct haproxy_proc *p)
     hand_keep(h, p);
     if (h->told.kind != E_NONE)
         log_info("haproxy.ready", "pid=%d it starts again", (int)p->pid);
-    h->told = ERR;
+    if (!map_len(&h->unbound))
+        h->told = ERR;
     log_info("haproxy.started", "pid=%d ms=%lld", (int)p->pid,
              (long long)((loop_now(h->loop) - h->started) / NS_PER_MS));
     fault_pass("haproxy.after.ready");
     soon_set(&h->step);
 }
 
-void haproxy_ended(struct haproxy *h, struct haproxy_proc *p, const struct err *why)
+void haproxy_ended(struct haproxy *h, struct haproxy_proc *p, struct str said, const struct err *why)
 {
     if (p != h->cur && p != h->next)
         return; /* one before a start, when its last connection had ended */
@@ -440,6 +443,11 @@ void haproxy_ended(struct haproxy *h, struct haproxy_proc *p, const struct err *
         h->next = NULL;
         hand_close(h);
         failure_tell(h, why);
+        if (said.n && bind_failures(h, buf_str(h->next_config), said)) { /* without these, at once */
+            h->wait = 0;
+            timer_stop(&h->again);
+            soon_set(&h->step);
+        }
         return;
     }
     log_error("haproxy.ended", "it is started again: error=\"%s\"", why->text);
@@ -651,6 +659,11 @@ static void again_over(struct timer *t)
     soon_set(&container_of(t, struct haproxy, again)->step);
 }
 
+static void bind_over(struct timer *t)
+{
+    bind_again(container_of(t, struct haproxy, bind_timer));
+}
+
 static void parting_over(struct timer *t)
 {
     parting_again(container_of(t, struct haproxy, parting_timer));
@@ -724,6 +737,7 @@ struct haproxy *haproxy_new(struct loop *l, const struct haproxy_config *c, cons
     timer_init(&h->again, l, again_over);
     timer_init(&h->leaving_timer, l, leaving_look);
     timer_init(&h->parting_timer, l, parting_over);
+    timer_init(&h->bind_timer, l, bind_over);
     h->shape = buf_new(STR_NONE);
     h->shape_mark = buf_new(STR_NONE);
     if (!folders_make(h, err) || (c->log && !log_open(h, err))) {
@@ -743,6 +757,7 @@ void haproxy_free(struct haproxy *h)
     timer_stop(&h->again);
     timer_stop(&h->leaving_timer);
     timer_stop(&h->parting_timer);
+    timer_stop(&h->bind_timer);
     find_stop(h);
     haproxy_tells_drop(h);
     hand_close(h);

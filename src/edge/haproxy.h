@@ -12,6 +12,8 @@
  * is told what it can be told. Then the old one takes no more connections; those it has go on until they end, or for
  * old_most_ns. What the socket refuses is tried once more, then there is a start from files too.
  *
+ * A socket that cannot be bound is left out, told of (`failed`), and bound as soon as it can be; the rest serves.
+ *
  * What holds when something is killed:
  *   this process   HAProxy goes on; the next haproxy_new finds it, and after the first commit reads back what it has
  *                  (its maps, its servers; marks of the rest in a map of its own), so that only differences are told.

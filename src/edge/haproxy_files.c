@@ -160,7 +160,8 @@ static void add_shape(struct haproxy *h, struct haproxy_names *names, struct str
             add_servers(h, backend, names, out);
             backend = line_backend(line);
         }
-        strbuf_add(out, line);
+        if (!bind_left_out(h, line))
+            strbuf_add(out, line);
         strbuf_addc(out, '\n');
     }
     add_servers(h, backend, names, out);
@@ -261,9 +262,11 @@ struct haproxy_files *files_compose(struct haproxy *h, struct haproxy_names **ow
     add_global(h, &config);
     AUTO(strbuf_fini) struct strbuf mark = STRBUF(STRBUF_TEXT);
     files_shape_mark(h, &mark);
-    strbuf_addf(&config, "global\n description " STR_FMT "\n", STR_ARG(strbuf_str(&mark)));
+    strbuf_addf(&config, "global\n description " STR_FMT "%s\n", STR_ARG(strbuf_str(&mark)),
+                map_len(&h->unbound) ? "-part" : ""); /* who finds it later tries again */
     add_shape(h, names, &config);
     file_add(f, "", S("haproxy.cfg"), "", &config);
+    buf_put(&h->next_config, buf_ref(f->files.p[f->files.n - 1].content));
     map_each (e, &h->groups) {
         struct haproxy_group *g = e->value;
         if (g->kind == HAPROXY_LISTED && names_has(names, "lists/", g->name))

@@ -134,6 +134,14 @@ void files_write(struct haproxy_files *f, void (*done)(struct job *j));
 void files_free(struct haproxy_files *f);
 void files_shape_mark(const struct haproxy *h, struct strbuf *out); /* of what is wanted: its description */
 
+/* --- haproxy_bind.c ------------------------------------------------------------------------------------------------
+ */
+
+/* From what a start said of this configuration: how many lines are left out from now on that were not before. */
+size_t bind_failures(struct haproxy *h, struct str config, struct str said);
+bool bind_left_out(const struct haproxy *h, struct str line);
+void bind_again(struct haproxy *h); /* those that can be bound by now come with the next start */
+
 /* --- haproxy_compare.c: what a process that was found has --------------------------------------------------------
  */
 
@@ -197,7 +205,9 @@ struct haproxy {
     int round_open;
     struct soon step;
     struct list tells, partings;
-    struct timer again, parting_timer;
+    struct timer again, parting_timer, bind_timer;
+    struct map unbound;         /* lines "bind ..." that are left out of the next start */
+    struct buf *next_config;    /* of the last start, for what it says of its lines */
     struct timer leaving_timer; /* set: the one before still takes connections, so nothing is applied */
     char leaving[sizeof(((struct sockaddr_un *)0)->sun_path)];
     int64_t leaving_until;
@@ -208,7 +218,8 @@ struct haproxy {
     struct poll log_poll;
 };
 void haproxy_ready(struct haproxy *h, struct haproxy_proc *p);
-void haproxy_ended(struct haproxy *h, struct haproxy_proc *p, const struct err *why); /* p is freed after it */
+/* p is freed after it. said: what it wrote while it started. */
+void haproxy_ended(struct haproxy *h, struct haproxy_proc *p, struct str said, const struct err *why);
 void hand_keep(struct haproxy *h, const struct haproxy_proc *p); /* copies of its sockets, later */
 void haproxy_rounded(struct haproxy *h, bool whole);
 void haproxy_lost(struct haproxy *h, const struct err *err); /* the conversation broke: what it has is not known */

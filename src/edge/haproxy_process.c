@@ -121,7 +121,7 @@ static void child_ended(struct child *c, int status)
                       strsignal(WTERMSIG(status)), sep, STR_ARG(why));
     else
         (void)err_set(&err, E_IO, "HAProxy ended with status %d%s" STR_FMT, WEXITSTATUS(status), sep, STR_ARG(why));
-    haproxy_ended(p->h, p, &err);
+    haproxy_ended(p->h, p, p->ready ? STR_NONE : strbuf_str(&p->said), &err);
     proc_free(p);
 }
 
@@ -132,7 +132,7 @@ static void found_ended(struct poll *poll, int ready)
     (void)ready;
     (void)waitpid(p->pid, NULL, WNOHANG); /* init's, or a child of what this process was before */
     (void)err_set(&err, E_IO, "HAProxy, started earlier, has ended");
-    haproxy_ended(p->h, p, &err);
+    haproxy_ended(p->h, p, STR_NONE, &err);
     proc_free(p);
 }
 

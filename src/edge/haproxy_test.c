@@ -262,6 +262,41 @@ TEST(a_shape_that_is_wrong_leaves_the_old_one)
     world_leave();
 }
 
+TEST(an_address_that_is_somebodys_keeps_no_other_from_being_served)
+{
+    pid_t pids[8];
+    if (!world_enter())
+        return;
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(8081), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(bind(fd, (struct sockaddr *)&at, sizeof at) == 0 && listen(fd, 1) == 0);
+    AUTO(strbuf_fini) struct strbuf shape = STRBUF(STRBUF_TEXT);
+    strbuf_addf(&shape, "%sfrontend other\n bind 127.0.0.1:8081\n http-request return status 204\n", shape_text);
+    haproxy_shape(w.h, strbuf_str(&shape));
+    path_put("/map/a", "one");
+    until_applied(1);
+    CHECK_STR(page_get("/map/a"), S("one"));
+    CHECK_INT(w.failures, 1);
+    CHECK(strstr(w.failed.text, "Address already in use") && strstr(w.failed.text, "127.0.0.1:8081"));
+    haproxy_free(w.h); /* the next one does not take it for whole */
+    proxy_open();
+    haproxy_shape(w.h, strbuf_str(&shape));
+    path_put("/map/a", "two");
+    until_applied(2);
+    CHECK_STR(page_get("/map/a"), S("two"));
+    fd_close(fd);
+    AUTO(fd_close) int client = -1;
+    bool reached = false;
+    for (int64_t until = clock_mono() + 10 * NS_PER_S; !reached && clock_mono() < until; fd_close(TAKE_FD(client))) {
+        (void)loop_run_once(w.loop, 20 * NS_PER_MS);
+        client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        reached = connect(client, (struct sockaddr *)&at, sizeof at) == 0;
+    }
+    CHECK(reached);
+    (void)pids;
+    world_leave();
+}
+
 /* --- servers -------------------------------------------------------------------------------------------------------
  */
 

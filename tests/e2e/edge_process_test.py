@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The front door's processes: whatever of them ends or is killed, nobody is refused and what is under way goes on; a pod that
 goes has left the front door before it is told to end; and `wherry down` leaves nothing of it."""
-import http.client, json, os, re, signal, socket, subprocess, threading, time
+import http.client, json, os, re, signal, socket, ssl, subprocess, threading, time
 from lib import *
 from rough_test import supervisor, up_again
 
@@ -239,6 +239,33 @@ def a_rollout_loses_nothing(c):
     c.kubectl('rollout', 'status', 'deploy/shop', '--timeout=30s')
 
 
+def a_port_is_somebodys(c):
+    """Of two doors one is taken: who asks is told, the other stands open, and the first one follows."""
+    c.kubectl('delete', 'ingress', '--all')
+    eventually('it ends', lambda: not proxies(c))
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(('0.0.0.0', 80))
+    s.listen(1)
+    c.apply(ingress('shop', HOST, ssl_redirect='false'))
+    told = eventually('it is told', lambda: [e['message'] for e in c.get('events')['items'] if e['reason'] == 'FrontDoorFailed'], 30)
+    assert 'Address already in use' in told[0] and ':80' in told[0], told
+    eventually('the other is open', lambda: served_by_tls(HOST))
+    s.close()
+    eventually('the door is open', answers)
+
+
+def served_by_tls(host):
+    tls = ssl.create_default_context()
+    tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+    try:
+        with tls.wrap_socket(socket.create_connection(('127.0.0.1', 443), timeout=5), server_hostname=host) as s:
+            s.sendall(b'GET / HTTP/1.0\r\nHost: %s\r\n\r\n' % host.encode())
+            return s.recv(100).startswith(b'HTTP/1.1 200')
+    except OSError:
+        return False
+
+
 def nothing_is_left(c):
     """Without anything to serve no HAProxy runs, and nobody waits for it; after wherry down none is left in any case."""
     c.kubectl('delete', 'ingress', '--all')
@@ -253,5 +280,5 @@ def nothing_is_left(c):
 
 
 if __name__ == '__main__':
-    main([prepare, requests_are_told, roles_are_killed, a_reload_cuts_nothing, haproxy_is_killed, a_rollout_loses_nothing, nothing_is_left], port=16957,
+    main([prepare, requests_are_told, roles_are_killed, a_reload_cuts_nothing, haproxy_is_killed, a_rollout_loses_nothing, a_port_is_somebodys, nothing_is_left], port=16957,
          args=['--set', 'edge-access-log=on'])
