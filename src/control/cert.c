@@ -477,6 +477,10 @@ static void issuing_done(struct certificate *c, const struct obj *key, const str
         return;
     }
     made->done = plan_event_of(c->out, c->cert, "Normal", "Issuing", "The certificate has been successfully issued");
+    if (c->v->trouble.n)
+        plan_why(c->out, "what was issued cannot be written: " STR_FMT, STR_ARG(c->v->trouble));
+    if (c->v->trouble.n && !str_eq(c->v->why, c->out->why))
+        plan_event(c->out, event_about(c), "Warning", "WriteFailed", STR_FMT, STR_ARG(c->out->why));
     plan_step(c->out);
     number_set(c, "revision", c->next);
     number_set(c, "failedIssuanceAttempts", 0);
@@ -679,7 +683,7 @@ static void certificate_plan(const struct view *v, struct key key, struct plan *
 {
     const struct kind *k = view_defined(v, CERTS);
     const struct obj *cert = k ? view_get(v, k, key.ns, key.name) : NULL;
-    if (!cert || obj_deleting(cert) || !view_defined(v, CERT_REQUESTS) || v->settling)
+    if (cert_settling(v, out) || !cert || obj_deleting(cert) || !view_defined(v, CERT_REQUESTS))
         return;
     struct certificate c = {.v = v,
                             .out = out,

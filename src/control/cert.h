@@ -29,6 +29,9 @@
 #define LABEL_NEXT_KEY     "cert-manager.io/next-private-key"
 #define LABEL_CERT_MANAGER "controller.cert-manager.io/fao"
 
+/* Kinds have come whose objects are not in yet: true, and the plan is made again soon. */
+bool cert_settling(const struct view *v, struct plan *out);
+
 /* --- reading --- */
 
 const struct val *cert_field(const struct val *v, const char *name);

@@ -1,6 +1,13 @@
 #include "api/formats.h"
 #include "control/cert.h"
 
+bool cert_settling(const struct view *v, struct plan *out)
+{
+    if (v->settling)
+        plan_again(out, v->now + NS_PER_S / 5);
+    return v->settling;
+}
+
 const struct val *cert_field(const struct val *v, const char *name)
 {
     return val_get_str(v, str_of(name));

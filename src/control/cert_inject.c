@@ -104,7 +104,7 @@ static void inject_plan(const struct view *v, struct key key, struct plan *out)
             k = inject_kind(i);
     const struct obj *o = k ? view_get(v, k, S(""), key.name) : NULL;
     struct str pem = S("");
-    if (!o || obj_deleting(o) || v->settling)
+    if (cert_settling(v, out) || !o || obj_deleting(o))
         return;
     const char *why = authority_find(v, o, &pem);
     if (!why)

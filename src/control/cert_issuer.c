@@ -69,7 +69,7 @@ static void issuer_decide(const struct view *v, const char *definition, struct k
 {
     const struct kind *k = view_defined(v, definition);
     const struct obj *issuer = k ? view_get(v, k, k->namespaced ? key.ns : S(""), key.name) : NULL;
-    if (!issuer || obj_deleting(issuer) || v->settling)
+    if (cert_settling(v, out) || !issuer || obj_deleting(issuer))
         return;
     const char *type = cert_issuer_type(issuer);
     if (!k->namespaced && type && !str_eqz(str_of(type), "selfSigned"))

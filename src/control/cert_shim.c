@@ -511,7 +511,7 @@ static void ingress_plan(const struct view *v, struct key key, struct plan *out)
     struct cert_shim s = {.v = v, .out = out, .a = &out->arena, .certs = view_defined(v, CERTS)};
     struct val hosts;
     s.o = view_get(v, K(Ingress), key.ns, key.name);
-    if (!s.o || !s.certs || obj_deleting(s.o) || v->settling || !cert_is_asked(s.o))
+    if (cert_settling(v, out) || !s.o || !s.certs || obj_deleting(s.o) || !cert_is_asked(s.o))
         return;
     const struct val *tls = val_get(obj_spec(s.o), N(tls));
     if (!secrets_differ(&s, tls))
@@ -568,7 +568,7 @@ static void gateway_plan(const struct view *v, struct key key, struct plan *out)
     const struct kind *k = view_defined(v, GATEWAYS);
     struct cert_shim s = {.v = v, .out = out, .a = &out->arena, .certs = view_defined(v, CERTS)};
     s.o = k ? view_get(v, k, key.ns, key.name) : NULL;
-    if (!s.o || !s.certs || obj_deleting(s.o) || v->settling || !cert_is_asked(s.o))
+    if (cert_settling(v, out) || !s.o || !s.certs || obj_deleting(s.o) || !cert_is_asked(s.o))
         return;
     const struct val *listeners = cert_field(obj_spec(s.o), "listeners");
     for (size_t i = 0; i < val_len(listeners); i++) {

@@ -6,7 +6,7 @@
 
 bool cert_failed(struct err *err, const char *what)
 {
-    unsigned long e = ERR_peek_last_error();
+    unsigned long e = ERR_peek_error(); /* the first is the cause */
     const char *reason = e ? ERR_reason_error_string(e) : NULL;
     ERR_clear_error();
     return err_set(err, E_INVALID, "%s%s%s", what, reason ? ": " : "", reason ? reason : "");

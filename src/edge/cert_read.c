@@ -17,20 +17,7 @@ static int64_t time_of(const ASN1_TIME *t) /* ns since 1970 */
     return s > INT64_MAX / NS_PER_S ? INT64_MAX : s * NS_PER_S; /* the year 9999 of certificates without end */
 }
 
-static void set_text(struct arena *a, struct val *to, const char *field, struct str text)
-{
-    if (text.n)
-        val_set_str(a, to, str_of(field), val_str(a, text));
-}
-
-static void add_text(struct arena *a, struct val *to, const char *field, struct str text)
-{
-    struct val *list = val_get_str_mut(to, str_of(field));
-    if (!list)
-        list = val_set_str(a, to, str_of(field), val_list());
-    val_add(a, list, val_str(a, text));
-}
-
+/* What a stranger calls text. */
 static struct str asn1_text(const ASN1_STRING *s)
 {
     return (struct str){(const char *)ASN1_STRING_get0_data(s), (size_t)ASN1_STRING_length(s)};
@@ -41,6 +28,27 @@ static struct str hex_of(struct arena *a, struct str bytes)
     AUTO(strbuf_fini) struct strbuf b = STRBUF(PEM_MOST);
     strbuf_add_hex(&b, bytes.p, bytes.n);
     return str_dup(a, strbuf_str(&b));
+}
+
+/* In what is no text, or has a NUL, each byte is shown. */
+static struct val text_shown(struct arena *a, struct str text)
+{
+    bool plain = str_utf8_ok(text) && str_find_char(text, 0) < 0;
+    return val_str(a, plain ? text : hex_of(a, text));
+}
+
+static void set_text(struct arena *a, struct val *to, const char *field, struct str text)
+{
+    if (text.n)
+        val_set_str(a, to, str_of(field), text_shown(a, text));
+}
+
+static void add_text(struct arena *a, struct val *to, const char *field, struct str text)
+{
+    struct val *list = val_get_str_mut(to, str_of(field));
+    if (!list)
+        list = val_set_str(a, to, str_of(field), val_list());
+    val_add(a, list, text_shown(a, text));
 }
 
 static void subject_read(struct arena *a, const X509_NAME *name, struct val *to)
@@ -83,7 +91,7 @@ static void other_read(struct arena *a, const OTHERNAME *o, struct val *to)
         return;
     struct val one = val_map();
     val_set_str(a, &one, S("oid"), val_str(a, str_of(oid)));
-    val_set_str(a, &one, S("utf8Value"), val_str(a, asn1_text(o->value->value.utf8string)));
+    val_set_str(a, &one, S("utf8Value"), text_shown(a, asn1_text(o->value->value.utf8string)));
     struct val *list = val_get_str_mut(to, S("otherNames"));
     if (!list)
         list = val_set_str(a, to, S("otherNames"), val_list());

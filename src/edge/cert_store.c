@@ -55,7 +55,7 @@ static bool bag_add(STACK_OF(PKCS12_SAFEBAG) * *bags, X509 *x, bool leaf, bool t
     ASN1_OBJECT_free(type);
     STACK_OF(X509_ATTRIBUTE) *attrs = (STACK_OF(X509_ATTRIBUTE) *)(uintptr_t)PKCS12_SAFEBAG_get0_attrs(bag);
     if (ok && !attrs) { /* the first attribute makes the set */
-        char name[32];
+        char name[32] = "";
         (void)X509_NAME_get_text_by_NID(X509_get_subject_name(x), NID_commonName, name, sizeof name);
         ok = PKCS12_add_friendlyname_utf8(bag, name[0] ? name : "ca", -1) == 1;
         attrs = (STACK_OF(X509_ATTRIBUTE) *)(uintptr_t)PKCS12_SAFEBAG_get0_attrs(bag);

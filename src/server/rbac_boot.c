@@ -69,6 +69,15 @@ static const char table[] =
     "role system:aggregate-to-view rbac.authorization.k8s.io/aggregate-to-view\n" VIEW_RULES
     "role system:aggregate-to-edit rbac.authorization.k8s.io/aggregate-to-edit\n" EDIT_RULES
     "role system:aggregate-to-admin rbac.authorization.k8s.io/aggregate-to-admin\n" ADMIN_RULES
+    /* as cert-manager's cert-manager-view and cert-manager-edit; those names are its own installer's */
+    "role wherry:certificates-view rbac.authorization.k8s.io/aggregate-to-view "
+    "rbac.authorization.k8s.io/aggregate-to-edit rbac.authorization.k8s.io/aggregate-to-admin\n"
+    " " READ " cert-manager.io certificaterequests,certificates,issuers\n"
+    " " READ " acme.cert-manager.io challenges,orders\n"
+    "role wherry:certificates-edit rbac.authorization.k8s.io/aggregate-to-edit "
+    "rbac.authorization.k8s.io/aggregate-to-admin\n"
+    " " WRITE " cert-manager.io certificaterequests,certificates,issuers\n update cert-manager.io "
+    "certificates/status\n"
     "role view rbac.authorization.k8s.io/aggregate-to-edit +rbac.authorization.k8s.io/aggregate-to-view\n" VIEW_RULES
     "role edit rbac.authorization.k8s.io/aggregate-to-admin +rbac.authorization.k8s.io/aggregate-to-edit\n" EDIT_RULES
         VIEW_RULES "role admin +rbac.authorization.k8s.io/aggregate-to-admin\n" EDIT_RULES VIEW_RULES ADMIN_RULES
