@@ -308,19 +308,33 @@ static void conflict_tell(struct arena *a, struct gateway_listener *l, const cha
     fault_keep(&l->accepted, f);
 }
 
-/* Of one holder nobody wins; of two the first, which is the Gateway or the older. */
+/* The first of these that the listener cannot be beside; out: which are out of it already. */
+static void conflict_find(struct arena *a, struct gateway_model *g, size_t at, size_t from, size_t to,
+                          const bool *out)
+{
+    struct gateway_listener *l = &g->listeners[at];
+    for (size_t j = from; j < to && !is_fault(&l->conflicted); j++) {
+        const char *reason = j != at && !out[j] ? conflict_of(l, &g->listeners[j]) : NULL;
+        if (reason)
+            conflict_tell(a, l, reason, &g->listeners[j]);
+    }
+}
+
+/* Of two holders the first wins, which is the Gateway or the older; of what is left, in one holder nobody does. */
 static void conflicts_inside(struct arena *a, struct gateway_model *g)
 {
-    for (size_t i = 0; i < g->nlisteners; i++) {
-        struct gateway_listener *l = &g->listeners[i];
-        for (size_t j = 0; j < g->nlisteners && !is_fault(&l->conflicted); j++) {
-            const struct gateway_listener *other = &g->listeners[j];
-            bool same = other->holder == l->holder;
-            const char *reason = i != j && (same || (j < i && !is_fault(&other->accepted))) ? conflict_of(l, other)
-                                                                                            : NULL;
-            if (reason)
-                conflict_tell(a, l, reason, other);
+    bool *out = arena_many(a, bool, g->nlisteners + 1);
+    size_t from = 0, to;
+    for (; from < g->nlisteners; from = to) {
+        for (to = from; to < g->nlisteners && g->listeners[to].holder == g->listeners[from].holder; to++) {
+            conflict_find(a, g, to, 0, from, out);
+            out[to] = is_fault(&g->listeners[to].accepted);
         }
+        for (size_t i = from; i < to; i++)
+            if (!out[i])
+                conflict_find(a, g, i, from, to, out);
+        for (size_t i = from; i < to; i++)
+            out[i] = is_fault(&g->listeners[i].accepted);
     }
     for (size_t i = 0; i < g->nlisteners; i++)
         for (size_t j = 0; j < g->nlisteners; j++) {

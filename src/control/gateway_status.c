@@ -53,7 +53,8 @@ static void listener_conditions(struct plan *out, const struct gateway_model *g,
     gateway_condition_put(a, list, &c, generation, now);
     struct gateway_fault f = {0};
     if (!l->serves)
-        f = fault_make(a, "Invalid", STR_FMT, STR_ARG(listener_says(l)));
+        f = fault_make(a, is_fault(&l->conflicted) ? l->conflicted.reason : "Invalid", STR_FMT,
+                       STR_ARG(listener_says(l)));
     else if (is_fault(&g->unusable) || g->naddresses == 0)
         f = fault_make(a, "Pending", "the Gateway has no address yet");
     c = condition_of("Programmed", &f, "Programmed", "The listener is served by the front door");
@@ -111,8 +112,8 @@ static size_t *routes_count(const struct view *v, struct arena *a, const struct 
                     continue;
                 val_each_item (ref, field_of(obj_spec(route), "parentRefs")) {
                     struct route_parent p;
-                    if (route_gateway(v, route, ref, &set) != g->gateway)
-                        continue;
+                    if (route_gateway(v, route, ref, &set) != g->gateway || set != (h ? holder : NULL))
+                        continue; /* it is of another holder, and counted there */
                     route_attach(v, &own, route, r, ref, g, &p);
                     for (size_t i = 0; i < p.nattached; i++) {
                         size_t at = (size_t)(p.attached[i].listener - g->listeners);
@@ -126,7 +127,8 @@ static size_t *routes_count(const struct view *v, struct arena *a, const struct 
     return n;
 }
 
-/* How many listeners of a holder are accepted, and how many it has. */
+/* How many listeners of a holder are accepted, and how many it has. One of a ListenerSet without a certificate is of
+ * no more use than one that is refused. */
 static size_t listeners_accepted(const struct gateway_model *g, const struct obj *holder, size_t *all,
                                  struct str *bad, struct arena *a)
 {
@@ -134,8 +136,9 @@ static size_t listeners_accepted(const struct gateway_model *g, const struct obj
     *all = 0;
     for (size_t i = 0; i < g->nlisteners; i++)
         if (g->listeners[i].holder == holder) {
+            const struct gateway_listener *l = &g->listeners[i];
             ++*all;
-            if (is_fault(&g->listeners[i].accepted))
+            if (is_fault(&l->accepted) || (holder != g->gateway && l->terminate && !l->ncertificates))
                 *bad = arena_fmt(a, STR_FMT "%s" STR_FMT, STR_ARG(*bad), bad->n ? ", " : "",
                                  STR_ARG(g->listeners[i].name));
             else
@@ -384,7 +387,7 @@ static void set_status(const struct view *v, const struct gateway_model *g, cons
     gateway_condition_put(a, list, &c, obj_generation(s->set), v->now);
     struct gateway_fault f = {0};
     if (str_eqz(str_of(c.status), "False"))
-        f = (struct gateway_fault){is_fault(&s->refused) ? c.reason : "Invalid", c.message};
+        f = (struct gateway_fault){c.reason, c.message};
     else if (g->naddresses == 0)
         f = fault_make(a, "Pending", "The Gateway has no address yet");
     else if (serving == 0)
