@@ -23,7 +23,8 @@ static void path_add(struct strbuf *b, int c)
 {
     if (c == '/' && b->n && b->p[b->n - 1] == '/')
         return;
-    if (c <= ' ' || c >= 0x7f || c == '?' || c == '#')
+    /* the rest is what clients escape in a path (WHATWG's path percent-encode set) */
+    if (c <= ' ' || c >= 0x7f || strchr("?#\"<>`{}", c))
         strbuf_addf(b, "%%%02X", (unsigned)c);
     else
         strbuf_addc(b, (char)c);

@@ -391,6 +391,25 @@ def what_is_missing_is_told(c):
     c.kubectl('delete', 'ingress', 'younger', 'nowhere', 'elsewhere', 'keyless')
 
 
+UGLY = ['/a"b', '/a\\', '/\u00e4', '/%zz', '/a#b', '/a\nb acl x', '/[', '/%{+Q}o', '/%[src]', '/a\r\nX: y', '/a=b&c', '/' + 'x' * 3000, '/\x7f', '/"}\n global']
+
+
+def nothing_hostile_breaks_the_others(c):
+    """Texts that anybody can write into an Ingress are texts, for the proxy too."""
+    logged = len(c.log())
+    kinds = [('Prefix', {}), ('Exact', {}), ('ImplementationSpecific', {'use-regex': 'true', 'rewrite-target': '/$1'})]
+    names = ['x-forwarded-prefix', 'app-root', 'permanent-redirect', 'auth-realm', 'upstream-vhost', 'session-cookie-path', 'rewrite-target', 'server-alias']
+    c.apply(''.join(ingress('ugly%d' % k, {'ugly%d-%d.example.org' % (i, k): [(path, kind, 'a')] for i, path in enumerate(UGLY)}, notes) for k, (kind, notes) in enumerate(kinds))
+            + ''.join(one('noted%d' % i, 'noted%d.example.org' % i, {n: UGLY[5 + i] for n in names}) for i in range(4)))
+    c.apply(one('good', 'good.example.org'))
+    served('good.example.org')
+    served('ugly0-0.example.org', '/a%22b')
+    served('ugly2-1.example.org', '/%C3%A4')
+    assert ask('ugly5-0.example.org', '/a').status == 404
+    assert 'ALERT' not in c.log()[logged:] and 'edge.proxy' not in c.log()[logged:], c.log()[logged:][-2000:]
+    c.kubectl('delete', 'ingress', 'good', *['ugly%d' % k for k in range(3)], *['noted%d' % i for i in range(4)])
+
+
 def exposed_in_one_line(c):
     out = c.wherry('expose', 'deploy/a', '--host', 'exposed.example.org', '--name', 'exposed')
     assert out == 'service/exposed applied\ningress.networking.k8s.io/exposed applied: http://exposed.example.org\n', out
@@ -571,4 +590,4 @@ class Shop(Cluster):
 if __name__ == '__main__':
     main([hosts_and_paths, certificates, redirects, rewrites, who_may, affinity_and_hashes, canaries, backends_of_other_protocols, tls_to_backends, stand_ins,
           clients_show_certificates, passed_through, websockets,
-          what_is_missing_is_told, exposed_in_one_line, changes_lose_no_request], cluster=Shop)
+          what_is_missing_is_told, nothing_hostile_breaks_the_others, exposed_in_one_line, changes_lose_no_request], cluster=Shop)
