@@ -94,6 +94,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             model_host_ports(&a, &own, &pod, IP4(10, 42, 0, 7), &all);
     }
     model_services(&a, &own, &service, slices, n, S("n1"), &all);
+    uint32_t ip;
+    size_t here;
+    struct str links;
+    if (model_announced(&service, S("n1"), &ip, &links))
+        ASSERT(ip);
+    (void)model_health(&service, slices, n, S("n1"), &here);
     rules_try(&all);
     names_of(&a, &service, slices, n);
     array_fini(&all.list);
