@@ -126,7 +126,8 @@ static void finalizer_drop(struct acme_turn *t)
 
 static void challenge_clean_up(struct acme_turn *t)
 {
-    bool presented = val_true(acme_at(obj_status(t->o), "presented"));
+    /* whether it was presented may not have been written down */
+    bool presented = val_true(acme_at(obj_status(t->o), "processing"));
     bool held = val_has_text(val_get(obj_meta(t->o), N(finalizers)), S(ACME_FINALIZER));
     if (challenge_is_dns(t->o) && presented && dns_ask(t, false))
         return;
@@ -202,8 +203,9 @@ static void presenting_heard(struct acme_turn *t, bool present)
         return;
     }
     if (!present && (!r->err.kind || t->f->tries >= 4)) { /* one that cannot be taken away holds nobody for ever */
-        struct val tree = plan_edit_status(t->out, t->o);
-        (void)val_del_str(status_need(t->a, &tree), S("presented"));
+        struct val tree = plan_edit_status(t->out, t->o), *status = status_need(t->a, &tree);
+        (void)val_del_str(status, S("processing"));
+        (void)val_del_str(status, S("presented"));
         (void)plan_update(t->out, t->o, S("status"), tree); /* it differs */
         if (!r->err.kind)
             return;
@@ -256,6 +258,8 @@ void challenge_heard(struct acme_turn *t, const struct acme_todo *did)
     } else if (r->err.kind && answer_is_final(r)) {
         challenge_tell(t, "errored", arena_fmt(t->a, "Error accepting challenge: %s", r->err.text));
     } else if (r->err.kind) {
+        if (str_eqz(r->type, "accountDoesNotExist"))
+            issuer_lost(t);
         challenge_tell(t, NULL, arena_fmt(t->a, "%s", r->err.text));
         turn_later(t);
     } else if (str_eqz(r->status, "pending") || str_eqz(r->status, "processing")) {

@@ -37,6 +37,7 @@ bool answer_is_final(const struct acme_answer *r);
 
 void issuer_plan(struct acme_turn *t);
 void issuer_heard(struct acme_turn *t);
+void issuer_lost(struct acme_turn *t); /* the server does not know the account of the object's issuer any more */
 void order_plan(struct acme_turn *t);
 void order_heard(struct acme_turn *t, const struct acme_todo *did);
 void challenge_plan(struct acme_turn *t);

@@ -161,3 +161,16 @@ void issuer_heard(struct acme_turn *t)
     ready_set(t, &tree, true, "ACMEAccountRegistered", S(REGISTERED));
     (void)plan_update(t->out, t->o, S("status"), tree); /* NULL: it says so already */
 }
+
+/* The account that the status tells of is not there: found or made anew before anything else. */
+void issuer_lost(struct acme_turn *t)
+{
+    const struct obj *issuer = acme_issuer_of(t->v, t->o->ns, obj_spec(t->o));
+    if (!issuer)
+        return;
+    struct val tree = plan_edit_status(t->out, issuer);
+    struct val *acme = val_get_str_mut(status_need(t->a, &tree), S("acme"));
+    if (!acme || !val_del_str(acme, S("uri")))
+        return;
+    (void)plan_update(t->out, issuer, S("status"), tree); /* it differs */
+}

@@ -212,11 +212,12 @@ static void order_of_challenges(struct acme_turn *t, const struct obj *issuer)
 static void challenges_delete(struct acme_turn *t)
 {
     const struct kind *k = view_defined(t->v, acme_challenges);
-    val_each_item (z, acme_at(obj_status(t->o), "authorizations")) {
-        const struct obj *have = k ? view_get(t->v, k, t->o->ns, challenge_name(t, z)) : NULL;
-        if (have && !obj_deleting(have))
+    if (!k)
+        return;
+    struct objset_iter it = view_with(t->v, k, &index_owner, t->o->uid);
+    for (struct obj *have; (have = objset_next(&it));)
+        if (!obj_deleting(have))
             plan_delete(t->out, have)->absent_ok = true;
-    }
 }
 
 void order_plan(struct acme_turn *t)
@@ -284,20 +285,8 @@ static void order_begins_again(struct acme_turn *t, struct str reason)
         (void)val_del_str(status, str_of(gone[i]));
     acme_put(t->a, status, "reason", reason);
     (void)plan_update(t->out, t->o, S("status"), tree); /* NULL: it says so already */
+    challenges_delete(t);                               /* they ask for what is not there any more */
     turn_later(t);
-}
-
-/* The account that the status tells of is not there: found or made anew before anything else. */
-static void account_is_lost(struct acme_turn *t)
-{
-    const struct obj *issuer = acme_issuer_of(t->v, t->o->ns, obj_spec(t->o));
-    if (!issuer)
-        return;
-    struct val tree = plan_edit_status(t->out, issuer);
-    struct val *acme = val_get_str_mut(status_need(t->a, &tree), S("acme"));
-    if (!acme || !val_del_str(acme, S("uri")))
-        return;
-    (void)plan_update(t->out, issuer, S("status"), tree); /* it differs */
 }
 
 static void order_failed(struct acme_turn *t, const struct acme_todo *did)
@@ -306,7 +295,7 @@ static void order_failed(struct acme_turn *t, const struct acme_todo *did)
     struct str words = str_dup(t->a, str_of(r->err.text));
     bool made = did->request.op == ACME_ORDER && !did->request.url.n;
     if (str_eqz(r->type, "accountDoesNotExist")) {
-        account_is_lost(t);
+        issuer_lost(t);
         order_begins_again(t, words);
     } else if (!made && (r->http == 404 || (str_eqz(r->type, "malformed") && did->request.op == ACME_ORDER))) {
         order_begins_again(t, words);
