@@ -39,7 +39,7 @@ static struct {
     ARRAY(struct str) records;
 } sim;
 
-static uint64_t chance(uint64_t n)
+static uint64_t chance_of(uint64_t n)
 {
     sim.seed = sim.seed * 6364136223846793005ULL + 1442695040888963407ULL;
     return (sim.seed >> 33) % n;
@@ -116,7 +116,7 @@ static bool action_apply(struct action *a)
 static bool plan_apply(struct plan *p)
 {
     array_each (a, &p->actions)
-        if (chance(20) == 0 || !action_apply(a))
+        if (chance_of(20) == 0 || !action_apply(a))
             return false;
     return true;
 }
@@ -152,7 +152,7 @@ static void order_tell(struct ca_order *o, struct acme_answer *out)
         all &= strcmp(o->authz[i], "valid") == 0;
     if (all && strcmp(o->status, "pending") == 0)
         o->status = "ready";
-    if (strcmp(o->status, "processing") == 0 && chance(2))
+    if (strcmp(o->status, "processing") == 0 && chance_of(2))
         o->status = "valid";
     out->url = arena_fmt(&sim.a, "https://ca/o/%lld", n);
     out->finalize = arena_fmt(&sim.a, "https://ca/f/%lld", n);
@@ -184,7 +184,7 @@ static void ca_order(const struct acme_request *r, struct acme_answer *out)
         *o = (struct ca_order){.known = true, .names = r->nidentifiers, .status = "pending"};
         for (size_t i = 0; i < o->names; i++) {
             o->name[i] = str_dup(&sim.a, r->identifiers[i].value);
-            o->authz[i] = chance(4) ? "pending" : "valid"; /* proved for another order */
+            o->authz[i] = chance_of(4) ? "pending" : "valid"; /* proved for another order */
         }
     }
     if (o)
@@ -207,7 +207,7 @@ static void ca_challenge(const struct acme_request *r, const struct obj *o, stru
     CHECK(r->look || shown); /* the authority is never told of what is not shown */
     if (!r->look && strcmp(order->authz[i], "pending") == 0)
         order->authz[i] = "told";
-    if (strcmp(order->authz[i], "told") == 0 && shown && chance(2))
+    if (strcmp(order->authz[i], "told") == 0 && shown && chance_of(2))
         order->authz[i] = "valid";
     out->status = strcmp(order->authz[i], "valid") == 0 ? S("valid") : S("pending");
 }
@@ -223,7 +223,7 @@ static void ca_finalize(const struct acme_request *r, struct acme_answer *out)
         says_no(out, 403, "orderNotReady");
         return;
     }
-    o->status = chance(2) ? "processing" : "valid";
+    o->status = chance_of(2) ? "processing" : "valid";
     order_tell(o, out);
 }
 
@@ -243,9 +243,9 @@ static void step_do(const struct acme_request *r, const struct obj *o, struct ac
         records_change(r);
         return;
     }
-    if (chance(12) == 0) {
+    if (chance_of(12) == 0) {
         says_no(out, 429, "rateLimited");
-        out->retry_after_s = (int64_t)chance(120);
+        out->retry_after_s = (int64_t)chance_of(120);
         return;
     }
     if (r->op == ACME_ACCOUNT) {
@@ -294,7 +294,7 @@ static void door_turn(const struct obj *o)
     struct acme_solving s;
     struct acme_memory *m = memory_of(o);
     bool wanted = acme_solving_of(&sim.a, o, &s);
-    m->solved = wanted && (m->solved || chance(3) == 0);
+    m->solved = wanted && (m->solved || chance_of(3) == 0);
 }
 
 static void facts_of(const struct obj *o, const struct acme_memory *m, struct acme_facts *f)
@@ -323,7 +323,7 @@ static void step_turn(struct obj *o, struct plan *p, const struct acme_todo *tod
     bool makes = todo->request.op == ACME_ORDER && !todo->request.url.n;
     (void)p;
     step_do(&todo->request, o, &answer);
-    switch (chance(12)) {
+    switch (chance_of(12)) {
     case 0: /* carried out, and the role was killed */
         sim.causes += makes;
         role_dies();
@@ -374,11 +374,12 @@ static size_t objects_of(const char *definition)
 
 static struct obj *object_by_chance(void)
 {
-    const struct objset *set = sim.f.sets[view_defined(&sim.f.view, definitions[chance(countof(definitions))])->id];
+    const struct objset *set =
+        sim.f.sets[view_defined(&sim.f.view, definitions[chance_of(countof(definitions))])->id];
     size_t n = objset_len(set);
     if (!n)
         return NULL;
-    size_t skip = chance(n);
+    size_t skip = chance_of(n);
     struct objset_iter it = objset_all(set);
     struct obj *o = objset_next(&it);
     while (skip--)
@@ -435,10 +436,10 @@ static void story_run(uint64_t seed)
     int64_t begun = sim.f.view.now;
     for (size_t i = 0; i < TURNS && !all_is_done(); i++) {
         struct obj *o = object_by_chance();
-        sim.f.view.now += (int64_t)chance(4) * NS_PER_S;
-        if (i < TURNS / 4 && chance(300) == 0)
+        sim.f.view.now += (int64_t)chance_of(4) * NS_PER_S;
+        if (i < TURNS / 4 && chance_of(300) == 0)
             ca_forgets();
-        if (i < TURNS / 4 && chance(200) == 0)
+        if (i < TURNS / 4 && chance_of(200) == 0)
             role_dies();
         if (o)
             object_turn(o);

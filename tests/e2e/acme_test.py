@@ -3,7 +3,7 @@
 for addresses, for names with a star by signed updates of DNS, and by a program of the administrator; with an account
 elsewhere, a key that is exchanged, a server that is down, slow, new, lies or sends megabytes; with roles killed in between;
 and renewed under load, without a request that fails."""
-import base64, http.client, json, os, signal, socket, ssl, subprocess, sys, tempfile, threading, time
+import base64, http.client, json, os, signal, socket, ssl, subprocess, sys, threading, time, traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import ca, lib
@@ -98,9 +98,9 @@ def names_with_a_star_are_proved_by_updates(c):
              '--tsig-secret', world.tsig)
     issue(c, 'star', 'dns', ['*.star.example.org', 'star.example.org'])
     assert 'DNS:*.star.example.org' in issued(c, 'star')
-    eventually('the records are taken away', lambda: not any(world.dns.texts.values()))
-    added = [u for u in world.dns.updates if u[0] == 'add']
-    assert {u[1] for u in added} == {'_acme-challenge.star.example.org'} and len({u[2] for u in added}) == 2, world.dns.updates
+    eventually('the records are taken away', lambda: not world.dns.texts['_acme-challenge.star.example.org'])
+    added = [u for u in world.dns.updates if u[:2] == ('add', '_acme-challenge.star.example.org')]
+    assert len({u[2] for u in added}) == 2, world.dns.updates
     # a server that refuses is told of in its own words, and asked again
     world.dns.refuse = True
     issue(c, 'refused', 'dns', ['*.refused.example.org'])
@@ -265,7 +265,7 @@ def servers_that_lie(c):
     servers = {}
     try:
         for i, (name, say, _) in enumerate(cases):
-            servers[name] = ca.Liar(world.ca, 15100 + i, say)
+            servers[name] = ca.Liar(world.ca, 15300 + i, say)
         said = {}
 
         def ask(name):
@@ -341,7 +341,10 @@ def another_issuer_is_asked_where_one_fails(c):
 def a_certificate_comes_before_its_ingress(c):
     """The other example: a Certificate of its own, here of the default issuer."""
     c.kubectl('apply', '-f', lib.TOP + '/examples/https/certificate.yaml')
-    c.kubectl('wait', 'certificate/shop', '--for=condition=Ready', '--timeout=20s')
+    try:
+        c.kubectl('wait', 'certificate/shop', '--for=condition=Ready', '--timeout=20s')
+    except AssertionError:
+        print(c.kubectl('get','certificates,certificaterequests,orders,challenges,secrets','-o','wide')); print(c.kubectl('describe','certificate/shop')); raise
     context = ssl.create_default_context(cadata=world.pebble.root())
 
     def served():
@@ -408,6 +411,25 @@ def renewals_lose_no_request(c):
         acme_set(c)
 
 
+AT_ONCE = [names_with_a_star_are_proved_by_updates, the_administrator_has_a_program, webhooks_of_cert_manager_are_called,
+           an_account_elsewhere_is_bound, servers_that_lie, an_authority_says_when_to_renew, another_issuer_is_asked_where_one_fails]
+
+
+def many_things_at_once(c):
+    """Those that have issuers of their own, side by side: most of each is waiting."""
+    failed = []
+
+    def one(test):
+        try:
+            test(c)
+        except Exception as e:
+            failed.append('%s: %s\n%s' % (test.__name__, e, traceback.format_exc(limit=-2)))
+    threads = [threading.Thread(target=one, args=(t,)) for t in AT_ONCE]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    assert not failed, '\n'.join(failed)
+
+
 class AcmeCluster(Cluster):
     def __enter__(self):
         global world
@@ -421,7 +443,6 @@ class AcmeCluster(Cluster):
 
 
 if __name__ == '__main__':
-    main([a_command_makes_an_issuer, names_and_addresses_are_proved_by_the_door, names_are_proved_over_tls, names_with_a_star_are_proved_by_updates,
-          the_administrator_has_a_program, webhooks_of_cert_manager_are_called, an_account_elsewhere_is_bound, a_key_is_exchanged, servers_that_lie,
-          an_authority_says_when_to_renew, another_issuer_is_asked_where_one_fails, renewals_lose_no_request, a_certificate_comes_before_its_ingress,
-          a_server_that_is_down_comes_back_as_another], cluster=AcmeCluster)
+    together = AT_ONCE if sys.argv[1:] else [many_things_at_once]
+    main([a_command_makes_an_issuer, names_and_addresses_are_proved_by_the_door, names_are_proved_over_tls, *together, a_key_is_exchanged,
+          renewals_lose_no_request, a_certificate_comes_before_its_ingress, a_server_that_is_down_comes_back_as_another], cluster=AcmeCluster)
