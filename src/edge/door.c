@@ -17,6 +17,7 @@ void door_refused(struct door *d, struct door_placed *p, const struct err *why)
 static void proxy_applied(void *arg, uint64_t revision)
 {
     struct door *d = arg;
+    door_slots_applied(d, revision);
     if (d->events.applied)
         d->events.applied(d->arg, revision);
 }
@@ -74,6 +75,7 @@ struct door *door_new(struct loop *l, const struct door_config *c, const struct 
         door_free(d);
         return NULL;
     }
+    door_slots_load(d);
     return d;
 }
 
@@ -268,6 +270,8 @@ void door_commit(struct door *d, uint64_t revision)
     if (d->shape_changed)
         shape_put(d);
     d->revision = revision;
+    door_slots_committed(d, revision);
+    door_slots_keep(d);
     haproxy_commit(d->proxy, revision);
 }
 

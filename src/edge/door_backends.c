@@ -2,14 +2,6 @@
  * no reload. What else a pool asks for is a kind of its own, made with the next shape. */
 #include "edge/door_state.h"
 
-#define SPARES     16
-#define SPARES_LOW 4
-
-static struct door_slot *slot_of(struct door *d, const struct door_backend *b)
-{
-    return &d->slots.p[b->slot - 1];
-}
-
 static struct str backend_key(struct arena *a, struct str pool, struct str retry)
 {
     return STR_JOIN(a, retry, S("\n\n"), pool);
@@ -25,38 +17,6 @@ int64_t door_pool_server_ns(const struct door *d, struct str pool)
 {
     const struct door_pool *p = pool_find(d, pool);
     return p ? p->server_ns : 0;
-}
-
-/* A free slot of this kind, or a new one. */
-static size_t slot_take(struct door *d, struct str kind)
-{
-    array_each (s, &d->slots)
-        if (!s->used && str_eq(s->kind, kind)) {
-            s->used = true;
-            return (size_t)(s - d->slots.p) + 1;
-        }
-    struct door_slot s = {.kind = str_dup(&d->own, kind), .used = true};
-    snprintf(s.name, sizeof s.name, "b%zu", d->slots.n + 1);
-    array_push(&d->slots, s);
-    d->shape_changed = true;
-    return d->slots.n;
-}
-
-void door_spares_keep(struct door *d)
-{
-    size_t spare = 0, used = 0;
-    array_each (s, &d->slots) {
-        spare += !s->used && str_eqz(s->kind, door_kind_plain);
-        used += s->used;
-    }
-    if (spare >= SPARES_LOW)
-        return;
-    for (size_t want = SPARES + used / 4; spare < want; spare++) {
-        struct door_slot s = {.kind = str_of(door_kind_plain)};
-        snprintf(s.name, sizeof s.name, "b%zu", d->slots.n + 1);
-        array_push(&d->slots, s);
-    }
-    d->shape_changed = true;
 }
 
 /* --- servers --- */
@@ -138,7 +98,7 @@ static void servers_put(struct door *d, struct door_backend *b)
     AUTO(arena_fini) struct arena a = ARENA;
     size_t n;
     struct server_wanted *w = servers_wanted(d, &a, p, &n);
-    const char *slot = slot_of(d, b)->name;
+    const char *slot = door_slot_of(d, b->slot)->name;
     uint64_t most = 1;
     for (size_t i = 0; i < n; i++)
         most = MAX(most, w[i].weight);
@@ -163,13 +123,13 @@ static void backend_leave(struct door *d, struct door_backend *b)
 {
     if (!b->slot)
         return;
-    struct door_slot *s = slot_of(d, b);
+    struct door_slot *s = door_slot_of(d, b->slot);
     map_each (e, &b->servers)
         haproxy_server_del(d->proxy, s->name, e->key.p);
     map_fini(&b->servers);
     b->servers = MAP;
     haproxy_map_del(d->proxy, "lost", str_of(s->name));
-    s->used = false;
+    door_slot_leave(d, b->slot);
     b->slot = 0;
 }
 
@@ -195,10 +155,10 @@ const char *door_backend_for(struct door *d, struct str pool, struct str retry)
         b->pool = str_dup(&b->own, pool);
         b->retry = str_dup(&b->own, retry);
         map_put(&d->backends, key, b);
-        b->slot = slot_take(d, kind_of(&a, d, b));
+        b->slot = door_slot_take(d, key, kind_of(&a, d, b));
         servers_put(d, b);
     }
-    return slot_of(d, b)->name;
+    return door_slot_of(d, b->slot)->name;
 }
 
 void door_backends_put(struct door *d, struct str pool)
@@ -209,9 +169,9 @@ void door_backends_put(struct door *d, struct str pool)
         if (!str_eq(b->pool, pool))
             continue;
         struct str kind = kind_of(&a, d, b);
-        if (!str_eq(slot_of(d, b)->kind, kind)) {
+        if (!str_eq(door_slot_of(d, b->slot)->kind, kind)) {
             backend_leave(d, b);
-            b->slot = slot_take(d, kind);
+            b->slot = door_slot_take(d, e->key, kind);
             d->kinds_changed = true;
         }
         servers_put(d, b);

@@ -130,6 +130,8 @@ struct door_slot { /* a backend */
     char name[16];
     struct str kind; /* its lines */
     bool used;
+    struct door_name owner; /* whose it is, or was, while something in the proxy may still lead here */
+    uint64_t left;          /* the commit that takes away what leads here; UINT64_MAX: the next one */
 };
 struct door_shape {
     const struct door_bind *binds;

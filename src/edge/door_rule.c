@@ -468,6 +468,16 @@ static bool rule_make(struct rule_maker *m)
            fields_make(m, &a->response, true) && end_make(m);
 }
 
+/* As it may stand in a map and in a line of the log. */
+static struct str owner_clean(struct arena *a, struct str owner)
+{
+    char *p = arena_dup(a, owner.p ? owner.p : "", owner.n);
+    for (size_t i = 0; i < owner.n; i++)
+        if ((uint8_t)p[i] <= ' ' || p[i] == 0x7f)
+            p[i] = '?';
+    return (struct str){p, MIN(owner.n, (size_t)1000)};
+}
+
 struct door_rule *door_rule_new(const struct door_route *r, const struct door_place *p, struct err *err)
 {
     struct door_rule *rule = NEW(struct door_rule);
@@ -477,7 +487,7 @@ struct door_rule *door_rule_new(const struct door_route *r, const struct door_pl
                            .place = p,
                            .letters = STRBUF(sizeof rule->letters - 1),
                            .err = err};
-    rule->owner = str_dup(&rule->own, r->owner);
+    rule->owner = owner_clean(&rule->own, r->owner);
     bool ok = rule_make(&m);
     memcpy(rule->letters, m.letters.p ? m.letters.p : "", m.letters.n);
     ASSERT(!m.letters.over);

@@ -77,6 +77,7 @@ struct door {
     char *none_pem;                            /* for who names no host that is known */
     size_t depth;
     unsigned shards;
+    bool slots_changed; /* since they were written */
     bool shape_changed, answers_ever, ipv6, kinds_changed;
 };
 
@@ -126,9 +127,19 @@ const char *door_backend_for(struct door *d, struct str pool, struct str retry);
 void door_backends_put(struct door *d, struct str pool);                         /* its servers, or another kind */
 void door_backends_verify(struct door *d); /* certificates came or went: servers that rest on such */
 void door_backends_sweep(struct door *d);
-void door_spares_keep(struct door *d);
 void door_backends_fini(struct door *d);
 int64_t door_pool_server_ns(const struct door *d, struct str pool);
+
+/* door_slots.c: numbers from 1 */
+struct door_slot *door_slot_of(struct door *d, size_t slot);
+size_t door_slot_take(struct door *d, struct str key,
+                      struct str kind); /* the one that it had, a free one, a new one */
+void door_slot_leave(struct door *d, size_t slot);
+void door_spares_keep(struct door *d);
+void door_slots_committed(struct door *d, uint64_t revision);
+void door_slots_applied(struct door *d, uint64_t revision);
+void door_slots_keep(struct door *d); /* into a file of the run folder */
+void door_slots_load(struct door *d);
 
 /* door_tls.c: certificates, lists, answers */
 void door_certs_put(struct door *d);

@@ -2,7 +2,9 @@
 #include "edge/door.h"
 #include "edge/haproxy.h"
 #include "sys/child.h"
+#include "sys/file.h"
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <net/if.h>
 #include <sched.h>
@@ -286,7 +288,7 @@ static bool is_request(struct str line)
     return false;
 }
 
-static struct door_story before;
+static struct door_story last_case;
 
 /* Each case is one part in the place of the case's before it, in the same proxy. */
 static void case_answer(struct str input, struct strbuf *out)
@@ -299,7 +301,7 @@ static void case_answer(struct str input, struct strbuf *out)
         else if (line.n && line.p[0] != '#')
             door_story_read(&t, line);
     strbuf_reset(&w.told);
-    array_each (p, &before.pools)
+    array_each (p, &last_case.pools)
         door_pool_del(w.door, p->key);
     array_each (p, &t.pools)
         door_pool_put(w.door, p);
@@ -312,8 +314,8 @@ static void case_answer(struct str input, struct strbuf *out)
         else
             request_try(*r, out);
     array_fini(&requests);
-    door_story_fini(&before);
-    before = t;
+    door_story_fini(&last_case);
+    last_case = t;
 }
 
 TEST(door_requests)
@@ -321,6 +323,259 @@ TEST(door_requests)
     if (!world_enter())
         return;
     test_transcript("tests/edge/door.txt", case_answer);
-    door_story_fini(&before);
+    door_story_fini(&last_case);
+    world_leave();
+}
+
+static void story_put(const char *source, const char *text)
+{
+    struct door_story t = {0};
+    for (struct str rest = str_of(text), line; str_cut(&rest, '\n', &line);)
+        if (line.n)
+            door_story_read(&t, line);
+    array_each (p, &t.pools)
+        door_pool_put(w.door, p);
+    door_part_put(w.door, str_of(source), &t.part);
+    door_story_fini(&t);
+}
+
+static void check_answer(const char *request, const char *want)
+{
+    AUTO(strbuf_fini) struct strbuf out = STRBUF(1 << 16);
+    request_try(str_of(request), &out);
+    CHECK_STR(strbuf_str(&out), str_of(want));
+}
+
+/* The name of the admin socket: another after each start of the proxy. */
+static void proxy_generation(char out[256])
+{
+    char path[200];
+    snprintf(path, sizeof path, "%s/admin", w.run);
+    DIR *dir = opendir(path);
+    CHECK(dir != NULL);
+    *out = 0;
+    for (struct dirent *e; (e = readdir(dir));)
+        if (e->d_name[0] != '.')
+            snprintf(out, 256, "%s", e->d_name);
+    closedir(dir);
+}
+
+static const char listener_line[] = "listener http 80\n";
+static const char one_line[] = "pool one 9001\nroute http one.org / pool=one\n";
+static const char two_line[] = "pool two 9002\nroute http two.org / pool=two\n";
+
+/* Who starts anew hears of everything in another order, and changes nothing of the proxy. */
+TEST(door_restart)
+{
+    if (!world_enter())
+        return;
+    char before[256], after[256];
+    story_put("listener", listener_line);
+    story_put("one", one_line);
+    story_put("two", two_line);
+    until_applied();
+    check_answer("GET one.org/", "GET one.org/ -> 200 9001 GET /\n");
+    proxy_generation(before);
+    door_free(w.door);
+    for (int i = 0; i < 20; i++)
+        (void)loop_run_once(w.loop, NS_PER_MS);
+    door_open();
+    story_put("two", two_line);
+    story_put("one", one_line);
+    story_put("listener", listener_line);
+    until_applied();
+    proxy_generation(after);
+    CHECK_STR(str_of(after), str_of(before));
+    check_answer("GET one.org/", "GET one.org/ -> 200 9001 GET /\n");
+    check_answer("GET two.org/", "GET two.org/ -> 200 9002 GET /\n");
+    world_leave();
+}
+
+/* A new pool and a new host need no reload, and what has left leads nowhere. */
+TEST(door_changes_without_reload)
+{
+    if (!world_enter())
+        return;
+    char before[256], after[256];
+    story_put("listener", listener_line);
+    story_put("one", one_line);
+    until_applied();
+    proxy_generation(before);
+    story_put("two", two_line);
+    until_applied();
+    check_answer("GET two.org/", "GET two.org/ -> 200 9002 GET /\n");
+    door_part_del(w.door, S("one"));
+    door_pool_del(w.door, S("one"));
+    until_applied();
+    check_answer("GET one.org/", "GET one.org/ -> 404\n");
+    story_put("three", "pool three 9003\nroute http two.org /three pool=three\n");
+    until_applied();
+    check_answer("GET two.org/three", "GET two.org/three -> 200 9003 GET /three\n");
+    check_answer("GET two.org/", "GET two.org/ -> 200 9002 GET /\n");
+    proxy_generation(after);
+    CHECK_STR(str_of(after), str_of(before));
+    world_leave();
+}
+
+/* Texts that would like to be more than texts, wherever a user can put one: the proxy goes on with the rest. */
+static const char *const hostile_texts[] = {
+    "\nbackend x",
+    "\r\nSet-Cookie: x",
+    "%[src]",
+    "\\",
+    "\\\\",
+    "\"",
+    "'",
+    "\\\"",
+    "#",
+    "a b",
+    " ",
+    "\t",
+    "$x",
+    "${HOME}",
+    "%",
+    "%%",
+    "%00",
+    "%0a",
+    "%5c",
+    "<<",
+    ";",
+    ";show info",
+    "@1",
+    "*",
+    "**",
+    "?",
+    "??00",
+    "|",
+    "||x",
+    ".",
+    "..",
+    "/..",
+    "a.b.c",
+    "-.x.?00",
+    "\x01",
+    "\x7f",
+    "\xff",
+    "\xc3\xa9",
+    "\xe2\x80\xae",
+    "(",
+    ")",
+    "(?",
+    "(?{",
+    "(*ACCEPT)",
+    "(*F)|x",
+    "[",
+    "]",
+    "[[:x:]]",
+    "a{99}",
+    "(a*)*b",
+    "\\1",
+    "\\Q",
+    "\\E",
+    "\\C",
+    "^",
+    "$",
+    "^$",
+    "(?=x)",
+    "(?i)x",
+    "x\\",
+    "]|.*|[",
+    ")|(.*",
+    "#x",
+    "{",
+    "}",
+    "!",
+    "if",
+    "unless",
+    "{ always_true }",
+    "b1",
+    "r",
+    "=",
+    "==",
+    "\n",
+    "\r",
+    "&",
+    "&a=b&",
+    ",",
+    "1,2",
+    "10.0.0.0/8",
+    "::/0",
+    "http://",
+    "$request_uri",
+    "$1",
+    "$9$0",
+    "\\0",
+    "\\x41",
+};
+
+static void hostile_put(const char *text, int where)
+{
+    struct door_header header = {S("x-h"), str_of(text)}, named = {str_of(text), S("v")};
+    struct door_field_match field = {.name = S("x"),
+                                     .value = str_of(text),
+                                     .kind = where & 1 ? DOOR_MATCH_REGEX : DOOR_MATCH_EXACT},
+                            other = {.name = str_of(text), .value = S("v")};
+    struct str texts[] = {str_of(text)};
+    struct door_cors cors = {
+        .origins = texts, .norigins = 1, .methods = str_of(text), .headers = str_of(text), .max_age_s = -1};
+    struct door_route r = {.listener = S("http"),
+                           .host = S("hostile.org"),
+                           .match = {.path = S("/"), .path_kind = DOOR_MATCH_PREFIX},
+                           .action = {.pool = S("one")},
+                           .owner = S("hostile")};
+    struct door_part p = {0};
+    switch (where) {
+    case 0: r.host = str_of(text); break;
+    case 1: r.match.path = str_of(text); break;
+    case 2: r.match = (struct door_match){.path = str_of(text), .path_kind = DOOR_MATCH_REGEX}; break;
+    case 3: r.match.method = str_of(text); break;
+    case 4:
+    case 5: r.match.headers = &field, r.match.nheaders = 1; break;
+    case 6:
+    case 7: r.match.queries = &field, r.match.nqueries = 1; break;
+    case 8: r.match.headers = &other, r.match.nheaders = 1; break;
+    case 9: r.match.source = str_of(text); break;
+    case 10: r.action.request.set = &header, r.action.request.nset = 1; break;
+    case 11: r.action.response.add = &named, r.action.response.nadd = 1; break;
+    case 12: r.action.rewrite = (struct door_path){DOOR_PATH_PREFIX, str_of(text)}; break;
+    case 13: r.action.rewrite_host = str_of(text); break;
+    case 14: r.action.end = DOOR_REDIRECT, r.action.code = 302, r.action.to_url = str_of(text); break;
+    case 15: r.action.end = DOOR_REDIRECT, r.action.code = 302, r.action.to_host = str_of(text); break;
+    case 16: r.action.cors = &cors; break;
+    case 17: r.action.allow = str_of(text); break;
+    case 18: r.owner = str_of(text); break;
+    case 19:
+        r.match = (struct door_match){.path = S("/(x)"), .path_kind = DOOR_MATCH_REGEX},
+        r.action.rewrite = (struct door_path){DOOR_PATH_REGEX, str_of(text)};
+        break;
+    default: r.match.ignore_case = true, r.match.path = str_of(text); break;
+    }
+    array_push(&p.routes, r);
+    char source[512];
+    snprintf(source, sizeof source, "hostile %d %s", where, text);
+    door_part_put(w.door, str_of(source), &p);
+    door_part_fini(&p);
+}
+
+TEST(door_hostile)
+{
+    if (!world_enter())
+        return;
+    story_put("listener", listener_line);
+    story_put("one", one_line);
+    for (int where = 0; where <= 20; where++)
+        for (size_t i = 0; i < countof(hostile_texts); i++)
+            hostile_put(hostile_texts[i], where);
+    until_applied();
+    CHECK_STR(str_of(w.failed.text), S(""));
+    check_answer("GET one.org/", "GET one.org/ -> 200 9001 GET /\n");
+    char config[512];
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(1 << 20);
+    struct err err = ERR;
+    snprintf(config, sizeof config, "%s/haproxy.cfg", w.run);
+    CHECK_OK(file_read(AT_FDCWD, config, &text, &err), err);
+    static const char *const traces[] = {"hostile", "Set-Cookie", "backend x", "always_true }\n", "HOME"};
+    for (size_t i = 0; i < countof(traces); i++)
+        CHECK(!str_has(strbuf_str(&text), str_of(traces[i])));
     world_leave();
 }
