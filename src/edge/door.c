@@ -60,7 +60,6 @@ struct door *door_new(struct loop *l, const struct door_config *c, const struct 
     d->arg = arg;
     d->shards = 1;
     d->depth = 7;
-    door_binds_init(d);
     d->ipv6 = access("/proc/net/if_inet6", F_OK) == 0;
     static const int statuses[] = {200, 403, 404, 500, 503};
     for (size_t i = 0; i < countof(statuses); i++)
@@ -203,8 +202,7 @@ static void shape_put(struct door *d)
     ARRAY(struct door_bind) binds = {0};
     ARRAY(struct door_field_use) fields = {0};
     map_each (e, &d->sockets)
-        if (door_socket_may(d, e->value))
-            array_push(&binds, ((struct door_socket *)e->value)->bind);
+        array_push(&binds, ((struct door_socket *)e->value)->bind);
     map_each (e, &d->fields)
         if (((struct door_field_count *)e->value)->refs)
             array_push(&fields, ((struct door_field_count *)e->value)->use);
@@ -219,12 +217,6 @@ static void shape_put(struct door *d)
     array_fini(&binds);
     array_fini(&fields);
     d->shape_changed = false;
-}
-
-void door_shape_again(struct door *d)
-{
-    shape_put(d);
-    haproxy_commit(d->proxy, d->revision);
 }
 
 static void deep_look(struct door *d)
@@ -269,7 +261,6 @@ void door_commit(struct door *d, uint64_t revision)
     deep_look(d);
     if (d->shape_changed)
         shape_put(d);
-    d->revision = revision;
     door_slots_committed(d, revision);
     door_slots_keep(d);
     haproxy_commit(d->proxy, revision);
@@ -288,7 +279,6 @@ void door_free(struct door *d)
     door_hosts_fini(d);
     door_backends_fini(d);
     door_places_fini(d);
-    door_binds_fini(d);
     map_each (e, &d->fields)
         mem_free(e->value);
     spoa_free(d->agent);

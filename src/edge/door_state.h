@@ -71,9 +71,6 @@ struct door {
     ARRAY(int) statuses;
     struct map certs, lists, answers, streams; /* what is in the proxy */
     struct map stream_users;                   /* backends' keys */
-    struct map absent;                         /* names of sockets that cannot be had now */
-    struct timer binds;                        /* when they are tried again */
-    uint64_t revision;                         /* of the newest commit */
     char *none_pem;                            /* for who names no host that is known */
     size_t depth;
     unsigned shards;
@@ -105,13 +102,6 @@ struct door_host_name {
 /* The narrower of what a listener and a host of a route are for. */
 bool door_host_within(const struct door_listener *l, struct str host, bool deep, struct door_host_name *out,
                       struct err *err);
-
-/* door_binds.c */
-void door_binds_init(struct door *d);
-void door_binds_fini(struct door *d);
-/* Whether its port can be had. False: it is told of, and the shape made anew when it can. */
-bool door_socket_may(struct door *d, const struct door_socket *s);
-void door_shape_again(struct door *d); /* door.c: with what can be had now */
 
 /* door_streams.c */
 void door_streams_put(struct door *d);

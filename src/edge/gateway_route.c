@@ -475,8 +475,7 @@ static void source_stop(void *state)
     mem_free(d);
 }
 
-/* What conditions cannot say, as it is found out on this machine: a port that another program has, a certificate that
- * TLS does not take. */
+/* What conditions cannot say, as it is found out on this machine: a certificate that TLS does not take. */
 static void source_refused(void *state, struct str about, struct str what, const struct err *why)
 {
     struct gateway_door *d = state;
