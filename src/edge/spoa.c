@@ -276,6 +276,21 @@ static void mirror_asked(struct spoa_question *q, struct str body)
 
 /* --- pages for errors --- */
 
+/* HAProxy writes what controls a terminal as %0A; in HTML and JSON a blank is as good as a line's end. */
+static struct str page_lines(struct arena *a, struct str body)
+{
+    char *text = arena_strz(a, body);
+    size_t n = 0;
+    for (size_t i = 0; i < body.n; i++) {
+        bool control = ((uint8_t)text[i] < ' ' && text[i] != '\t') || text[i] == 0x7f;
+        if (!control)
+            text[n++] = text[i];
+        else if (text[i] == '\n')
+            text[n++] = ' ';
+    }
+    return (struct str){text, n};
+}
+
 static void page_told(struct http_call *call, const struct http_answer *answer, struct err *err)
 {
     struct spoa_question *q = http_call_arg(call);
@@ -283,7 +298,7 @@ static void page_told(struct http_call *call, const struct http_answer *answer, 
     struct spoa_answer x = answer_begin(q);
     if (answer && answer->body.n <= PAGE_MOST) {
         struct str type = http_header(&answer->headers, S("content-type"));
-        spop_ack_text(&x.out, "page", answer->body);
+        spop_ack_text(&x.out, "page", page_lines(&q->arena, answer->body));
         spop_ack_text(&x.out, "page_type", type.n ? type : S("text/html"));
     } else {
         log_warn("edge.page", "the answer itself is passed on error=\"%s\"",
