@@ -1,5 +1,6 @@
 #include "api/formats.h"
 #include "control/acme_int.h"
+#include "control/cert_other.h"
 
 const char acme_issuers[] = "issuers.cert-manager.io";
 const char acme_cluster_issuers[] = "clusterissuers.cert-manager.io";
@@ -219,6 +220,10 @@ void acme_plan(const struct view *v, const struct obj *o, const struct acme_fact
     const struct acme_state *s = state_of(v, o);
     struct acme_turn t = {.v = v, .o = o, .f = f, .out = out, .a = &out->arena, .todo = todo};
     *todo = (struct acme_todo){0};
+    if (cert_manager_running(v).n) {
+        plan_again(out, v->now + 300 * NS_PER_S);
+        return;
+    }
     if (s)
         s->plan(&t);
 }

@@ -683,7 +683,7 @@ static void certificate_plan(const struct view *v, struct key key, struct plan *
 {
     const struct kind *k = view_defined(v, CERTS);
     const struct obj *cert = k ? view_get(v, k, key.ns, key.name) : NULL;
-    if (cert_settling(v, out) || !cert || obj_deleting(cert) || !view_defined(v, CERT_REQUESTS))
+    if (cert_waits(v, out) || !cert || obj_deleting(cert) || !view_defined(v, CERT_REQUESTS))
         return;
     struct certificate c = {.v = v,
                             .out = out,
@@ -752,7 +752,7 @@ static void keys_of_cert(const struct view *v, const struct obj *was, const stru
     }
 }
 
-static const struct controller_watch watches[] = {{K(Secret), keys_of_secret}, {0}};
+static const struct controller_watch watches[] = {{K(Secret), keys_of_secret}, {K(Lease), keys_none}, {0}};
 static const struct defined_watch defined[] = {{CERTS, keys_of_cert}, {CERT_REQUESTS, keys_of_request}, {0}};
 const struct controller certificate_controller = {
     .name = "certificate",

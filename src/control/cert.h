@@ -29,8 +29,9 @@
 #define LABEL_NEXT_KEY     "cert-manager.io/next-private-key"
 #define LABEL_CERT_MANAGER "controller.cert-manager.io/fao"
 
-/* Kinds have come whose objects are not in yet: true, and the plan is made again soon. */
-bool cert_settling(const struct view *v, struct plan *out);
+/* Nothing is to be done now: kinds have come whose objects are not in yet, or a cert-manager of the user's own runs
+ * here (cert_other.h). The plan is made again later. */
+bool cert_waits(const struct view *v, struct plan *out);
 
 /* --- reading --- */
 

@@ -1,11 +1,33 @@
+#include "api/codec.h"
 #include "api/formats.h"
 #include "control/cert.h"
+#include "control/cert_other.h"
 
-bool cert_settling(const struct view *v, struct plan *out)
+#define FORGOTTEN  (3600 * NS_PER_S)
+#define LOOK_AGAIN (300 * NS_PER_S)
+
+struct str cert_manager_running(const struct view *v)
 {
+    const struct obj *lease = view_get(v, K(Lease), S(CERT_MANAGER_LEASE_NS), S(CERT_MANAGER_LEASE));
+    int64_t renewed;
+    if (!lease || !time_parse(val_text_at(obj_spec(lease), N(renewTime)), &renewed) || v->now - renewed > FORGOTTEN)
+        return S("");
+    return val_text_at(obj_spec(lease), N(holderIdentity));
+}
+
+bool cert_waits(const struct view *v, struct plan *out)
+{
+    struct str other = cert_manager_running(v);
     if (v->settling)
         plan_again(out, v->now + NS_PER_S / 5);
-    return v->settling;
+    if (other.n) {
+        plan_again(out, v->now + LOOK_AGAIN);
+        plan_why(out,
+                 "a cert-manager of your own runs here (Lease " CERT_MANAGER_LEASE_NS "/" CERT_MANAGER_LEASE
+                 " is held by " STR_FMT "), and it acts; certificates: off says so to this program",
+                 STR_ARG(other));
+    }
+    return v->settling || other.n > 0;
 }
 
 const struct val *cert_field(const struct val *v, const char *name)

@@ -104,7 +104,7 @@ static void inject_plan(const struct view *v, struct key key, struct plan *out)
             k = inject_kind(i);
     const struct obj *o = k ? view_get(v, k, S(""), key.name) : NULL;
     struct str pem = S("");
-    if (cert_settling(v, out) || !o || obj_deleting(o))
+    if (cert_waits(v, out) || !o || obj_deleting(o))
         return;
     const char *why = authority_find(v, o, &pem);
     if (!why)
@@ -158,6 +158,7 @@ static const struct controller_watch watches[] = {{K(ValidatingWebhookConfigurat
                                                   {K(APIService), keys_target},
                                                   {K(CustomResourceDefinition), keys_target},
                                                   {K(Secret), keys_source_secret},
+                                                  {K(Lease), keys_none},
                                                   {0}};
 static const struct defined_watch defined[] = {{CERTS, keys_source_cert}, {0}};
 const struct controller cainjector_controller = {

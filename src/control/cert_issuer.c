@@ -69,7 +69,7 @@ static void issuer_decide(const struct view *v, const char *definition, struct k
 {
     const struct kind *k = view_defined(v, definition);
     const struct obj *issuer = k ? view_get(v, k, k->namespaced ? key.ns : S(""), key.name) : NULL;
-    if (cert_settling(v, out) || !issuer || obj_deleting(issuer))
+    if (cert_waits(v, out) || !issuer || obj_deleting(issuer))
         return;
     const char *type = cert_issuer_type(issuer);
     if (!k->namespaced && type && !str_eqz(str_of(type), "selfSigned"))
@@ -124,7 +124,7 @@ static void keys_cluster(const struct view *v, const struct obj *was, const stru
     keys_by_secret(v, CLUSTER_ISSUERS, now ? now : was, add, arg);
 }
 
-static const struct controller_watch issuer_watches[] = {{K(Secret), keys_issuer}, {0}};
+static const struct controller_watch issuer_watches[] = {{K(Secret), keys_issuer}, {K(Lease), keys_none}, {0}};
 static const struct defined_watch issuer_defined[] = {{ISSUERS, keys_self}, {0}};
 const struct controller issuer_controller = {
     .name = "issuer",
@@ -136,7 +136,8 @@ const struct controller issuer_controller = {
     .plan = issuer_plan,
 };
 
-static const struct controller_watch cluster_watches[] = {{K(Secret), keys_cluster}, {K(Namespace), keys_none}, {0}};
+static const struct controller_watch cluster_watches[] = {
+    {K(Secret), keys_cluster}, {K(Namespace), keys_none}, {K(Lease), keys_none}, {0}};
 static const struct defined_watch cluster_defined[] = {{CLUSTER_ISSUERS, keys_self}, {0}};
 const struct controller clusterissuer_controller = {
     .name = "clusterissuer",

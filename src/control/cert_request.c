@@ -228,7 +228,7 @@ static void request_plan(const struct view *v, struct key key, struct plan *out)
     const struct kind *k = view_defined(v, CERT_REQUESTS);
     const struct obj *request = k ? view_get(v, k, key.ns, key.name) : NULL;
     struct cert_issuer ref = request ? cert_issuer_of(obj_spec(request)) : (struct cert_issuer){0};
-    if (cert_settling(v, out) || !request || obj_deleting(request) || !str_eqz(ref.group, CERT_GROUP))
+    if (cert_waits(v, out) || !request || obj_deleting(request) || !str_eqz(ref.group, CERT_GROUP))
         return;
     struct signing s = {.v = v, .out = out, .a = &out->arena, .request = request, .spec = obj_spec(request)};
     struct val tree = plan_edit(out, request);
@@ -288,7 +288,7 @@ static void keys_of_secret(const struct view *v, const struct obj *was, const st
     }
 }
 
-static const struct controller_watch watches[] = {{K(Secret), keys_of_secret}, {0}};
+static const struct controller_watch watches[] = {{K(Secret), keys_of_secret}, {K(Lease), keys_none}, {0}};
 static const struct defined_watch defined[] = {{CERT_REQUESTS, keys_self},
                                                {ISSUERS, keys_of_issuer},
                                                {CLUSTER_ISSUERS, keys_of_issuer},

@@ -511,7 +511,7 @@ static void ingress_plan(const struct view *v, struct key key, struct plan *out)
     struct cert_shim s = {.v = v, .out = out, .a = &out->arena, .certs = view_defined(v, CERTS)};
     struct val hosts;
     s.o = view_get(v, K(Ingress), key.ns, key.name);
-    if (cert_settling(v, out) || !s.o || !s.certs || obj_deleting(s.o) || !cert_is_asked(s.o))
+    if (cert_waits(v, out) || !s.o || !s.certs || obj_deleting(s.o) || !cert_is_asked(s.o))
         return;
     const struct val *tls = val_get(obj_spec(s.o), N(tls));
     if (!secrets_differ(&s, tls))
@@ -568,7 +568,7 @@ static void gateway_plan(const struct view *v, struct key key, struct plan *out)
     const struct kind *k = view_defined(v, GATEWAYS);
     struct cert_shim s = {.v = v, .out = out, .a = &out->arena, .certs = view_defined(v, CERTS)};
     s.o = k ? view_get(v, k, key.ns, key.name) : NULL;
-    if (cert_settling(v, out) || !s.o || !s.certs || obj_deleting(s.o) || !cert_is_asked(s.o))
+    if (cert_waits(v, out) || !s.o || !s.certs || obj_deleting(s.o) || !cert_is_asked(s.o))
         return;
     const struct val *listeners = cert_field(obj_spec(s.o), "listeners");
     for (size_t i = 0; i < val_len(listeners); i++) {
@@ -632,7 +632,7 @@ static void keys_gateway_default(const struct view *v, const struct obj *was, co
     keys_asking(v, was, now, view_defined(v, GATEWAYS), add, arg);
 }
 
-static const struct controller_watch ingress_watches[] = {{K(Ingress), keys_self}, {0}};
+static const struct controller_watch ingress_watches[] = {{K(Ingress), keys_self}, {K(Lease), keys_none}, {0}};
 static const struct defined_watch ingress_defined[] = {
     {CERTS, keys_of_cert}, {CLUSTER_ISSUERS, keys_ingress_default}, {0}};
 const struct controller ingressshim_controller = {
@@ -645,7 +645,7 @@ const struct controller ingressshim_controller = {
     .plan = ingress_plan,
 };
 
-static const struct controller_watch gateway_watches[] = {{0}};
+static const struct controller_watch gateway_watches[] = {{K(Lease), keys_none}, {0}};
 static const struct defined_watch gateway_defined[] = {
     {GATEWAYS, keys_self}, {CERTS, keys_of_gateway_cert}, {CLUSTER_ISSUERS, keys_gateway_default}, {0}};
 const struct controller gatewayshim_controller = {

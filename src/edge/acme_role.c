@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "client/events.h"
 #include "client/workqueue.h"
+#include "control/cert_other.h"
 #include "edge/acme_step.h"
 #include "edge/acme_wire.h"
 #include "edge/cert_work.h"
@@ -629,6 +630,8 @@ static void *acme_start(struct edge *e)
     r->tools = (struct acme_tools){
         .loop = e->loop, .transport = e->config->transport, .job = e->config->job, .hook = e->config->acme_hook};
     r->events = events_new(e->config->transport, "wherry-acme", "");
+    if (e->config->acme)
+        feed_want_object(e->feed, K(Lease), S(CERT_MANAGER_LEASE_NS), S(CERT_MANAGER_LEASE));
     for (size_t i = 0; e->config->acme && i < countof(acme_definitions); i++)
         feed_want_defined(e->feed, acme_definitions[i]);
     workqueue_start(r->queue);

@@ -154,6 +154,7 @@ static const char table[] =
     /* the front door: certificates are in Secrets, and what it says of the API's objects is in their status */
     "role wherry:edge\n list,watch core configmaps,namespaces,nodes,secrets,services\n"
     " list,watch discovery.k8s.io endpointslices\n list,watch networking.k8s.io ingressclasses,ingresses\n"
+    " list,watch coordination.k8s.io leases cert-manager-controller\n"
     " list,watch apiextensions.k8s.io customresourcedefinitions\n"
     " list,watch gateway.networking.k8s.io *\n list,watch wherry.dev addresspools\n"
     " list,watch metallb.io ipaddresspools\n list,watch cert-manager.io,acme.cert-manager.io *\n"
