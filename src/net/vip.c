@@ -228,16 +228,18 @@ bool link_subnets(struct instance in, struct strbuf *out, struct err *err)
 
 struct listening {
     uint8_t proto;
+    struct cidr4 inside;
     unsigned but;
     ARRAY(uint32_t) ports; /* proto << 16 | port */
 };
 
-static bool is_loopback(const struct inet_diag_msg *m)
+/* On the machine alone, or for its pods. */
+static bool is_inside(const struct listening *l, const struct inet_diag_msg *m)
 {
     const uint32_t mapped[3] = {0, 0, htonl(0xffff)};
     uint32_t first = ntohl(m->id.idiag_src[0]);
     if (m->idiag_family == AF_INET)
-        return first >> 24 == 127;
+        return first >> 24 == 127 || cidr4_has(l->inside, first);
     if (memcmp(m->id.idiag_src, mapped, sizeof mapped) == 0)
         return ntohl(m->id.idiag_src[3]) >> 24 == 127;
     return !first && !m->id.idiag_src[1] && !m->id.idiag_src[2] && ntohl(m->id.idiag_src[3]) == 1;
@@ -250,7 +252,7 @@ static void listening_read(const struct nlmsghdr *h, void *arg)
     if (h->nlmsg_type != SOCK_DIAG_BY_FAMILY || h->nlmsg_len < NLMSG_LENGTH(sizeof *m))
         return;
     uint16_t port = ntohs(m->id.idiag_sport);
-    if (!port || m->idiag_uid == l->but || is_loopback(m) || (l->proto == IPPROTO_UDP && port >= CLIENTS_UDP))
+    if (!port || m->idiag_uid == l->but || is_inside(l, m) || (l->proto == IPPROTO_UDP && port >= CLIENTS_UDP))
         return;
     array_push(&l->ports, (uint32_t)l->proto << 16 | port);
 }
@@ -266,13 +268,13 @@ static int port_cmp(const void *x, const void *y)
     return a < b ? -1 : a > b;
 }
 
-bool ports_listening(unsigned but, struct strbuf *out, struct err *err)
+bool ports_listening(struct cidr4 inside, unsigned but, struct strbuf *out, struct err *err)
 {
     static const struct {
         uint8_t family, proto;
     } asked[] = {{AF_INET, IPPROTO_TCP}, {AF_INET6, IPPROTO_TCP}, {AF_INET, IPPROTO_UDP}, {AF_INET6, IPPROTO_UDP}};
     AUTO(netlink_close) struct netlink nl = NETLINK;
-    struct listening l = {.but = but};
+    struct listening l = {.inside = inside, .but = but};
     bool ok = netlink_open(&nl, NETLINK_SOCK_DIAG, err);
     for (size_t i = 0; i < countof(asked) && ok; i++) {
         AUTO(nlbuf_fini) struct nlbuf b = NLBUF;

@@ -20,6 +20,6 @@ MUST_USE bool vip_is_heard(uint32_t ip, struct str interfaces, char deaf[static 
 
 /* "eth0=192.0.2.0/24,...": of links that are up, without pods' and lo. */
 MUST_USE bool link_subnets(struct instance in, struct strbuf *out, struct err *err);
-/* "TCP/22,UDP/68": ports on which somebody listens on more than loopback, but for what the user `but` does; of UDP
- * those below 32768, as clients have the others. In order, at most 200. */
-MUST_USE bool ports_listening(unsigned but, struct strbuf *out, struct err *err);
+/* "TCP/22,UDP/68": ports on which somebody listens on more than loopback and addresses within `inside`, but for what
+ * the user `but` does; of UDP those below 32768, as clients have the others. In order, at most 200. */
+MUST_USE bool ports_listening(struct cidr4 inside, unsigned but, struct strbuf *out, struct err *err);

@@ -324,7 +324,7 @@ static void list_work(struct job *j)
     w->ok = image_list(runtime_content(w->n->agent->runtime), &w->arena, &w->rows, &w->err);
     w->subnets = w->listening = STRBUF(STRBUF_TEXT);
     w->looked = link_subnets(w->n->agent->cfg.instance, &w->subnets, &w->look_err) &&
-                ports_listening(EDGE_UID, &w->listening, &w->look_err);
+                ports_listening(w->n->agent->cfg.cluster_pods, EDGE_UID, &w->listening, &w->look_err);
 }
 
 static void list_done(struct job *j)

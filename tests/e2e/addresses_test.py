@@ -149,7 +149,10 @@ def only_some_may_reach_it(c):
 
 def the_policy_local_tells_who_has_endpoints(c):
     c.apply(balancer('local', 8082, more='externalTrafficPolicy: Local', notes='wherry.dev/address-pool: nodes'))
+    c.apply(balancer('near', more='externalTrafficPolicy: Local'))
     port = c.get('svc', 'local')['spec']['healthCheckNodePort']
+    ip = eventually('an address of the pool', lambda: addresses(c, 'near'))[0]
+    eventually('an answer of it', lambda: answer(ip))
     health = lambda: json.loads(answer(NODE, port, '/healthz') or '{}')
     said = eventually('one endpoint', lambda: [h for h in [health()] if h.get('localEndpoints') == 1])[0]
     assert said == {'service': {'namespace': 'default', 'name': 'local'}, 'localEndpoints': 1, 'serviceProxyHealthy': True}, said
@@ -158,9 +161,12 @@ def the_policy_local_tells_who_has_endpoints(c):
     eventually('none', lambda: health().get('localEndpoints') == 0)
     assert client('curl', '-s', '-o', '/dev/null', '-w', '%{http_code}', 'http://%s:%d/' % (NODE, port)) == '503'
     eventually('it has no address then', lambda: not addresses(c, 'local'))
+    eventually('nobody answers for the other', lambda: ip not in run(['ip', 'addr', 'show', 'lo']))
+    assert addresses(c, 'near') == [ip]
     c.kubectl('scale', 'deploy', 'web', '--replicas=1')
     eventually('and again', lambda: addresses(c, 'local') == [NODE])
-    c.kubectl('delete', 'svc', 'local')
+    eventually('both', lambda: answer(ip))
+    c.kubectl('delete', 'svc', 'local', 'near')
     eventually('nobody listens', lambda: not answer(NODE, port))
 
 
