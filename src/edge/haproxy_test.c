@@ -502,6 +502,38 @@ TEST(certificates_are_exchanged_while_it_runs)
 /* --- faults
  * ------------------------------------------------------------------------------------------------------------- */
 
+/* CPU time of ours for fifty commits of one change each, with so many entries there, ns. */
+static int64_t changes_cost(int entries)
+{
+    char key[32];
+    for (int i = 0; i < entries; i++) {
+        (void)snprintf(key, sizeof key, "/map/%d", i);
+        path_put(key, "x");
+    }
+    until_applied((uint64_t)entries);
+    for (int i = 0; i < 20; i++)
+        (void)loop_run_once(w.loop, NS_PER_MS);
+    int64_t begin = clock_thread_cpu();
+    for (int i = 0; i < 50; i++) {
+        (void)snprintf(key, sizeof key, "v%d", i);
+        path_put("/map/1", key);
+        until_applied((uint64_t)(entries + 1 + i));
+    }
+    return clock_thread_cpu() - begin;
+}
+
+TEST(a_change_costs_the_same_whatever_there_is)
+{
+    if (!world_enter())
+        return;
+    haproxy_shape(w.h, str_of(shape_text));
+    int64_t few = changes_cost(100), many = changes_cost(20000);
+    if (many > 4 * few + 20 * NS_PER_MS)
+        test_failed(__FILE__, __LINE__, "50 changes: %lld us among 100 entries, %lld us among 20000",
+                    (long long)few / 1000, (long long)many / 1000);
+    world_leave();
+}
+
 TEST(a_proxy_that_hangs_is_killed_and_started_again)
 {
     pid_t pids[8];
