@@ -25,14 +25,22 @@ static const struct kind *gateways_of(const struct edge *e)
 }
 
 /* To who asked for the front door: what they see of it is that nobody answers. */
-static bool trouble_tell(struct edge *e, const struct kind *k, const struct obj *o)
+static bool trouble_tell(struct edge *e, const struct kind *k, const struct obj *o, const struct err *why)
 {
     const struct view *v = feed_view(e->feed);
     if (!(k == K(Ingress) && ingress_is_ours(v, o)) &&
         !(k != K(Ingress) && k == gateways_of(e) && gateway_is_ours(v, o)))
         return false;
-    events_record(e->events, o, S(""), "Warning", "FrontDoorFailed", NULL, str_of(e->trouble.text));
+    events_record(e->events, o, S(""), "Warning", "FrontDoorFailed", NULL, str_of(why->text));
     return true;
+}
+
+static void trouble_tell_all(struct edge *e, const struct kind *k, const struct err *why)
+{
+    struct objset_iter it = view_all(feed_view(e->feed), k);
+    size_t told = 0;
+    for (struct obj *o; told < TOLD_MOST && (o = objset_next(&it));)
+        told += trouble_tell(e, k, o, why);
 }
 
 static void on_changed(void *arg, const struct kind *k, const struct obj *was, const struct obj *now)
@@ -42,7 +50,7 @@ static void on_changed(void *arg, const struct kind *k, const struct obj *was, c
         edge_sources[i]->changed(e->states[i], k, was, now);
     pools_changed(e->pools, k, was, now);
     if (e->trouble.kind != E_NONE && now && !was)
-        (void)trouble_tell(e, k, now);
+        (void)trouble_tell(e, k, now, &e->trouble);
     edge_decide(e);
 }
 
@@ -83,13 +91,35 @@ static void on_applied(void *arg, uint64_t revision)
             edge_sources[i]->applied(e->states[i], revision);
 }
 
+/* About the object that a source is named after: "HTTPRoute/NS/NAME". */
+static void refusal_tell(struct edge *e, struct str kind, struct str key, struct str what, const struct err *why)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    const struct view *v = feed_view(e->feed);
+    struct str ns, name;
+    if (!str_split(key, '/', &ns, &name) || kind.n > 40)
+        return;
+    char *plural = arena_strz(&a, STR_JOIN(&a, kind, S("s.gateway.networking.k8s.io")));
+    for (char *c = plural; *c; c++)
+        *c = *c >= 'A' && *c <= 'Z' ? (char)(*c - 'A' + 'a') : *c;
+    const struct kind *k = str_eqz(kind, "Ingress") ? K(Ingress) : view_defined(v, plural);
+    const struct obj *o = k ? view_get(v, k, ns, name) : NULL;
+    if (o)
+        events_record(e->events, o, S(""), "Warning", "RouteRefused", NULL,
+                      arena_fmt(&a, STR_FMT ": %s", STR_ARG(what), why->text));
+}
+
 static void on_refused(void *arg, struct str source, struct str what, const struct err *why)
 {
     struct edge *e = arg;
-    struct str kind = source, rest;
+    struct str kind = source, rest = STR_NONE;
     (void)str_split(source, '/', &kind, &rest); /* what has no slash is a kind as it stands */
     log_warn("edge.refused", "source=" STR_FMT " what=" STR_FMT " error=\"%s\"", STR_ARG(source), STR_ARG(what),
              why->text);
+    if (str_eqz(source, "Ingress")) /* what all of them share: a port */
+        trouble_tell_all(e, K(Ingress), why);
+    else
+        refusal_tell(e, kind, rest, what, why);
     for (size_t i = 0; edge_sources[i]; i++)
         if (edge_sources[i]->refused && str_eqz(kind, edge_sources[i]->name))
             edge_sources[i]->refused(e->states[i], source, what, why);
@@ -98,14 +128,11 @@ static void on_refused(void *arg, struct str source, struct str what, const stru
 static void on_failed(void *arg, const struct err *err)
 {
     struct edge *e = arg;
-    const struct kind *asking[] = {K(Ingress), gateways_of(e)};
     log_error("edge.proxy", "error=\"%s\"", err->text);
     e->trouble = *err;
-    for (size_t i = 0, told = 0; i < countof(asking) && feed_synced(e->feed); i++) {
-        struct objset_iter it = asking[i] ? view_all(feed_view(e->feed), asking[i]) : (struct objset_iter){0};
-        for (struct obj *o; asking[i] && told < TOLD_MOST && (o = objset_next(&it));)
-            told += trouble_tell(e, asking[i], o);
-    }
+    trouble_tell_all(e, K(Ingress), err);
+    if (gateways_of(e))
+        trouble_tell_all(e, gateways_of(e), err);
 }
 
 struct edge *edge_new(struct loop *l, const struct edge_config *c, void (*ready)(void *arg), void *arg,
