@@ -135,6 +135,21 @@ static void on_failed(void *arg, const struct err *err)
         trouble_tell_all(e, gateways_of(e), err);
 }
 
+/* "auth.shop.svc" and "auth.shop.svc.cluster.local": the machine's own resolver knows nothing of them. */
+static bool on_resolve(void *arg, struct str host, struct strbuf *out)
+{
+    struct edge *e = arg;
+    struct str name, ns, svc, domain;
+    bool ours = str_split(host, '.', &name, &ns) && str_split(ns, '.', &ns, &svc) &&
+                (!str_split(svc, '.', &svc, &domain) || str_eq(domain, e->config->domain)) && str_eqz(svc, "svc");
+    const struct obj *o = ours ? view_get(feed_view(e->feed), K(Service), ns, name) : NULL;
+    struct str ip = o ? val_text_at(obj_spec(o), N(clusterIP)) : STR_NONE;
+    if (!ip.n || str_eqz(ip, "None"))
+        return false;
+    strbuf_add(out, ip);
+    return !out->over;
+}
+
 struct edge *edge_new(struct loop *l, const struct edge_config *c, void (*ready)(void *arg), void *arg,
                       struct err *err)
 {
@@ -142,7 +157,10 @@ struct edge *edge_new(struct loop *l, const struct edge_config *c, void (*ready)
     static const struct door_events told = {on_applied, on_refused, on_failed};
     struct edge *e = NEW(struct edge);
     *e = (struct edge){.config = c, .loop = l, .ready = ready, .arg = arg};
-    e->door = door_new(l, &c->door, &told, e, err);
+    struct door_config door = c->door;
+    door.resolve = on_resolve;
+    door.resolve_arg = e;
+    e->door = door_new(l, &door, &told, e, err);
     if (!e->door) {
         mem_free(e);
         return NULL;
