@@ -137,6 +137,8 @@ void haproxy_shape(struct haproxy *h, struct str text)
     buf_put(&h->shape_mark, buf_new(strbuf_str(&mark)));
     h->wait = 0; /* what did not start may now */
     timer_stop(&h->again);
+    if (h->find == FIND_DONE)
+        items_judge(h); /* entries wait for it */
 }
 
 static bool text_ok(struct str s, bool is_key)
@@ -286,6 +288,8 @@ static void failure_tell(struct haproxy *h, const struct err *err)
 {
     h->wait = h->wait ? MIN(2 * h->wait, AGAIN_MOST) : AGAIN_FIRST;
     timer_set(&h->again, h->wait);
+    if (h->find == FIND_DONE)
+        items_judge(h); /* entries do not wait for what does not start */
     if (strcmp(h->told.text, err->text) == 0)
         return;
     h->told = *err;

@@ -69,11 +69,20 @@ bool item_cert_wanted(const struct haproxy *h, struct str cert)
     return i && i->want;
 }
 
+/* Entries say what becomes of a request in words that only their shape knows: told while another is on its way they
+ * would be half of what was asked for (a route without its filters). So they come with it, or are told when it does
+ * not start. */
+static bool entry_waits(const struct haproxy *h, const struct haproxy_item *i)
+{
+    bool entry = i->group->kind == HAPROXY_ENTRY || i->group->kind == HAPROXY_MAP;
+    return entry && h->shape->n && !h->wait && !buf_same(h->cur->mark, h->shape_mark);
+}
+
 /* What the process cannot have as its shape does not speak of it comes with the next shape. */
 static bool item_fits(const struct haproxy *h, const struct haproxy_item *i)
 {
     const struct haproxy_names *n = h->cur ? h->cur->names : NULL;
-    if (!n)
+    if (!n || entry_waits(h, i))
         return false;
     if (i->group->kind == HAPROXY_CERT)
         return true;
