@@ -66,17 +66,16 @@ static void authority_read(const struct view *v, struct arena *a, const struct o
     out->authorities = STR_JOIN(a, out->authorities, pem, S("\n"));
 }
 
+/* HAProxy verifies the name that it asks for, and no other. */
 static void names_read(struct arena *a, const struct val *validation, struct backend_policy *out)
 {
     const struct val *wanted = field_of(validation, "subjectAltNames");
-    out->name = out->verified = text_of(validation, "hostname");
-    if (val_len(wanted) == 0)
-        return;
-    struct str name = text_of(val_item(wanted, 0), "hostname");
-    if (val_len(wanted) > 1 || !name.n || str_starts(name, S("*")))
+    out->name = text_of(validation, "hostname");
+    if (val_len(wanted) > 1 || (val_len(wanted) == 1 && !str_eq(text_of(val_item(wanted, 0), "hostname"), out->name)))
         fault_keep(&out->invalid,
-                   fault_make(a, "Invalid", "subjectAltNames: only one is supported, a Hostname without a wildcard"));
-    out->verified = name;
+                   fault_make(a, "Invalid",
+                              "subjectAltNames: only one is supported, a Hostname that is validation.hostname; "
+                              "leave it out where that is meant"));
 }
 
 void backend_policy_read(const struct view *v, struct arena *a, const struct obj *policy, struct backend_policy *out)

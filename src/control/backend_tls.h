@@ -10,8 +10,7 @@
 struct backend_policy {
     struct gateway_fault invalid;  /* set: nothing is sent to what it is about, as nobody would know to whom */
     struct gateway_fault resolved; /* set: a reference to authorities cannot be followed; others may be */
-    struct str name;               /* SNI */
-    struct str verified;           /* the name that the certificate must have */
+    struct str name;               /* SNI, and the name that the certificate must have */
     struct str authorities;        /* PEM; "" where `system` */
     bool system;                   /* those that this machine trusts */
 };

@@ -59,12 +59,11 @@ struct door_server {
     uint32_t weight; /* share in the pool, any scale; 0: only what is bound to it by affinity */
     enum door_backend_protocol protocol;
     bool tls;
-    struct str tls_name;   /* SNI and the name that its certificate must have; "": neither */
-    struct str tls_verify; /* the name that its certificate must have, where it is another; "": tls_name */
-    struct str tls_ca;     /* key of a door_certificate that verifies it; "": not verified */
-    struct str tls_own;    /* key of a door_certificate that is shown to it; "": none */
-    bool send_proxy;       /* PROXY protocol v2 */
-    bool backup;           /* only while no other can be reached */
+    struct str tls_name; /* SNI and the name that its certificate must have; "": neither */
+    struct str tls_ca;   /* key of a door_certificate that verifies it; "": not verified */
+    struct str tls_own;  /* key of a door_certificate that is shown to it; "": none */
+    bool send_proxy;     /* PROXY protocol v2 */
+    bool backup;         /* only while no other can be reached */
 };
 enum door_balance { DOOR_ROUND_ROBIN, DOOR_LEAST_CONNECTIONS, DOOR_RANDOM, DOOR_HASH };
 struct door_pool {

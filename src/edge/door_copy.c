@@ -168,7 +168,6 @@ void door_pool_copy(struct arena *a, struct door_pool *out, const struct door_po
     for (size_t i = 0; i < p->nservers; i++) {
         TEXT(own[i].host);
         TEXT(own[i].tls_name);
-        TEXT(own[i].tls_verify);
         TEXT(own[i].tls_ca);
         TEXT(own[i].tls_own);
     }

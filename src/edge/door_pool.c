@@ -123,11 +123,8 @@ void door_kind_write(const struct door_pool *p, struct str retry, struct strbuf 
 bool door_server_options(const struct door_server *s, struct strbuf *out, struct err *err)
 {
     const char *proto = s->protocol == DOOR_TO_HTTP2 ? "h2" : "http/1.1";
-    struct str verified = s->tls_verify.n ? s->tls_verify : s->tls_name;
     if (s->tls_name.n && !text_is(s->tls_name, "-.", 253))
         return err_set(err, E_INVALID, "\"" STR_FMT "\" is no name of a host", STR_ARG(s->tls_name));
-    if (verified.n && !text_is(verified, "-.", 253))
-        return err_set(err, E_INVALID, "\"" STR_FMT "\" is no name of a host", STR_ARG(verified));
     if (s->tls) {
         strbuf_addf(out, "ssl verify %s", s->tls_ca.n ? "required" : "none");
         if (s->tls_ca.n)
@@ -136,8 +133,8 @@ bool door_server_options(const struct door_server *s, struct strbuf *out, struct
             strbuf_addf(out, " crt certs/%s.pem", door_cert_name(s->tls_own).z);
         if (s->tls_name.n)
             strbuf_addf(out, " sni str(" STR_FMT ")", STR_ARG(s->tls_name));
-        if (s->tls_ca.n && verified.n)
-            strbuf_addf(out, " verifyhost " STR_FMT, STR_ARG(verified));
+        if (s->tls_ca.n && s->tls_name.n)
+            strbuf_addf(out, " verifyhost " STR_FMT, STR_ARG(s->tls_name));
         if (s->protocol != DOOR_TO_TCP)
             strbuf_addf(out, " alpn %s", proto);
     }

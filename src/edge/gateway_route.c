@@ -310,10 +310,9 @@ static uint64_t signature_of(const struct pool_want *w)
                 STR_ARG(p->persist_header), (long long)p->cookie_s);
     for (size_t i = 0; i < w->nrefs; i++) {
         const struct pool_ref *r = &w->refs[i];
-        strbuf_addf(&b, "|" STR_FMT "/" STR_FMT ":%u=%u %d%d%d " STR_FMT " " STR_FMT " " STR_FMT " " STR_FMT,
-                    STR_ARG(r->ns), STR_ARG(r->service), r->port, r->weight, r->as.protocol, r->as.tls, r->refused,
-                    STR_ARG(r->as.tls_name), STR_ARG(r->as.tls_verify), STR_ARG(r->as.tls_ca),
-                    STR_ARG(r->as.tls_own));
+        strbuf_addf(&b, "|" STR_FMT "/" STR_FMT ":%u=%u %d%d%d " STR_FMT " " STR_FMT " " STR_FMT, STR_ARG(r->ns),
+                    STR_ARG(r->service), r->port, r->weight, r->as.protocol, r->as.tls, r->refused,
+                    STR_ARG(r->as.tls_name), STR_ARG(r->as.tls_ca), STR_ARG(r->as.tls_own));
     }
     return stable_hash(strbuf_str(&b), 0);
 }

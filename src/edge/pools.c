@@ -248,8 +248,7 @@ static void want_copy(struct pools_pool *pool, const struct pool_want *w)
     struct pool_ref *refs = arena_dup(a, w->refs, w->nrefs * sizeof *refs);
     for (size_t i = 0; i < w->nrefs; i++) {
         struct pool_ref *r = &refs[i];
-        struct str *own[] = {&r->ns,        &r->service,   &r->port_name, &r->as.tls_name, &r->as.tls_verify,
-                             &r->as.tls_ca, &r->as.tls_own};
+        struct str *own[] = {&r->ns, &r->service, &r->port_name, &r->as.tls_name, &r->as.tls_ca, &r->as.tls_own};
         for (size_t j = 0; j < countof(own); j++)
             text_keep(a, own[j]);
     }

@@ -23,7 +23,6 @@ void backend_as(const struct gateway_rules *g, struct pool_ref *r)
     r->refused |= is_fault(&p.invalid); /* in the clear, or unverified, is not what was asked for */
     r->as.tls = true;
     r->as.tls_name = p.name;
-    r->as.tls_verify = p.verified;
     r->as.tls_ca = backend_ca_key(a, policy);
 }
 
