@@ -6,7 +6,8 @@
 #include "control/cert.h"
 #include <arpa/inet.h>
 
-#define GATEWAYS "gateways.gateway.networking.k8s.io"
+#define GATEWAYS      "gateways.gateway.networking.k8s.io"
+#define LISTENER_SETS "listenersets.gateway.networking.k8s.io"
 
 static bool note_is_true(const struct obj *o, const char *note)
 {
@@ -362,6 +363,18 @@ static void note_to(struct cert_shim *s, struct val *notes, const char *note, st
     val_set_str(s->a, notes, str_of(note), val_str(s->a, text));
 }
 
+/* Where a solver's route would hang. */
+static void parent_note(struct cert_shim *s, struct val *notes)
+{
+    const struct val *parent = cert_field(obj_spec(s->o), "parentRef");
+    struct str ns = cert_text(parent, "namespace");
+    bool falls = parent && note_is_true(s->o, "acme.cert-manager.io/http01-parentreffallback");
+    note_to(s, notes, "acme.cert-manager.io/http01-parentrefkind", falls ? S("Gateway") : s->o->kind->kind);
+    note_to(s, notes, "acme.cert-manager.io/http01-parentrefname", falls ? cert_text(parent, "name") : s->o->name);
+    if (falls)
+        note_to(s, notes, "acme.cert-manager.io/http01-parentrefnamespace", ns.n ? ns : s->o->ns);
+}
+
 /* What solvers of ACME are to know. */
 static struct val wish_notes(struct cert_shim *s)
 {
@@ -376,10 +389,8 @@ static struct val wish_notes(struct cert_shim *s)
         note_to(s, &notes, "acme.cert-manager.io/http01-override-ingress-class", class);
     if (class_name.n)
         note_to(s, &notes, "acme.cert-manager.io/http01-override-ingress-ingressclassname", class_name);
-    if (s->o->kind != K(Ingress)) {
-        note_to(s, &notes, "acme.cert-manager.io/http01-parentrefkind", S("Gateway"));
-        note_to(s, &notes, "acme.cert-manager.io/http01-parentrefname", s->o->name);
-    }
+    if (s->o->kind != K(Ingress))
+        parent_note(s, &notes);
     return notes;
 }
 
@@ -563,9 +574,9 @@ static const char *listener_bad(const struct cert_shim *s, const struct val *l)
     return NULL;
 }
 
-static void gateway_plan(const struct view *v, struct key key, struct plan *out)
+static void listeners_plan(const struct view *v, const char *definition, struct key key, struct plan *out)
 {
-    const struct kind *k = view_defined(v, GATEWAYS);
+    const struct kind *k = view_defined(v, definition);
     struct cert_shim s = {.v = v, .out = out, .a = &out->arena, .certs = view_defined(v, CERTS)};
     s.o = k ? view_get(v, k, key.ns, key.name) : NULL;
     if (cert_waits(v, out) || !s.o || !s.certs || obj_deleting(s.o) || !cert_is_asked(s.o))
@@ -590,6 +601,16 @@ static void gateway_plan(const struct view *v, struct key key, struct plan *out)
     shim_go(&s);
 }
 
+static void gateway_plan(const struct view *v, struct key key, struct plan *out)
+{
+    listeners_plan(v, GATEWAYS, key, out);
+}
+
+static void set_plan(const struct view *v, struct key key, struct plan *out)
+{
+    listeners_plan(v, LISTENER_SETS, key, out);
+}
+
 /* --- who is asked again --- */
 
 static void keys_of_cert(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
@@ -602,6 +623,14 @@ static void keys_of_gateway_cert(const struct view *v, const struct obj *was, co
                                  void *arg)
 {
     const struct kind *k = view_defined(v, GATEWAYS);
+    if (k)
+        keys_of_controller(v, was, now, k, add, arg);
+}
+
+static void keys_of_set_cert(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
+                             void *arg)
+{
+    const struct kind *k = view_defined(v, LISTENER_SETS);
     if (k)
         keys_of_controller(v, was, now, k, add, arg);
 }
@@ -632,6 +661,12 @@ static void keys_gateway_default(const struct view *v, const struct obj *was, co
     keys_asking(v, was, now, view_defined(v, GATEWAYS), add, arg);
 }
 
+static void keys_set_default(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
+                             void *arg)
+{
+    keys_asking(v, was, now, view_defined(v, LISTENER_SETS), add, arg);
+}
+
 static const struct controller_watch ingress_watches[] = {{K(Ingress), keys_self}, {K(Lease), keys_none}, {0}};
 static const struct defined_watch ingress_defined[] = {
     {CERTS, keys_of_cert}, {CLUSTER_ISSUERS, keys_ingress_default}, {0}};
@@ -656,4 +691,16 @@ const struct controller gatewayshim_controller = {
     .watches = gateway_watches,
     .defined = gateway_defined,
     .plan = gateway_plan,
+};
+
+static const struct defined_watch set_defined[] = {
+    {LISTENER_SETS, keys_self}, {CERTS, keys_of_set_cert}, {CLUSTER_ISSUERS, keys_set_default}, {0}};
+const struct controller listenersetshim_controller = {
+    .name = "listenersetshim",
+    .component = "cert-manager-gateway-shim",
+    .account = "cert-manager",
+    .setting = "certificates",
+    .watches = gateway_watches,
+    .defined = set_defined,
+    .plan = set_plan,
 };

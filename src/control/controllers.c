@@ -60,6 +60,7 @@
     X(issuer)                                                                                                        \
     X(clusterissuer)                                                                                                 \
     X(ingressshim)                                                                                                   \
+    X(listenersetshim)                                                                                               \
     X(gatewayshim)                                                                                                   \
     X(cainjector)
 

@@ -209,10 +209,16 @@ void action_work_free(struct action_work *w)
     mem_free(w);
 }
 
+/* A plan that asked for work may hold what that is made of. */
 static void works_free(struct manager_turn *t)
 {
-    for (size_t i = 0; i < t->plan.actions.n; i++)
+    bool any = false;
+    for (size_t i = 0; i < t->plan.actions.n; i++) {
+        any |= val_is(&t->plan.actions.p[i].work, VAL_MAP);
         action_work_free(t->calls[i].work);
+    }
+    if (any)
+        arena_wipe(&t->plan.arena);
 }
 
 static void turn_end(struct manager_turn *t)

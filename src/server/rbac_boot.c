@@ -173,7 +173,7 @@ static const char table[] =
     "certificaterequests/status,certificates/status,clusterissuers/status,issuers/status\n"
     " update cert-manager.io certificaterequests/finalizers,certificates/finalizers\n"
     " create,delete acme.cert-manager.io orders\n update networking.k8s.io ingresses/finalizers\n"
-    " update gateway.networking.k8s.io gateways/finalizers\n"
+    " update gateway.networking.k8s.io gateways/finalizers,listenersets/finalizers\n"
     " update admissionregistration.k8s.io mutatingwebhookconfigurations,validatingwebhookconfigurations\n"
     " patch apiregistration.k8s.io apiservices\n patch apiextensions.k8s.io customresourcedefinitions\n"
     "ctrl attachdetach-controller\n list,watch core persistentvolumeclaims,persistentvolumes\n " READ
