@@ -64,16 +64,19 @@ int role_edge(struct role_start *start)
                                       ? http_transport_new(loop, &(struct http_transport_config){.server = server},
                                                            &err)
                                       : NULL;
-    struct edge_config config = {
-        .transport = transport,
-        .node = s->node_name,
-        .domain = s->domain,
-        .run = run,
-        .job = program_beside(a, "wherry-job"),
-        .acme = str_eqz(s->certificates, "on"),
-        .acme_hook = s->acme_dns_hook,
-        .acme_check = str_eqz(s->acme_dns_check, "on"),
-        .door = {.run = edge_proxy_folder(a, s), .haproxy = S("/usr/sbin/haproxy"), .old_most_ns = 3600 * NS_PER_S}};
+    struct edge_config config = {.transport = transport,
+                                 .node = s->node_name,
+                                 .domain = s->domain,
+                                 .run = run,
+                                 .job = program_beside(a, "wherry-job"),
+                                 .acme = str_eqz(s->certificates, "on"),
+                                 .acme_hook = s->acme_dns_hook,
+                                 .acme_check = str_eqz(s->acme_dns_check, "on"),
+                                 .door = {.run = edge_proxy_folder(a, s),
+                                          .haproxy = S("/usr/sbin/haproxy"),
+                                          .old_most_ns = 3600 * NS_PER_S,
+                                          .agent_run = run,
+                                          .own_agent_socket = role_socket(start, "edge-agent")}};
     config.door.access_log = str_eqz(s->edge_access_log, "on");
     config.door.counters = str_eqz(s->edge_metrics, "on");
     r.edge = transport ? edge_new(loop, &config, edge_ready, NULL, &err) : NULL;

@@ -68,6 +68,7 @@ static const struct socket_row socket_rows[SUPERVISOR_SOCKETS] = {
     {"api-pods", "server", SOCK_STREAM, 0},     /* for pods, also where `listen` is loopback */
     {"api-unix", "server", SOCK_STREAM, 0666},  /* for the roles of this machine: who, says SO_PEERCRED */
     {"relay-unix", "relay", SOCK_STREAM, 0666}, /* for the server of this machine */
+    {"edge-agent", "edge", SOCK_STREAM, 0666},  /* for HAProxy; in a folder that is the role's alone */
     {"dns-udp", "dns", SOCK_DGRAM, 0},          {"dns-tcp", "dns", SOCK_STREAM, 0},
     {"edge-unix", "edge", SOCK_STREAM, 0666}, /* for the relay of this machine: counters */
 };
@@ -104,6 +105,8 @@ static struct str address_of(struct supervisor *s, struct arena *a, const char *
                    : arena_fmt(a, IP4_FMT ":" STR_FMT, IP4_ARG(node), STR_ARG(port));
     if (strcmp(name, "api-unix") == 0)
         return arena_fmt(a, "unix:" STR_FMT "/server.sock", STR_ARG(c->run));
+    if (strcmp(name, "edge-agent") == 0)
+        return arena_fmt(a, "unix:" STR_FMT "/edge/agent.sock", STR_ARG(c->run));
     if (strcmp(name, "relay-unix") == 0)
         return arena_fmt(a, "unix:" STR_FMT "/relay.sock", STR_ARG(c->run));
     if (strcmp(name, "edge-unix") == 0)

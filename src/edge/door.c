@@ -1,6 +1,7 @@
 /* The front door: parts and pools in, one commit out. Hosts, sockets and backends that a change concerns are compiled
  * anew (door_places.c, door_emit.c, door_backends.c), the rest stays as it is. */
 #include "edge/door_state.h"
+#include "edge/spoa.h"
 
 void door_refused(struct door *d, struct door_placed *p, const struct err *why)
 {
@@ -48,6 +49,19 @@ void door_metrics(const struct door *d, struct strbuf *out)
         counters_text(&d->counters, out);
 }
 
+static const struct door_pool *pool_named(void *arg, struct str key)
+{
+    struct door *d = arg;
+    const struct door_pool_state *s = map_get(&d->pools, key);
+    return s ? &s->pool : NULL;
+}
+
+static bool service_named(void *arg, struct str host, struct strbuf *out)
+{
+    struct door *d = arg;
+    return d->events.resolve && d->events.resolve(d->arg, host, out);
+}
+
 struct door *door_new(struct loop *l, const struct door_config *c, const struct door_events *e, void *arg,
                       struct err *err)
 {
@@ -70,7 +84,14 @@ struct door *door_new(struct loop *l, const struct door_config *c, const struct 
                                    .log = c->access_log || c->counters};
     struct haproxy_events events = {.applied = proxy_applied, .failed = proxy_failed, .log = proxy_log};
     d->proxy = haproxy_new(l, &proxy, &events, d, err);
-    if (!d->proxy) {
+    struct spoa_config agent = {.run = c->agent_run,
+                                .own_socket = c->own_agent_socket,
+                                .pool = pool_named,
+                                .resolve = service_named,
+                                .arg = d};
+    if (d->proxy && c->agent_run.n)
+        d->agent = spoa_new(l, &agent, err);
+    if (!d->proxy || (c->agent_run.n && !d->agent)) {
         door_free(d);
         return NULL;
     }
@@ -194,7 +215,7 @@ static void shape_put(struct door *d)
                            .depth = d->depth,
                            .shards = d->shards,
                            .answers = d->answers_ever,
-                           .agent = d->agent,
+                           .agent = d->agent_ever,
                            .log = d->config.access_log,
                            .count = d->config.counters,
                            .ipv6 = d->ipv6,
@@ -203,9 +224,12 @@ static void shape_put(struct door *d)
     ARRAY(struct door_field_use) fields = {0};
     map_each (e, &d->sockets)
         array_push(&binds, ((struct door_socket *)e->value)->bind);
-    map_each (e, &d->fields)
-        if (((struct door_field_count *)e->value)->refs)
-            array_push(&fields, ((struct door_field_count *)e->value)->use);
+    map_each (e, &d->fields) {
+        struct door_field_count *c = e->value;
+        c->written = c->refs > 0;
+        if (c->written)
+            array_push(&fields, c->use);
+    }
     s.binds = binds.p;
     s.nbinds = binds.n;
     s.fields = fields.p;
@@ -263,6 +287,8 @@ void door_commit(struct door *d, uint64_t revision)
         shape_put(d);
     door_slots_committed(d, revision);
     door_slots_keep(d);
+    if (d->agent)
+        spoa_begin(d->agent);
     haproxy_commit(d->proxy, revision);
 }
 

@@ -214,9 +214,10 @@ struct door_config {
     bool counters;       /* by route, for door_metrics */
     int64_t old_most_ns; /* how long connections of a proxy before a reload may go on (an hour) */
     uint32_t trusted;    /* hops in front whose X-Forwarded-For is kept */
-    /* A Service's address by its name in the cluster, for what is asked over HTTP (spoa.h); NULL: none is known. */
-    bool (*resolve)(void *arg, struct str host, struct strbuf *out);
-    void *resolve_arg;
+    /* Where HAProxy asks what it cannot decide (spoa.h): the folder above `run`; "": nobody is to be asked, and
+     * routes that need it answer 503. */
+    struct str agent_run;
+    int own_agent_socket; /* listening on agent.sock there; -1: one is opened */
 };
 struct door_events {
     /* Everything up to this commit is in the proxy: what left a pool gets no new connection or request. */
@@ -225,6 +226,9 @@ struct door_events {
     void (*refused)(void *arg, struct str source, struct str what, const struct err *why);
     /* A port that cannot be bound, a proxy that does not start; tried again (0.1 s to 5 s), told once a reason. */
     void (*failed)(void *arg, const struct err *err);
+    /* The address of a Service by its name in the cluster ("auth.ns.svc.cluster.local"); false: no such name. NULL:
+     * there are none. */
+    bool (*resolve)(void *arg, struct str host, struct strbuf *out);
 };
 /* Finds a proxy that runs already, with all that it serves, and goes on with it. Nothing is changed before the first
  * commit, which says all; and without routes, listeners and answers no proxy runs. */

@@ -2,6 +2,7 @@
  * want is taken away. */
 #include "base/log.h"
 #include "edge/door_state.h"
+#include "edge/spoa.h"
 
 #define SHARDS_MOST 64
 
@@ -29,8 +30,8 @@ static void fields_count(struct door *d, const struct door_rule *r, bool more)
             c->use = *f;
             c->use.name = str_dup(&d->own, f->name);
             map_put(&d->fields, str_of(name), c);
-            d->shape_changed = true;
         }
+        d->shape_changed |= more && !c->written;
         c->refs += more ? 1 : (size_t)-1;
     }
 }
@@ -44,72 +45,31 @@ static void status_know(struct door *d, int status)
     d->shape_changed = true;
 }
 
-static bool agent_is_asked(const struct door_rule *r)
+/* What HAProxy asks about it is answered by its name. */
+static void asks_put(struct door *d, struct door_rule *r)
 {
-    return strpbrk(r->letters, "UME");
-}
-
-static const struct door_pool *agent_pool(void *arg, struct str key)
-{
-    struct door *d = arg;
-    const struct door_pool_state *s = map_get(&d->pools, key);
-    return s ? &s->pool : NULL;
-}
-
-static bool agent_resolve(void *arg, struct str host, struct strbuf *out)
-{
-    struct door *d = arg;
-    return d->config.resolve && d->config.resolve(d->config.resolve_arg, host, out);
-}
-
-static bool agent_start(struct door *d, struct err *err)
-{
-    struct spoa_config c = {
-        .run = d->config.run, .own_socket = -1, .pool = agent_pool, .resolve = agent_resolve, .arg = d};
-    d->agent = spoa_new(d->loop, &c, err);
-    d->shape_changed = true;
-    return d->agent;
-}
-
-/* Numbers follow from names, as the proxy's maps outlive us: one of them must not mean another rule. */
-static void agent_tell(struct door *d, struct door_rule *r, const struct door_action *a)
-{
-    struct err err = ERR;
-    char text[16];
-    if (!d->agent && !agent_start(d, &err)) {
-        if (d->events.failed)
-            d->events.failed(d->arg, &err);
+    const struct door_action *a = r->asks;
+    if (!a || !d->agent)
         return;
-    }
-    AUTO(arena_fini) struct arena m = ARENA;
-    size_t n = a->auth ? a->auth->nheaders : 0;
-    uint32_t *ids = arena_alloc(&m, MAX(n, 1) * sizeof *ids);
-    r->number = door_number_of(DOOR_NAME(r->name));
-    for (size_t i = 0; i < n; i++)
-        ids[i] = door_number_of(door_lower(&m, a->auth->headers[i]));
-    struct spoa_rule told = {.number = r->number,
-                             .owner = r->owner,
-                             .auth = a->auth,
-                             .header_ids = ids,
-                             .mirrors = a->mirrors,
-                             .nmirrors = a->nmirrors,
-                             .errors_pool = a->errors_pool};
-    spoa_put(d->agent, &told);
-    snprintf(text, sizeof text, "%u", r->number);
-    if (!haproxy_map_put(d->proxy, "number", DOOR_NAME(r->name), str_of(text), &err) && d->events.failed)
-        d->events.failed(d->arg, &err);
-}
-
-static void status_know(struct door *d, int status);
-
-static void rule_is_new(struct door *d, struct door_rule *r, const struct door_action *a)
-{
-    if (agent_is_asked(r))
-        agent_tell(d, r, a);
+    spoa_put(d->agent, &(struct spoa_rule){.name = DOOR_NAME(r->name),
+                                           .owner = r->owner,
+                                           .auth = a->auth,
+                                           .variables = r->variables,
+                                           .mirrors = a->mirrors,
+                                           .nmirrors = a->nmirrors,
+                                           .errors_pool = a->errors_pool});
     for (size_t i = 0; i < a->nerrors; i++)
         status_know(d, a->errors[i]);
+    d->shape_changed |= !d->agent_ever;
+    d->agent_ever = true;
+    r->asks = NULL; /* it is the agent's now, and the route's may go */
+}
+
+static void rule_is_new(struct door *d, struct door_rule *r)
+{
     map_put(&d->rules, DOOR_NAME(r->name), r);
     props_put(d, r);
+    asks_put(d, r);
     fields_count(d, r, true);
     if (r->status)
         status_know(d, r->status);
@@ -124,13 +84,11 @@ void door_rule_unref(struct door *d, struct door_rule *r)
     if (--r->refs)
         return;
     map_del(&d->rules, DOOR_NAME(r->name));
-    if (agent_is_asked(r) && d->agent) {
-        spoa_del(d->agent, r->number);
-        haproxy_map_del(d->proxy, "number", DOOR_NAME(r->name));
-    }
     array_each (p, &r->props)
         haproxy_map_del(d->proxy, p->map, p->key);
     haproxy_map_del(d->proxy, "owner", DOOR_NAME(r->name));
+    if (d->agent)
+        spoa_del(d->agent, DOOR_NAME(r->name));
     fields_count(d, r, false);
     door_rule_free(r);
 }
@@ -156,7 +114,7 @@ static struct door_rule *placed_rule(struct door *d, struct door_placed *p)
     if (have)
         door_rule_free(r);
     else
-        rule_is_new(d, r, &p->route->action);
+        rule_is_new(d, r);
     p->rule = have ? have : r;
     p->rule->refs++;
     return p->rule;

@@ -20,7 +20,6 @@ struct door_name {
     char z[DOOR_NAME_LEN + 1];
 };
 struct door_name door_name_of(char letter, struct str text);
-uint32_t door_number_of(struct str text); /* 31 bits of the same */
 #define DOOR_NAME(n) ((struct str){(n).z, strlen((n).z)})
 
 /* --- paths (door_path.c) --- */
@@ -45,7 +44,7 @@ struct door_prop { /* key: the rule's name, then `key` */
     struct str key, value;
 };
 struct door_field_use { /* a header that some rule changes: a line of the shape each */
-    char op;            /* s, a, d: set, add, delete; u: as the agent says */
+    char op;            /* s, a, d: set, add, delete; n: set to what the agent said, where it did */
     bool response;
     unsigned nth; /* of several additions of one name */
     struct str name;
@@ -58,15 +57,15 @@ struct door_rule {
     struct str owner;
     ARRAY(struct door_prop) props;
     ARRAY(struct door_field_use) fields;
-    int status;         /* that it answers with; 0: none */
-    size_t depth;       /* of a prefix that gives way */
-    struct str rewrite; /* after a pattern: the path, "\1" for its groups */
-    uint32_t number;    /* the agent's */
+    int status;                     /* that it answers with; 0: none */
+    size_t depth;                   /* of a prefix that gives way */
+    struct str rewrite;             /* after a pattern: the path, "\1" for its groups */
+    const struct door_action *asks; /* who may come in, copies, pages: for spoa.h; borrowed. NULL: nothing of it */
+    struct str *variables;          /* of asks->auth->headers */
     size_t refs;
     struct arena own;
 };
-struct str door_lower(struct arena *a, struct str s); /* ASCII */
-struct door_place {                                   /* of a rule: what the socket says */
+struct door_place { /* of a rule: what the socket says */
     bool tls;
     uint16_t port;
     bool verifies;     /* clients of this hostname show certificates: the connection's name is to be the request's */
@@ -144,8 +143,7 @@ struct door_shape {
     size_t nstatuses;
     size_t depth; /* of prefixes that give way */
     unsigned shards;
-    bool answers, log, count, ipv6;
-    bool agent; /* some rule asks for it (spoa.h) */
+    bool answers, log, count, ipv6, agent;
     uint32_t trusted;
 };
 void door_shape_write(const struct door_shape *s, struct strbuf *out);

@@ -20,10 +20,3 @@ struct door_name door_cert_name(struct str key)
 {
     return door_name_of('c', key);
 }
-
-uint32_t door_number_of(struct str text)
-{
-    uint8_t sum[SHA256_SIZE];
-    sha256_of(text, sum);
-    return (uint32_t)(sum[0] & 0x7f) << 24 | (uint32_t)sum[1] << 16 | (uint32_t)sum[2] << 8 | sum[3];
-}

@@ -4,8 +4,8 @@
  *   S to https    A ranges of addresses    L rates and connections    U asked for a name (door_auth)    B size of a
  * body C CORS; a any origin, w origins with a star, k credentials, m and e: methods and headers as they were asked
  * for P a prefix gives way, F the whole path, W what a pattern gives    O host    t time R1 R2 R3 R7 R8 redirect with
- * 301, 302 ...; D to the request's own host, u with its path and query, x as it is    T404 status H headers of the
- * request, h of the answer */
+ * 301, 302 ...; M copies, E pages for errors (spoa.h, as U); D to the request's own host, u with its path and query,
+ * x as it is    T404 status H headers of the request, h of the answer */
 #include "edge/door_int.h"
 
 #define VALUE_MOST 6000
@@ -184,7 +184,7 @@ static bool name_is_ours(struct str name)
     return false;
 }
 
-struct str door_lower(struct arena *a, struct str s)
+static struct str lower_of(struct arena *a, struct str s)
 {
     char *p = arena_dup(a, s.p, s.n);
     for (size_t i = 0; i < s.n; i++)
@@ -202,7 +202,7 @@ static bool field_make(struct rule_maker *m, char op, bool response, struct str 
     if (name_is_ours(name))
         return err_set(m->err, E_INVALID, "the header " STR_FMT " belongs to the connection and cannot be changed",
                        STR_ARG(name));
-    struct door_field_use use = {op, response, 0, door_lower(&m->rule->own, name)};
+    struct door_field_use use = {op, response, 0, lower_of(&m->rule->own, name)};
     array_each (f, &m->rule->fields)
         if (f->op == op && f->response == response && str_eq(f->name, use.name))
             use.nth++;
@@ -401,57 +401,73 @@ static void text_sum(struct strbuf *b, struct str s)
     strbuf_add(b, s);
 }
 
-/* What the agent is told of a rule. */
-static void agent_sum(struct strbuf *b, const struct door_action *a)
+/* All that the agent is to know of a rule: where it changes the rule is another one. */
+static void asks_sum(struct strbuf *b, const struct door_action *a)
 {
-    const struct door_auth none = {0}, *auth = a->auth ? a->auth : &none;
-    struct str texts[] = {auth->realm, auth->users, auth->url, auth->signin, auth->method, a->errors_pool};
-    for (size_t i = 0; i < countof(texts); i++)
-        text_sum(b, texts[i]);
-    strbuf_addf(b, "%d %lld", auth->broken, (long long)auth->cache_s);
-    for (size_t i = 0; i < auth->nheaders; i++)
-        text_sum(b, auth->headers[i]);
+    if (!a)
+        return;
+    if (a->auth) {
+        const struct door_auth *u = a->auth;
+        struct str texts[] = {u->realm, u->users, u->url, u->signin, u->method};
+        for (size_t i = 0; i < countof(texts); i++)
+            text_sum(b, texts[i]);
+        for (size_t i = 0; i < u->nheaders; i++)
+            text_sum(b, u->headers[i]);
+        strbuf_addf(b, "%d %lld", u->broken, (long long)u->cache_s);
+    }
     for (size_t i = 0; i < a->nmirrors; i++) {
         text_sum(b, a->mirrors[i].pool);
         strbuf_addf(b, "%u/%u", a->mirrors[i].numerator, a->mirrors[i].denominator);
     }
+    text_sum(b, a->nerrors ? a->errors_pool : S(""));
 }
 
-static void rule_name(struct door_rule *r, const struct door_action *a)
+static void rule_name(struct door_rule *r)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(SIZE_MAX / 2);
     struct str texts[] = {str_of(r->letters), r->pool, r->retry, r->owner, r->rewrite};
     for (size_t i = 0; i < countof(texts); i++)
         text_sum(&b, texts[i]);
-    agent_sum(&b, a);
     array_each (p, &r->props) {
         text_sum(&b, str_of(p->map));
         text_sum(&b, p->key);
         text_sum(&b, p->value);
     }
+    asks_sum(&b, r->asks);
     r->name = door_name_of('r', strbuf_str(&b));
     struct str name = DOOR_NAME(r->name);
     array_each (p, &r->props)
         p->key = STR_JOIN(&r->own, name, p->key);
 }
 
-/* What the agent does: who may come in, copies, pages for errors. */
-static bool agent_make(struct rule_maker *m)
+/* Headers that the agent gives are the agent's alone: what a client says of them goes first. */
+static bool asks_make(struct rule_maker *m)
 {
     const struct door_action *a = m->action;
-    if (a->auth)
-        letter_add(m, "U");
-    for (size_t i = 0; a->auth && i < a->auth->nheaders; i++)
-        if (!field_make(m, 'u', false, a->auth->headers[i], S("-")))
-            return false;
-    letter_add(m, a->nmirrors ? "M" : "");
-    letter_add(m, a->nerrors && a->errors_pool.n ? "E" : "");
-    for (size_t i = 0; a->errors_pool.n && i < a->nerrors; i++) {
-        char key[16];
-        snprintf(key, sizeof key, ":%d", a->errors[i]);
-        prop_add(m, "errors", str_of(key), S("1"));
+    struct door_rule *r = m->rule;
+    if (a->auth || a->nmirrors || a->nerrors)
+        r->asks = a;
+    if (a->nmirrors)
+        letter_add(m, "M");
+    if (a->nerrors)
+        letter_add(m, "E");
+    for (size_t i = 0; i < a->nerrors; i++)
+        prop_add(m, "errs", arena_fmt(&r->own, ":%d", a->errors[i]), S("1"));
+    if (!a->auth)
+        return true;
+    letter_add(m, "U");
+    r->variables = arena_alloc(&r->own, (a->auth->nheaders + 1) * sizeof *r->variables);
+    bool ok = true;
+    for (size_t i = 0; i < a->auth->nheaders && ok; i++) {
+        struct door_field_use given = {.op = 'n', .name = lower_of(&r->own, a->auth->headers[i])};
+        struct door_name variable = door_name_of('n', given.name);
+        ok = field_make(m, 'd', false, given.name, S(""));
+        array_push(&r->fields, given);
+        r->variables[i] = str_dup(&r->own, DOOR_NAME(variable));
     }
-    return true;
+    if (a->auth->nheaders && !(a->request.nset + a->request.nadd + a->request.nremove))
+        letter_add(m, "H");
+    return ok;
 }
 
 static bool rule_make(struct rule_maker *m)
@@ -464,7 +480,7 @@ static bool rule_make(struct rule_maker *m)
     if (m->place->requires)
         letter_add(m, "N");
     limits_make(m);
-    return agent_make(m) && ranges_make(m) && cors_make(m) && fields_make(m, &a->request, false) &&
+    return asks_make(m) && ranges_make(m) && cors_make(m) && fields_make(m, &a->request, false) &&
            fields_make(m, &a->response, true) && end_make(m);
 }
 
@@ -496,7 +512,7 @@ struct door_rule *door_rule_new(const struct door_route *r, const struct door_pl
         door_rule_free(rule);
         return NULL;
     }
-    rule_name(rule, &r->action);
+    rule_name(rule);
     return rule;
 }
 

@@ -161,35 +161,51 @@ static const char way_cors_end[] =
     "-m sub m }\n"
     " http-request set-var(txn.ah) req.fhdr(access-control-request-headers) if { var(txn.pre) -m found } { "
     "var(txn.f) -m sub e }\n"
-    " http-request return status 204 if { var(txn.pre) -m found }\n"
+    " http-request return status 204 if { var(txn.pre) -m found }\n";
+/* Nobody was asked, or nobody has answered: closed. */
+static const char way_unasked[] =
+    " http-request return status 503 content-type text/plain string \"who may come in here cannot be asked\\n\" if { "
+    "var(txn.f) -m sub U } !{ var(txn.agent.verdict) -m int 200 }\n";
+/* The agent may have been started anew between the question and its answer: it is asked twice. */
+static const char way_asked[] =
+    " http-request send-spoe-group door auth if { var(txn.f) -m sub U }\n"
+    " http-request send-spoe-group door auth if { var(txn.f) -m sub U } !{ var(txn.agent.verdict) -m found }\n"
+    " http-request return status 401 content-type text/plain string \"unauthorized\\n\" hdr www-authenticate "
+    "\"%[var(txn.agent.challenge)]\" if { var(txn.agent.verdict) -m int 401 } { var(txn.agent.challenge) -m found }\n"
+    " http-request return status 401 content-type text/plain string \"unauthorized\\n\" if { "
+    "var(txn.agent.verdict) -m int 401 }\n"
+    " http-request redirect location \"%[var(txn.agent.location)]\" code 302 if { var(txn.agent.verdict) -m int 302 "
+    "}\n"
+    " http-request return status 403 content-type text/plain string \"forbidden\\n\" if { var(txn.agent.verdict) -m "
+    "int 403 }\n";
+static const char way_copied[] = " http-request wait-for-body time 2s if { var(txn.f) -m sub M }\n"
+                                 " http-request send-spoe-group door mirror if { var(txn.f) -m sub M }\n"
+                                 " http-request set-var(txn.accept) req.hdr(accept) if { var(txn.f) -m sub E }\n"
+                                 " http-request set-var(txn.uri) pathq if { var(txn.f) -m sub E }\n";
+/* Pages of another backend for answers with these codes. */
+static const char way_pages[] =
+    " http-response set-var-fmt(txn.ec) \"%[var(txn.r)]:%[status]\" if { var(txn.f) -m sub E }\n"
+    " http-response set-var(txn.ee) var(txn.ec),map_str(maps/errs) if { var(txn.ec) -m found }\n"
+    " http-response send-spoe-group door errors if { var(txn.ee) -m found }\n";
+static void page_write(int status, struct strbuf *out)
+{
+    static const int rooms[] = {1, 16, SPOA_PAGE_LINES};
+    for (size_t i = 0; i < countof(rooms); i++) {
+        strbuf_addf(out, " http-response return status %d content-type text/html lf-string \"", status);
+        for (int n = 0; n < rooms[i]; n++)
+            strbuf_addf(out, "%s%%[var(txn.agent.l%d)]", n ? "\\n" : "", n);
+        strbuf_addf(out, "\" if { var(txn.agent.page) -m int %d } { status %d }\n", rooms[i], status);
+    }
+}
+
+static const char way_agent_back[] =
+    " http-after-response set-header content-type \"%[var(txn.agent.page_type)]\" if { var(txn.agent.page) -m found "
+    "}\n"
+    " http-after-response add-header set-cookie \"%[var(txn.agent.cookie)]\" if { var(txn.agent.cookie) -m found }\n";
+static const char way_body[] =
     " http-request set-var(txn.b) var(txn.r),map_str_int(maps/body) if { var(txn.f) -m sub B }\n"
     " http-request return status 413 content-type text/plain string \"the body is too large\\n\" if { var(txn.b) -m "
     "found } { req.hdr_val(content-length),sub(txn.b) gt 0 }\n";
-
-/* The agent (spoa.h) says who may come in; whoever cannot be asked about does not. */
-static const char way_auth[] =
-    " http-request set-var(txn.rule) var(txn.r),map_str(maps/number) if { var(txn.f) -m sub U M E }\n"
-    " http-request set-var(txn.uri) url if { var(txn.f) -m sub E }\n"
-    " http-request set-var(txn.host) req.hdr(host) if { var(txn.f) -m sub E }\n"
-    " http-request set-var(txn.accept) req.hdr(accept) if { var(txn.f) -m sub E }\n"
-    " http-request send-spoe-group door auth if { var(txn.f) -m sub U }\n"
-    " http-request return status 401 content-type text/plain string \"who are you?\\n\" hdr www-authenticate "
-    "\"%[var(txn.agent.challenge)]\" if { var(txn.f) -m sub U } { var(txn.agent.verdict) -m int 401 } "
-    "{ var(txn.agent.challenge) -m found }\n"
-    " http-request return status 401 content-type text/plain string \"who are you?\\n\" "
-    "if { var(txn.f) -m sub U } { var(txn.agent.verdict) -m int 401 }\n"
-    " http-request redirect location \"%[var(txn.agent.location)]\" code 302 if { var(txn.f) -m sub U } "
-    "{ var(txn.agent.verdict) -m int 302 }\n"
-    " http-request return status 403 content-type text/plain string \"forbidden\\n\" if { var(txn.f) -m sub U } "
-    "{ var(txn.agent.verdict) -m int 403 }\n";
-static const char way_auth_end[] =
-    " http-request return status 503 content-type text/plain string \"who may come in here cannot be asked\\n\" if { "
-    "var(txn.f) -m sub U } !{ var(txn.agent.verdict) -m int 200 }\n";
-static const char way_mirror[] = " http-request wait-for-body time 1s at-least 12k if { var(txn.f) -m sub M }\n"
-                                 " http-request send-spoe-group door mirror if { var(txn.f) -m sub M }\n";
-static const char way_errors[] = " http-response set-var(txn.st) status if { var(txn.f) -m sub E }\n"
-                                 " http-response send-spoe-group door errors if { var(txn.f) -m sub E } { "
-                                 "var(txn.r),concat(:,txn.st),map_str(maps/errors) -m found }\n";
 
 /* New paths, redirects. */
 static const char way_paths[] =
@@ -249,13 +265,21 @@ static void fields_write(const struct door_shape *s, bool response, struct strbu
     static const struct {
         char op;
         const char *verb;
-    } verbs[] = {{'s', "set-header"}, {'a', "add-header"}, {'d', "del-header"}};
+    } verbs[] = {{'s', "set-header"}, {'a', "add-header"}, {'d', "del-header"}, {'n', "set-header"}};
     for (size_t v = 0; v < countof(verbs); v++)
         for (size_t i = 0; i < s->nfields; i++) {
             const struct door_field_use *f = &s->fields[i];
             char map[64];
             if (f->op != verbs[v].op || f->response != response)
                 continue;
+            if (f->op == 'n') {
+                struct door_name name = door_name_of('n', f->name);
+                strbuf_addf(out,
+                            " http-request set-header " STR_FMT
+                            " \"%%[var(txn.agent.%s)]\" if { var(txn.agent.%s) -m found }\n",
+                            STR_ARG(f->name), name.z, name.z);
+                continue;
+            }
             door_field_map(map, f);
             strbuf_addf(out, " %s %s " STR_FMT, response ? "http-after-response" : "http-request", verbs[v].verb,
                         STR_ARG(f->name));
@@ -398,42 +422,16 @@ static void stream_frontends_write(const struct door_shape *s, const struct door
     }
 }
 
-/* Headers of who was asked, for the backend: nobody else may say them. */
-static void auth_write(const struct door_shape *s, struct strbuf *out)
+static void asked_write(const struct door_shape *s, struct strbuf *out)
 {
-    if (s->agent)
-        strbuf_addz(out, way_auth);
-    strbuf_addz(out, way_auth_end);
-    for (size_t i = 0; i < s->nfields; i++) {
-        const struct door_field_use *f = &s->fields[i];
-        char map[64];
-        if (f->op != 'u')
-            continue;
-        door_field_map(map, f);
-        strbuf_addf(out,
-                    " http-request del-header " STR_FMT
-                    " if { var(txn.f) -m sub U } { var(txn.r),map_str(maps/%s) -m found }\n",
-                    STR_ARG(f->name), map);
-        strbuf_addf(out,
-                    " http-request set-header " STR_FMT " \"%%[var(txn.agent.n%u)]\" if { var(txn.f) -m sub U } "
-                    "{ var(txn.agent.n%u) -m found } { var(txn.r),map_str(maps/%s) -m found }\n",
-                    STR_ARG(f->name), door_number_of(f->name), door_number_of(f->name), map);
-    }
-}
-
-static void errors_write(const struct door_shape *s, struct strbuf *out)
-{
-    if (!s->agent)
-        return;
-    strbuf_addz(out, way_errors);
-    for (size_t i = 0; i < s->nstatuses; i++)
-        strbuf_addf(
-            out,
-            " http-response return status %1$d content-type text/html lf-string \"%%[var(txn.agent.page)]\" if { "
-            "var(txn.f) -m sub E } { var(txn.agent.page) -m found } { status %1$d }\n",
-            s->statuses[i]);
-    strbuf_addz(out, " http-after-response set-header content-type \"%[var(txn.agent.page_type)]\" if { "
-                     "var(txn.agent.page_type) -m found }\n");
+    strbuf_addz(out, " http-request set-var-fmt(txn.g) \",");
+    for (size_t i = 0; i < s->nfields; i++)
+        if (s->fields[i].op == 'n') {
+            struct door_name name = door_name_of('n', s->fields[i].name);
+            strbuf_addf(out, "%s,", name.z);
+        }
+    strbuf_addz(out, "\" if { var(txn.f) -m sub U }\n");
+    strbuf_addz(out, way_asked);
 }
 
 static void filters_write(const struct door_shape *s, const struct door_bind *b, struct strbuf *out)
@@ -446,7 +444,11 @@ static void filters_write(const struct door_shape *s, const struct door_bind *b,
     for (int i = 0; i < 6; i++)
         strbuf_addz(out, way_cors_level);
     strbuf_addz(out, way_cors_end);
-    auth_write(s, out);
+    if (s->agent)
+        asked_write(s, out);
+    strbuf_addz(out, way_unasked);
+    strbuf_addz(out, s->agent ? way_copied : "");
+    strbuf_addz(out, way_body);
     strbuf_addz(out, way_paths);
     for (size_t i = 0; i <= s->depth; i++)
         strbuf_addf(out, way_rest, (unsigned)i + 2, (unsigned)i);
@@ -474,10 +476,9 @@ static void frontend_write(const struct door_shape *s, const struct door_bind *b
         binds_write(s, b, b->has & DOOR_HAS_HTTPS ? 'h' : 0, out);
     if (s->log || s->count)
         strbuf_addf(out, "%s%s\"\n", shape_count, s->log ? shape_log : "");
-    if (s->agent)
-        strbuf_addz(out, spoa_filter);
     if (s->log)
         strbuf_addz(out, " http-request set-var(txn.m) method\n");
+    strbuf_addz(out, s->agent ? spoa_filter : "");
     strbuf_addf(out, way_to_host, b->name.z);
     for (unsigned i = 3; b->deep && i <= DEEPEST; i++)
         strbuf_addf(out, way_deeper, b->name.z, i);
@@ -492,13 +493,12 @@ static void frontend_write(const struct door_shape *s, const struct door_bind *b
     strbuf_addz(out, way_after_text);
     filters_write(s, b, out);
     fields_write(s, false, out);
-    if (s->agent)
-        strbuf_addz(out, way_mirror);
+    strbuf_addz(out, s->agent ? way_pages : "");
+    for (size_t i = 0; s->agent && i < s->nstatuses; i++)
+        if (s->statuses[i] >= 400)
+            page_write(s->statuses[i], out);
     strbuf_addz(out, way_back);
-    errors_write(s, out);
-    if (s->agent)
-        strbuf_addz(out, " http-after-response add-header set-cookie \"%[var(txn.agent.cookie)]\" if { "
-                         "var(txn.agent.cookie) -m found }\n");
+    strbuf_addz(out, s->agent ? way_agent_back : "");
     fields_write(s, true, out);
     strbuf_addz(out, " use_backend %[var(txn.v),field(1,.)]\n default_backend none\n");
 }
@@ -525,8 +525,7 @@ void door_shape_write(const struct door_shape *s, struct strbuf *out)
         " stick-table type string len 64 size 100k expire 2m store "
         "conn_cur,gpc0_rate(1s),http_req_rate(10s),gpc1_rate(60s)\n",
         text_of(503), text_of(404));
-    if (s->agent)
-        strbuf_addz(out, spoa_backend);
     for (size_t i = 0; i < s->nslots; i++)
         strbuf_addf(out, "backend %s\n" STR_FMT, s->slots[i].name, STR_ARG(s->slots[i].kind));
+    strbuf_addz(out, s->agent ? spoa_backend : "");
 }

@@ -4,7 +4,6 @@
 #include "edge/counters.h"
 #include "edge/door_int.h"
 #include "edge/haproxy.h"
-#include "edge/spoa.h"
 
 struct door_host;
 struct door_source { /* one door_part; whole and copied */
@@ -54,6 +53,7 @@ struct door_pool_state {
 struct door_field_count {
     struct door_field_use use;
     size_t refs;
+    bool written; /* in the newest shape */
 };
 struct door {
     struct loop *loop;
@@ -62,7 +62,7 @@ struct door {
     struct door_events events;
     void *arg;
     struct haproxy *proxy;
-    struct spoa *agent; /* from the first rule on that asks for it */
+    struct spoa *agent;
     struct arena own;
     struct map sources, pools, sockets, hosts, backends, rules, fields;
     ARRAY(struct door_source *) fresh, gone; /* since the last commit */
@@ -75,7 +75,7 @@ struct door {
     size_t depth;
     unsigned shards;
     bool slots_changed; /* since they were written */
-    bool shape_changed, answers_ever, ipv6, kinds_changed;
+    bool shape_changed, answers_ever, agent_ever, ipv6, kinds_changed;
 };
 
 void door_refused(struct door *d, struct door_placed *p, const struct err *why);

@@ -111,8 +111,13 @@ static void door_did_fail(void *arg, const struct err *err)
 
 static void door_open(void)
 {
-    static const struct door_events events = {door_applied, door_was_refused, door_did_fail};
-    struct door_config c = {.run = str_of(w.run), .haproxy = S("haproxy"), .old_most_ns = 30 * NS_PER_S};
+    static const struct door_events events = {
+        .applied = door_applied, .refused = door_was_refused, .failed = door_did_fail};
+    struct door_config c = {.run = str_of(w.run),
+                            .haproxy = S("haproxy"),
+                            .old_most_ns = 30 * NS_PER_S,
+                            .agent_run = str_of(test_dir()),
+                            .own_agent_socket = -1};
     struct err err = ERR;
     w.applied = 0;
     w.door = door_new(w.loop, &c, &events, NULL, &err);

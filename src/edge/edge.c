@@ -154,13 +154,10 @@ struct edge *edge_new(struct loop *l, const struct edge_config *c, void (*ready)
                       struct err *err)
 {
     static const struct feed_events heard = {on_changed, on_synced};
-    static const struct door_events told = {on_applied, on_refused, on_failed};
+    static const struct door_events told = {on_applied, on_refused, on_failed, on_resolve};
     struct edge *e = NEW(struct edge);
     *e = (struct edge){.config = c, .loop = l, .ready = ready, .arg = arg};
-    struct door_config door = c->door;
-    door.resolve = on_resolve;
-    door.resolve_arg = e;
-    e->door = door_new(l, &door, &told, e, err);
+    e->door = door_new(l, &c->door, &told, e, err);
     if (!e->door) {
         mem_free(e);
         return NULL;

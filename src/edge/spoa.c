@@ -16,12 +16,12 @@
 #define PEERS_MOST       512   /* addresses with kept connections */
 #define PAGE_MOST        12000 /* of a frame of 16 KiB */
 
-const char spoa_filter[] = "  filter spoe engine door config agent.cfg\n";
+const char spoa_filter[] = "  filter spoe engine door config ../agent.cfg\n";
 const char spoa_backend[] = "backend agent\n"
                             "  mode tcp\n"
                             "  timeout connect 5s\n"
                             "  timeout server 10m\n"
-                            "  server role unix@agent.sock\n";
+                            "  server role unix@../agent.sock\n";
 static const char spoa_cfg[] =
     "[door]\n"
     "spoe-agent door\n"
@@ -39,23 +39,18 @@ static const char spoa_cfg[] =
     "spoe-group auth\n"
     "  messages auth\n"
     "spoe-message auth\n"
-    "  args rule=var(txn.rule) method=method uri=url host=req.hdr(host) secure=ssl_fc headers=req.hdrs "
-    "credentials=req.hdr(authorization)\n"
+    "  args rule=var(txn.r) method=method uri=pathq host=req.hdr(host) secure=ssl_fc headers=req.hdrs "
+    "credentials=req.hdr(authorization) known=var(txn.g)\n"
     "spoe-group mirror\n"
     "  messages mirror\n"
     "spoe-message mirror\n"
-    "  args rule=var(txn.rule) method=method uri=url host=req.hdr(host) headers=req.hdrs body=req.body\n"
+    "  args rule=var(txn.r) method=method uri=pathq host=req.hdr(host) headers=req.hdrs body=req.body\n"
     "spoe-group errors\n"
     "  messages errors\n"
     "spoe-message errors\n"
-    "  args rule=var(txn.rule) status=status uri=var(txn.uri) host=var(txn.host) accept=var(txn.accept)\n";
+    "  args rule=var(txn.r) status=status uri=var(txn.uri) host=var(txn.h) accept=var(txn.accept)\n";
 
 /* --- rules --- */
-
-static struct str number_key(char out[16], uint32_t n)
-{
-    return (struct str){out, (size_t)snprintf(out, 16, "%u", n)};
-}
 
 static void held_free(struct spoa_held *h)
 {
@@ -75,10 +70,10 @@ static struct str *texts_copy(struct arena *a, const struct str *texts, size_t n
 
 void spoa_put(struct spoa *a, const struct spoa_rule *r)
 {
-    char key[16];
     struct spoa_held *h = NEW(struct spoa_held);
     struct arena *m = &h->arena;
     h->rule = *r;
+    h->rule.name = str_dup(m, r->name);
     h->rule.owner = str_dup(m, r->owner);
     h->rule.errors_pool = str_dup(m, r->errors_pool);
     if (r->auth) {
@@ -87,26 +82,24 @@ void spoa_put(struct spoa *a, const struct spoa_rule *r)
         for (size_t i = 0; i < countof(texts); i++)
             *texts[i] = str_dup(m, *texts[i]);
         h->auth.headers = texts_copy(m, r->auth->headers, r->auth->nheaders);
-        h->rule.header_ids = arena_dup(m, r->header_ids, r->auth->nheaders * sizeof *r->header_ids);
+        h->rule.variables = texts_copy(m, r->variables, r->auth->nheaders);
         h->rule.auth = &h->auth;
     }
     struct door_mirror *mirrors = arena_dup(m, r->mirrors, r->nmirrors * sizeof *mirrors);
     for (size_t i = 0; i < r->nmirrors; i++)
         mirrors[i].pool = str_dup(m, mirrors[i].pool);
     h->rule.mirrors = mirrors;
-    held_free(map_put(&a->rules, number_key(key, r->number), h));
+    held_free(map_put(&a->rules, r->name, h));
 }
 
-void spoa_del(struct spoa *a, uint32_t number)
+void spoa_del(struct spoa *a, struct str name)
 {
-    char key[16];
-    held_free(map_del(&a->rules, number_key(key, number)));
+    held_free(map_del(&a->rules, name));
 }
 
-const struct spoa_rule *spoa_rule_of(struct spoa *a, uint32_t number)
+const struct spoa_rule *spoa_rule_of(struct spoa *a, struct str name)
 {
-    char key[16];
-    struct spoa_held *h = map_get(&a->rules, number_key(key, number));
+    struct spoa_held *h = map_get(&a->rules, name);
     return h ? &h->rule : NULL;
 }
 
@@ -276,19 +269,24 @@ static void mirror_asked(struct spoa_question *q, struct str body)
 
 /* --- pages for errors --- */
 
-/* HAProxy writes what controls a terminal as %0A; in HTML and JSON a blank is as good as a line's end. */
-static struct str page_lines(struct arena *a, struct str body)
+/* HAProxy writes a line break in a variable as "%0A", so a page is handed over line by line, for an answer that has
+ * room for one line, for 16 or for 128; what is behind these stands in the last one. */
+static void page_say(struct spoa_answer *x, struct str body)
 {
-    char *text = arena_strz(a, body);
+    struct str line, rest = body;
     size_t n = 0;
-    for (size_t i = 0; i < body.n; i++) {
-        bool control = ((uint8_t)text[i] < ' ' && text[i] != '\t') || text[i] == 0x7f;
-        if (!control)
-            text[n++] = text[i];
-        else if (text[i] == '\n')
-            text[n++] = ' ';
+    while (rest.n && n < SPOA_PAGE_LINES) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "l%zu", n++);
+        if (n == SPOA_PAGE_LINES)
+            line = rest, rest.n = 0;
+        else
+            (void)str_cut(&rest, '\n', &line); /* there is one, as rest is not empty */
+        if (line.n && line.p[line.n - 1] == '\r')
+            line.n--;
+        spop_ack_text(&x->out, str_of(name), line);
     }
-    return (struct str){text, n};
+    spop_ack_number(&x->out, S("page"), n <= 1 ? 1 : n <= 16 ? 16 : SPOA_PAGE_LINES);
 }
 
 static void page_told(struct http_call *call, const struct http_answer *answer, struct err *err)
@@ -298,8 +296,8 @@ static void page_told(struct http_call *call, const struct http_answer *answer, 
     struct spoa_answer x = answer_begin(q);
     if (answer && answer->body.n <= PAGE_MOST) {
         struct str type = http_header(&answer->headers, S("content-type"));
-        spop_ack_text(&x.out, "page", page_lines(&q->arena, answer->body));
-        spop_ack_text(&x.out, "page_type", type.n ? type : S("text/html"));
+        page_say(&x, answer->body);
+        spop_ack_text(&x.out, S("page_type"), type.n ? type : S("text/html"));
     } else {
         log_warn("edge.page", "the answer itself is passed on error=\"%s\"",
                  answer ? "the page is over 12,000 bytes" : err->text);
@@ -371,15 +369,11 @@ static void notify_came(struct spoa_connection *c, const struct spop_frame *f)
 {
     struct spoa *a = c->agent;
     struct spoa_question *q = question_new(a);
-    const struct spop_value *rule = spop_argument(f, "rule"), *secure = spop_argument(f, "secure"),
-                            *status = spop_argument(f, "status");
-    int64_t number = 0;
+    const struct spop_value *secure = spop_argument(f, "secure"), *status = spop_argument(f, "status");
     q->connection = c;
     q->stream = f->stream;
     q->frame = f->frame;
-    if (rule && rule->kind == SPOP_TEXT)
-        number = str_to_i64(rule->text, 0, UINT32_MAX, &number) ? number : 0; /* 0 is no rule */
-    q->rule = (uint32_t)(rule && rule->kind == SPOP_NUMBER ? rule->number : number);
+    q->rule = str_dup(&q->arena, spop_text(f, "rule"));
     q->method = str_dup(&q->arena, spop_text(f, "method"));
     q->uri = str_dup(&q->arena, spop_text(f, "uri"));
     q->host = str_dup(&q->arena, spop_text(f, "host"));
@@ -393,7 +387,7 @@ static void notify_came(struct spoa_connection *c, const struct spop_frame *f)
     } else if (str_eqz(f->message, "errors")) {
         errors_asked(q, status ? status->number : 0, str_dup(&q->arena, spop_text(f, "accept")));
     } else {
-        auth_asked(q, spop_text(f, "credentials"));
+        auth_asked(q, spop_text(f, "credentials"), spop_text(f, "known"));
     }
 }
 
@@ -471,7 +465,13 @@ struct spoa *spoa_new(struct loop *l, const struct spoa_config *config, struct e
     list_init(&a->connections);
     list_init(&a->questions);
     listener_start(&a->listener, l, fd, connection_came);
+    listener_pause(&a->listener, true);
     return a;
+}
+
+void spoa_begin(struct spoa *a)
+{
+    listener_pause(&a->listener, false);
 }
 
 void spoa_free(struct spoa *a)

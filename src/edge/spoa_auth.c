@@ -25,7 +25,7 @@ struct spoa_known {
 static void verdict_say(struct spoa_question *q, uint32_t verdict, struct str realm)
 {
     struct spoa_answer x = answer_begin(q);
-    spop_ack_number(&x.out, "verdict", verdict);
+    spop_ack_number(&x.out, S("verdict"), verdict);
     if (verdict == 401 && realm.n) {
         AUTO(strbuf_fini) struct strbuf b = STRBUF(1024);
         strbuf_add(&b, S("Basic realm=\""));
@@ -33,7 +33,7 @@ static void verdict_say(struct spoa_question *q, uint32_t verdict, struct str re
             if (realm.p[i] != '"' && realm.p[i] != '\\' && (unsigned char)realm.p[i] >= ' ')
                 strbuf_addc(&b, realm.p[i]);
         strbuf_add(&b, S("\", charset=\"UTF-8\""));
-        spop_ack_text(&x.out, "challenge", strbuf_str(&b));
+        spop_ack_text(&x.out, S("challenge"), strbuf_str(&b));
     }
     answer_end(&x, q);
 }
@@ -229,23 +229,21 @@ static void url_told(struct http_call *call, const struct http_answer *answer, s
     struct str challenge = http_header(&answer->headers, S("www-authenticate")),
                cookie = http_header(&answer->headers, S("set-cookie"));
     bool signin = answer->status == 401 && r->auth->signin.n;
-    spop_ack_number(&x.out, "verdict",
+    spop_ack_number(&x.out, S("verdict"),
                     ok                                               ? 200
                     : signin                                         ? 302
                     : answer->status == 401 || answer->status == 403 ? (uint32_t)answer->status
                                                                      : 503);
     if (signin)
-        spop_ack_text(&x.out, "location", location_of(q, &q->arena, r->auth->signin));
+        spop_ack_text(&x.out, S("location"), location_of(q, &q->arena, r->auth->signin));
     if (answer->status == 401 && challenge.n)
-        spop_ack_text(&x.out, "challenge", challenge);
+        spop_ack_text(&x.out, S("challenge"), challenge);
     if (cookie.n)
-        spop_ack_text(&x.out, "cookie", cookie);
+        spop_ack_text(&x.out, S("cookie"), cookie);
     for (size_t i = 0; ok && i < r->auth->nheaders; i++) {
-        char name[24];
         struct str value = http_header(&answer->headers, r->auth->headers[i]);
-        (void)snprintf(name, sizeof name, "n%u", r->header_ids[i]);
         if (value.n)
-            spop_ack_text(&x.out, name, value);
+            spop_ack_text(&x.out, r->variables[i], value);
     }
     if (ok && r->auth->cache_s > 0 && !r->auth->nheaders && !cookie.n)
         known_put(a, q->key, true, r->auth->cache_s * NS_PER_S);
@@ -293,10 +291,21 @@ static void auth_ask_url(struct spoa_question *q, const struct spoa_rule *r)
     q->call = http_send(c, &o, &fns, q);
 }
 
-void auth_asked(struct spoa_question *q, struct str credentials)
+static bool variables_known(const struct spoa_rule *r, struct str known)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    for (size_t i = 0; i < r->auth->nheaders; i++)
+        if (!str_has(known, STR_JOIN(&a, S(","), r->variables[i], S(","))))
+            return false;
+    return true;
+}
+
+void auth_asked(struct spoa_question *q, struct str credentials, struct str known)
 {
     const struct spoa_rule *r = spoa_rule_of(q->agent, q->rule);
-    if (r && r->auth && !r->auth->broken && r->auth->users.n)
+    if (r && r->auth && !variables_known(r, known))
+        verdict_say(q, 503, S(""));
+    else if (r && r->auth && !r->auth->broken && r->auth->users.n)
         auth_ask_password(q, r, credentials);
     else
         password_told(q, true);

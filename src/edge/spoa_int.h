@@ -26,8 +26,7 @@ struct spoa_question {
     struct spoa_connection *connection; /* NULL: it has gone, or nobody waits for the answer */
     struct arena arena;
     uint64_t stream, frame;
-    uint32_t rule;
-    struct str method, uri, host, headers, key; /* key: under which the result is remembered */
+    struct str rule, method, uri, host, headers, key; /* key: under which the result is remembered */
     bool secure;
     struct http_call *call;
     struct list node, all;
@@ -39,7 +38,7 @@ struct spoa {
     struct listener listener;
     struct list connections, questions;
     size_t nconnections, nquestions;
-    struct map rules;  /* "NUMBER" -> struct spoa_held */
+    struct map rules;  /* name -> struct spoa_held */
     struct map peers;  /* "ADDRESS" or "tls ADDRESS HOST" -> struct http_client */
     struct map known;  /* key -> struct spoa_known */
     struct map checks; /* key -> struct spoa_check */
@@ -54,11 +53,11 @@ struct spoa_answer {
 };
 struct spoa_answer answer_begin(const struct spoa_question *q);
 void answer_end(struct spoa_answer *x, struct spoa_question *q);
-const struct spoa_rule *spoa_rule_of(struct spoa *a, uint32_t number); /* NULL: there is none */
+const struct spoa_rule *spoa_rule_of(struct spoa *a, struct str name); /* NULL: there is none */
 /* Kept connections to an address, or to a server of a pool, by chance; NULL: it cannot be asked. */
 struct http_client *spoa_peer(struct spoa *a, bool tls, struct str host, struct str port, struct err *err);
 /* What of a request's headers (req.hdrs) is for somebody else as well. */
 void spoa_headers(struct arena *m, struct str text, struct http_headers *out);
 void spoa_release(struct spoa *a); /* frees what is left, once no job is under way */
 /* Says sooner or later whether the request may come in. */
-void auth_asked(struct spoa_question *q, struct str credentials);
+void auth_asked(struct spoa_question *q, struct str credentials, struct str known);

@@ -17,16 +17,17 @@ static const char config[] =
     "  bind unix@front.sock\n"
     "  option http-buffer-request\n"
     "%s"
-    "  http-request set-var(txn.rule) path,field(2,/)\n"
-    "  http-request set-var(txn.uri) url\n"
-    "  http-request set-var(txn.host) req.hdr(host)\n"
+    "  http-request set-var(txn.r) path,field(2,/)\n"
+    "  http-request set-var(txn.uri) pathq\n"
+    "  http-request set-var-fmt(txn.g) \",n5,\" unless { path_end old }\n"
+    "  http-request set-var(txn.h) req.hdr(host)\n"
     "  http-request set-var(txn.accept) req.hdr(accept)\n"
     "  http-request send-spoe-group door mirror if { path_end mirror }\n"
     "  http-request return status 200 content-type text/plain string mirrored if { path_end mirror }\n"
     "  use_backend bad if { path_end errors }\n"
     "  http-response send-spoe-group door errors if { status 404 }\n"
     "  http-response return status 404 content-type text/plain hdr x-type \"%%[var(txn.agent.page_type)]\" lf-string "
-    "\"%%[var(txn.agent.page)]\" if { var(txn.agent.page) -m found }\n"
+    "\"%%[var(txn.agent.l0)]\\n%%[var(txn.agent.l1)]\" if { var(txn.agent.page) -m int 16 }\n"
     "  http-request send-spoe-group door auth unless { path_end errors }\n"
     "  http-request return status 401 content-type text/plain string no hdr www-authenticate "
     "\"%%[var(txn.agent.challenge)]\" if { var(txn.agent.verdict) -m int 401 }\n"
@@ -80,7 +81,7 @@ static void behind_asked(struct http_request *r, void *arg)
                 STR_ARG(http_header(&r->headers, S("x-original-url"))), STR_ARG(code));
     int status = str_eqz(auth, "Bearer good") || code.n ? 200 : str_eqz(auth, "Bearer other") ? 403 : 401;
     http_set(r, S("X-User"), S("jane"));
-    http_respond(r, status, S("text/x-page"), S("a page"));
+    http_respond(r, status, S("text/x-page"), S("a page\r\nof two lines"));
 }
 
 static void gate_told(struct http_call *c, const struct http_answer *a, struct err *err)
@@ -137,17 +138,20 @@ static void gate_init(struct gate *g, const char *seed)
         .run = str_of(g->dir), .own_socket = -1, .pool = pool_named, .resolve = name_found, .arg = g};
     g->agent = spoa_new(g->loop, &c, &err);
     CHECK_OK(g->agent, err);
+    spoa_begin(g->agent);
     struct str text = arena_fmt(&a, config, spoa_filter, spoa_backend);
-    CHECK_OK(file_replace(AT_FDCWD, arena_fmt(&a, "%s/haproxy.cfg", g->dir).p, text, 0600, &err), err);
+    struct str inner = arena_fmt(&a, "%s/p", g->dir);
+    CHECK(mkdir(inner.p, 0700) == 0);
+    CHECK_OK(file_replace(AT_FDCWD, arena_fmt(&a, "%s/p/haproxy.cfg", g->dir).p, text, 0600, &err), err);
     struct child_spec spec = CHILD_SPEC;
-    const char *argv[] = {"haproxy", "-db", "-C", g->dir, "-f", "haproxy.cfg", NULL};
+    const char *argv[] = {"haproxy", "-db", "-C", inner.p, "-f", "haproxy.cfg", NULL};
     spec.argv = argv;
     spec.die_with_parent = true;
     spec.err = STDERR_FILENO;
     CHECK_OK(child_start(&g->proxy, g->loop, &spec, proxy_ended, &err), err);
-    g->client = http_client_new(
-        g->loop,
-        &(struct http_client_config){.address = arena_fmt(&a, "unix:%s/front.sock", g->dir), .host = S("a.example")});
+    g->client = http_client_new(g->loop,
+                                &(struct http_client_config){.address = arena_fmt(&a, "unix:%s/p/front.sock", g->dir),
+                                                             .host = S("a.example")});
     struct addr at, bound;
     CHECK_OK(addr_parse(S("127.0.0.1:0"), &at, &err), err);
     int fd = socket_listen(&at, 0, &err);
@@ -164,7 +168,7 @@ static void gate_init(struct gate *g, const char *seed)
 static void gate_fini(struct gate *g)
 {
     AUTO(arena_fini) struct arena a = ARENA;
-    static const char *const files[] = {"agent.cfg", "agent.sock", "haproxy.cfg", "front.sock", "bad.sock"};
+    static const char *const files[] = {"agent.cfg", "agent.sock", "p/haproxy.cfg", "p/front.sock", "p/bad.sock"};
     child_kill(&g->proxy, SIGKILL);
     while (g->proxy.pid)
         CHECK(loop_run_once(g->loop, NS_PER_S));
@@ -179,14 +183,14 @@ static void gate_fini(struct gate *g)
     loop_free(g->loop);
     for (size_t i = 0; i < countof(files); i++)
         (void)unlink(arena_fmt(&a, "%s/%s", g->dir, files[i]).p); /* not each of them is there */
-    CHECK(rmdir(g->dir) == 0);
+    CHECK(rmdir(arena_fmt(&a, "%s/p", g->dir).p) == 0 && rmdir(g->dir) == 0);
 }
 
-static void rule_put(struct gate *g, uint32_t number, const struct door_auth *auth)
+static void rule_put(struct gate *g, const char *name, const struct door_auth *auth)
 {
-    static const uint32_t ids[] = {5};
-    spoa_put(g->agent,
-             &(struct spoa_rule){.number = number, .owner = S("Ingress/ns/web"), .auth = auth, .header_ids = ids});
+    static const struct str names[] = {{"n5", 2}};
+    spoa_put(g->agent, &(struct spoa_rule){
+                           .name = str_of(name), .owner = S("Ingress/ns/web"), .auth = auth, .variables = names});
 }
 
 TEST(passwords_let_in_and_keep_out)
@@ -195,7 +199,7 @@ TEST(passwords_let_in_and_keep_out)
     gate_init(&g, "words");
     CHECK_INT(g.status, 503); /* rule 0 is none */
     rule_put(
-        &g, 7,
+        &g, "7",
         &(struct door_auth){.realm = S("the \"harbour\""), .users = S("jane:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n")});
     gate_ask(&g, "/7/x", NULL);
     CHECK_INT(g.status, 401);
@@ -208,14 +212,14 @@ TEST(passwords_let_in_and_keep_out)
     CHECK_INT(g.status, 401);
     gate_ask(&g, "/7/x", "Basic !!!");
     CHECK_INT(g.status, 401);
-    rule_put(&g, 7,
+    rule_put(&g, "7",
              &(struct door_auth){.users = S("jane:{SHA}5en6G6MezRroT3XKqkdPOmY/BfA=\n")}); /* another one now */
     gate_ask(&g, "/7/x", "Basic amFuZTpzZWNyZXQ=");
     CHECK_INT(g.status, 401);
-    rule_put(&g, 7, &(struct door_auth){.broken = true});
+    rule_put(&g, "7", &(struct door_auth){.broken = true});
     gate_ask(&g, "/7/x", "Basic amFuZTpzZWNyZXQ=");
     CHECK_INT(g.status, 503);
-    spoa_del(g.agent, 7);
+    spoa_del(g.agent, S("7"));
     gate_ask(&g, "/7/x", NULL);
     CHECK_INT(g.status, 503);
     gate_fini(&g);
@@ -230,7 +234,7 @@ TEST(an_address_is_asked)
     struct door_auth auth = {.url = arena_fmt(&a, "http://behind.ns.svc:%u/auth?for=$host", g.server.port),
                              .headers = &user,
                              .nheaders = 1};
-    rule_put(&g, 8, &auth);
+    rule_put(&g, "8", &auth);
     gate_ask(&g, "/8/x?y=1", "Bearer good");
     CHECK_INT(g.status, 200);
     CHECK_STR(strbuf_str(&g.body), S("in jane"));
@@ -239,17 +243,19 @@ TEST(an_address_is_asked)
     CHECK_INT(g.status, 403);
     gate_ask(&g, "/8/x", NULL);
     CHECK_INT(g.status, 401);
+    gate_ask(&g, "/8/old", "Bearer good"); /* by a shape that has no place for the header */
+    CHECK_INT(g.status, 503);
     auth.signin = S("https://login.example/start");
-    rule_put(&g, 8, &auth);
+    rule_put(&g, "8", &auth);
     gate_ask(&g, "/8/x", NULL);
     CHECK_INT(g.status, 302);
     CHECK_STR(strbuf_str(&g.location), S("https://login.example/start?rd=http%3A%2F%2Fa.example%2F8%2Fx"));
     auth.url = S("http://127.0.0.1:1/auth"); /* nobody listens */
-    rule_put(&g, 8, &auth);
+    rule_put(&g, "8", &auth);
     gate_ask(&g, "/8/x", "Bearer good");
     CHECK_INT(g.status, 503);
     auth.url = S("ftp://x");
-    rule_put(&g, 8, &auth);
+    rule_put(&g, "8", &auth);
     gate_ask(&g, "/8/x", "Bearer good");
     CHECK_INT(g.status, 503);
     gate_fini(&g);
@@ -265,18 +271,19 @@ TEST(copies_and_pages)
     struct gate g;
     gate_init(&g, "copies");
     const struct door_mirror mirror = {.pool = S("pool"), .numerator = 1, .denominator = 1};
-    spoa_put(
-        g.agent,
-        &(struct spoa_rule){
-            .number = 9, .owner = S("Ingress/ns/web"), .mirrors = &mirror, .nmirrors = 1, .errors_pool = S("pool")});
+    spoa_put(g.agent, &(struct spoa_rule){.name = S("9"),
+                                          .owner = S("Ingress/ns/web"),
+                                          .mirrors = &mirror,
+                                          .nmirrors = 1,
+                                          .errors_pool = S("pool")});
     gate_ask(&g, "/9/mirror", NULL);
     CHECK_INT(g.status, 200);
     gate_wait(&g, has_heard);
     CHECK_STR(strbuf_str(&g.heard), S("GET /9/mirror \n"));
     gate_ask(&g, "/9/errors", NULL);
     CHECK_INT(g.status, 404);
-    CHECK_STR(strbuf_str(&g.body), S("a page"));
-    spoa_put(g.agent, &(struct spoa_rule){.number = 9, .errors_pool = S("none")});
+    CHECK_STR(strbuf_str(&g.body), S("a page\nof two lines"));
+    spoa_put(g.agent, &(struct spoa_rule){.name = S("9"), .errors_pool = S("none")});
     gate_ask(&g, "/9/errors", NULL);
     CHECK_INT(g.status, 404);
     CHECK_STR(strbuf_str(&g.body), S("plain"));

@@ -199,20 +199,20 @@ size_t spop_ack_begin(struct strbuf *out, uint64_t stream, uint64_t frame)
     return frame_begin(out, AGENT_ACK, stream, frame);
 }
 
-static void variable_put(struct strbuf *out, const char *variable)
+static void variable_put(struct strbuf *out, struct str variable)
 {
     strbuf_add(out, S("\1\3\2")); /* set-var, three arguments, of the transaction */
-    text_put(out, str_of(variable));
+    text_put(out, variable);
 }
 
-void spop_ack_text(struct strbuf *out, const char *variable, struct str value)
+void spop_ack_text(struct strbuf *out, struct str variable, struct str value)
 {
     variable_put(out, variable);
     strbuf_addc(out, T_TEXT);
     text_put(out, value);
 }
 
-void spop_ack_number(struct strbuf *out, const char *variable, uint32_t value)
+void spop_ack_number(struct strbuf *out, struct str variable, uint32_t value)
 {
     variable_put(out, variable);
     strbuf_addc(out, T_UINT32);

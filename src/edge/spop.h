@@ -37,6 +37,6 @@ void spop_put_hello(struct strbuf *out, const struct spop_frame *hello);
 void spop_put_disconnect(struct strbuf *out, unsigned code, const char *why);
 /* An ACK: begin, variables (scope "txn"; names are ours), end. */
 size_t spop_ack_begin(struct strbuf *out, uint64_t stream, uint64_t frame); /* for _end */
-void spop_ack_text(struct strbuf *out, const char *variable, struct str value);
-void spop_ack_number(struct strbuf *out, const char *variable, uint32_t value);
+void spop_ack_text(struct strbuf *out, struct str variable, struct str value);
+void spop_ack_number(struct strbuf *out, struct str variable, uint32_t value);
 void spop_ack_end(struct strbuf *out, size_t begin);

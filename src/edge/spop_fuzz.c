@@ -13,8 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
             spop_put_hello(&out, &f);
         size_t begin = spop_ack_begin(&out, f.stream, f.frame);
         for (size_t i = 0; i < f.n; i++)
-            spop_ack_text(&out, "x", f.arguments[i].value.text);
-        spop_ack_number(&out, "n", (uint32_t)f.n);
+            spop_ack_text(&out, S("x"), f.arguments[i].value.text);
+        spop_ack_number(&out, S("n"), (uint32_t)f.n);
         spop_ack_end(&out, begin);
     }
     return 0;
