@@ -507,6 +507,12 @@ def nothing_hostile_breaks_the_others(c):
     c.kubectl('delete', 'ingress', 'good', *['ugly%d' % k for k in range(3)], *['noted%d' % i for i in range(4)])
 
 
+def fails(c, *args):
+    p = subprocess.run([lib.WHERRY, *args], env=c.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30)
+    assert p.returncode == 1, p.stdout
+    return p.stdout
+
+
 def exposed_in_one_line(c):
     out = c.wherry('expose', 'deploy/a', '--host', 'exposed.example.org', '--name', 'exposed')
     assert out == 'service/exposed applied\ningress.networking.k8s.io/exposed applied: http://exposed.example.org\n', out
@@ -514,7 +520,12 @@ def exposed_in_one_line(c):
     c.wherry('expose', 'deploy/a', '--host', 'exposed.example.org', '--name', 'exposed', '--path', '/sub')
     served('exposed.example.org', status=404)
     assert ask('exposed.example.org', '/sub').who() == ('a', '/sub')
+    out = c.wherry('expose', 'deploy/a', '--host', 'there.example.org')
+    assert out.startswith('service/a is there\n'), out     # somebody made it, and it leads to these pods
+    served('there.example.org')
+    assert 'leads to other pods' in fails(c, 'expose', 'deploy/b', '--name', 'a', '--host', 'x.example.org')
     c.kubectl('delete', 'ingress,svc', 'exposed')
+    c.kubectl('delete', 'ingress', 'a')
 
 
 # ---- while requests are under way ----
