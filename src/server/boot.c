@@ -133,6 +133,13 @@ static const struct {
     {K(RoleBinding), "kube-system",
      "{'metadata':{'name':'wherry:dns'},'roleRef':{'apiGroup':'rbac.authorization.k8s.io','kind':'Role','name':"
      "'wherry:dns'},'subjects':[{'apiGroup':'rbac.authorization.k8s.io','kind':'User','name':'system:wherry-dns'}]}"},
+    /* what the front doors have applied: nodes wait for it before they end a pod */
+    {K(Role), "kube-system",
+     "{'metadata':{'name':'wherry:doors'},'rules':[{'apiGroups':['coordination.k8s.io'],'resources':['leases'],"
+     "'verbs':['list','watch']}]}"},
+    {K(RoleBinding), "kube-system",
+     "{'metadata':{'name':'wherry:doors'},'roleRef':{'apiGroup':'rbac.authorization.k8s.io','kind':'Role','name':"
+     "'wherry:doors'},'subjects':[{'apiGroup':'rbac.authorization.k8s.io','kind':'Group','name':'system:nodes'}]}"},
 };
 
 static struct str value_of(const struct boot *b, struct arena *a, struct str name)
