@@ -35,6 +35,7 @@
 #include "cli/supervisor_int.h"
 #include "cli/systemd.h"
 #include "cli/uplock.h"
+#include "edge/haproxy.h"
 #include "sys/child.h"
 #include "sys/file.h"
 #include "sys/stream.h"
@@ -413,6 +414,15 @@ static void finish_if_over(struct supervisor *s)
     loop_stop(s->loop);
 }
 
+/* The front door goes on without its role while it is only away, and ends where it is not wanted any more. */
+static void role_is_over(struct role *r)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct err err = ERR;
+    if (strcmp(r->name, "edge") == 0 && !haproxy_end_all(edge_proxy_folder(&a, &r->sup->settings), &err))
+        log_warn("role.over", "role=%s error=\"%s\"", r->name, err.text);
+}
+
 static void role_ended(struct role *r, const char *how, int code)
 {
     struct supervisor *s = r->sup;
@@ -429,8 +439,10 @@ static void role_ended(struct role *r, const char *how, int code)
         finish_if_over(s);
         return;
     }
-    if (!r->wanted)
+    if (!r->wanted) {
+        role_is_over(r);
         return;
+    }
     if (r->renewing) {
         r->renewing = false;
         r->wait = 0;
@@ -639,8 +651,11 @@ static void roles_run(struct supervisor *s)
         timer_init(&r->again, s->loop, on_again);
         role_watch_init(&r->watch, s->loop);
         r->wanted = supervisor_wants(&s->settings, r->name);
-        if (!role_adopt(r) && r->wanted)
+        bool runs = role_adopt(r);
+        if (!runs && r->wanted)
             role_start(r);
+        else if (!runs)
+            role_is_over(r);
         else if (r->pid && !r->wanted) /* not any more */
             role_signal(r, SIGTERM);
     }

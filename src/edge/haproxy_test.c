@@ -186,6 +186,26 @@ TEST(a_proxy_starts_and_is_told)
     world_leave();
 }
 
+TEST(a_program_that_is_not_there_is_told)
+{
+    static const struct haproxy_events events = {.applied = world_applied, .failed = world_failed};
+    (void)snprintf(w.run, sizeof w.run, "%s/run", test_dir());
+    struct haproxy_config c = {.run = str_of(w.run), .program = S("/nonexistent/haproxy")};
+    struct err err = ERR;
+    w.loop = loop_new(&err);
+    w.h = haproxy_new(w.loop, &c, &events, NULL, &err);
+    CHECK_OK(w.h != NULL, err);
+    haproxy_shape(w.h, str_of(shape_text));
+    haproxy_commit(w.h, 1);
+    for (int64_t until = clock_mono() + NS_PER_S; clock_mono() < until;)
+        (void)loop_run_once(w.loop, 10 * NS_PER_MS);
+    CHECK_INT(w.failures, 1); /* though it was tried again */
+    CHECK_STR(str_of(w.failed.text),
+              S("HAProxy is not installed: there is no /nonexistent/haproxy; apt-get install haproxy"));
+    CHECK_INT(w.applied, 0);
+    world_leave();
+}
+
 TEST(a_proxy_that_is_killed_comes_back_and_refuses_nobody)
 {
     pid_t pids[8];
