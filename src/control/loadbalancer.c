@@ -330,9 +330,15 @@ static void any_take(struct balancers *x, struct balancer *b)
 static void nodes_take(struct balancers *x, struct balancer *b)
 {
     bool has_them = had_nodes(b->svc);
-    struct str who = port_holder(x->v, x->a, b->svc, x->on_nodes.p, x->on_nodes.n, has_them);
+    struct str who = port_service(x->a, b->svc, x->on_nodes.p, x->on_nodes.n);
     if (!who.n && !has_them) /* who gives his up has them until his status says no more */
-        who = port_holder(x->v, x->a, b->svc, x->shown.p, x->shown.n, true);
+        who = port_service(x->a, b->svc, x->shown.p, x->shown.n);
+    if (!who.n && !nodes_have_looked(x->v, b->svc)) {
+        b->waits = b->nodes = true;
+        array_push(&x->on_nodes, b->svc);
+        return;
+    }
+    who = who.n ? who : port_holder(x->v, x->a, b->svc);
     if (who.n) {
         balancer_fails(b, "PortTaken",
                        arena_fmt(x->a,
@@ -491,7 +497,7 @@ static void loadbalancer_plan(const struct view *v, struct key key, struct plan 
     nodes_give(&x, false);
     array_each (b, &x.list) {
         say_assigned(&x, b);
-        if (b->ip || x.nodes.n || x.pools.list.n) /* else there is nothing yet that could serve it */
+        if (!b->waits && (b->ip || x.nodes.n || x.pools.list.n)) /* else there is nothing yet that could serve it */
             balancer_write(&x, b);
         if (b->failed)
             plan_why(out, STR_FMT "/" STR_FMT ": " STR_FMT, STR_ARG(b->svc->ns), STR_ARG(b->svc->name),

@@ -75,9 +75,12 @@ bool nodes_are_away(const struct view *v, struct str name);
 void service_nodes(const struct view *v, const struct obj *svc, struct map *out);
 /* The addresses by which nodes serve it themselves, as status.loadBalancer.ingress has them. */
 struct val node_addresses(const struct view *v, struct arena *a, const struct obj *svc);
-/* Who else has one of its ports on the nodes' own addresses; "": nobody. */
-struct str port_holder(const struct view *v, struct arena *a, const struct obj *svc, const struct obj *const *holders,
-                       size_t n, bool has_them);
+/* Which of these Services has one of its ports; "": none. */
+struct str port_service(struct arena *a, const struct obj *svc, const struct obj *const *holders, size_t n);
+/* Which pod or process has one of its ports on the nodes' own addresses, of those that it has not yet; "": none. What
+ * processes listen on is known when nodes_have_looked at a Service as it is now. */
+struct str port_holder(const struct view *v, struct arena *a, const struct obj *svc);
+bool nodes_have_looked(const struct view *v, const struct obj *svc);
 /* Which node answers for the address; "": none, and *why says the reason. *interfaces: "" for all. now: who does. */
 struct str announcer_of(const struct view *v, struct arena *a, const struct obj *svc,
                         const struct balancer_pool *pool, uint32_t ip, struct str now, struct str *interfaces,
@@ -93,6 +96,7 @@ struct balancer {
     uint32_t asked; /* 0: any */
     struct str asked_pool, sharing;
     bool nodes; /* by the nodes' own addresses */
+    bool waits; /* for nodes to look whether its ports are free there */
     uint32_t ip;
     struct val ingress;
     const char *reason;

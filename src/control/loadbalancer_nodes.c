@@ -6,6 +6,7 @@
 
 #define NOTE_SUBNETS   "wherry.dev/subnets"   /* of a Node: "eth0=192.0.2.0/24,..." (node/node_net.c) */
 #define NOTE_LISTENING "wherry.dev/listening" /* "TCP/22,UDP/68": what listens on its addresses */
+#define NOTE_LOOKED    "wherry.dev/looked"    /* up to which revision of Services it has looked at that */
 #define LABEL_EXCLUDED S("node.kubernetes.io/exclude-from-external-load-balancers")
 #define NODES_SHOWN    100 /* addresses in a status */
 
@@ -121,7 +122,31 @@ static void nodes_for(const struct view *v, const struct obj *svc, struct nodes 
 
 /* --- their own addresses --- */
 
-static size_t addresses_of_type(const struct obj *node, const char *type, struct arena *a, struct val *list)
+/* The ports that its status says it has on the nodes. */
+static bool has_port(const struct obj *svc, const struct val *port)
+{
+    const struct val *first = val_item(val_at(obj_status(svc), N(loadBalancer), N(ingress)), 0);
+    val_each_item (it, val_get(first, N(ports)))
+        if (val_num_at(it, 0, N(port)) == val_num_at(port, 0, N(port)) &&
+            str_eq(val_text_at(it, N(protocol)), val_text_at(port, N(protocol))))
+            return true;
+    return false;
+}
+
+static struct val ports_had(struct arena *a, const struct obj *svc)
+{
+    struct val list = val_list();
+    val_each_item (it, val_get(obj_spec(svc), N(ports))) {
+        struct val one = val_map();
+        val_set_num(a, &one, N(port), val_num_at(it, 0, N(port)));
+        val_set_text(a, &one, N(protocol), val_text_at(it, N(protocol)));
+        val_add(a, &list, one);
+    }
+    return list;
+}
+
+static size_t addresses_of_type(const struct obj *node, const char *type, struct arena *a, struct val ports,
+                                struct val *list)
 {
     size_t n = 0;
     val_each_item (it, val_get(obj_status(node), N(addresses))) {
@@ -132,6 +157,7 @@ static size_t addresses_of_type(const struct obj *node, const char *type, struct
         n++;
         val_set_text(a, &one, N(ip), address_text(a, ip));
         val_set_text(a, &one, N(ipMode), S("VIP"));
+        val_set(a, &one, N(ports), ports);
         if (!val_find(list, N(ip), val_text_at(&one, N(ip))) && list->n < NODES_SHOWN)
             val_add(a, list, one);
     }
@@ -140,12 +166,12 @@ static size_t addresses_of_type(const struct obj *node, const char *type, struct
 
 struct val node_addresses(const struct view *v, struct arena *a, const struct obj *svc)
 {
-    struct val list = val_list();
+    struct val list = val_list(), ports = ports_had(a, svc);
     struct nodes nodes = {0};
     nodes_for(v, svc, &nodes);
     array_each (it, &nodes)
-        if (!addresses_of_type(*it, "ExternalIP", a, &list))
-            (void)addresses_of_type(*it, "InternalIP", a, &list);
+        if (!addresses_of_type(*it, "ExternalIP", a, ports, &list))
+            (void)addresses_of_type(*it, "InternalIP", a, ports, &list);
     array_fini(&nodes);
     return list;
 }
@@ -182,19 +208,40 @@ static struct str process_with(const struct view *v, struct arena *a, struct str
     return S("");
 }
 
-struct str port_holder(const struct view *v, struct arena *a, const struct obj *svc, const struct obj *const *holders,
-                       size_t n, bool has_them)
+bool nodes_have_looked(const struct view *v, const struct obj *svc)
 {
-    struct str who = S("");
+    struct nodes nodes = {0};
+    bool looked = true, news = false;
+    val_each_item (it, val_get(obj_spec(svc), N(ports)))
+        news |= !has_port(svc, it);
+    if (news && !service_is_edge(svc))
+        nodes_for(v, svc, &nodes);
+    array_each (it, &nodes) {
+        int64_t rev = INT64_MAX; /* who says nothing of it is not waited for */
+        struct str note = obj_note(*it, NOTE_LOOKED);
+        looked &= !str_to_i64(note, 0, INT64_MAX, &rev) || rev >= svc->rev;
+    }
+    array_fini(&nodes);
+    return looked;
+}
+
+struct str port_service(struct arena *a, const struct obj *svc, const struct obj *const *holders, size_t n)
+{
     for (size_t i = 0; i < n; i++)
         if (ports_meet(svc, holders[i]))
             return arena_fmt(a, "LoadBalancer Service " STR_FMT "/" STR_FMT, STR_ARG(holders[i]->ns),
                              STR_ARG(holders[i]->name));
+    return S("");
+}
+
+struct str port_holder(const struct view *v, struct arena *a, const struct obj *svc)
+{
+    struct str who = S("");
     val_each_item (it, val_get(obj_spec(svc), N(ports))) {
         struct str port = arena_fmt(a, STR_FMT "/%lld", STR_ARG(val_text_at(it, N(protocol))),
                                     (long long)val_num_at(it, 0, N(port)));
-        if (has_them) /* who comes now is the younger */
-            break;
+        if (has_port(svc, it)) /* who comes now is the younger */
+            continue;
         who = pod_with(v, a, port, svc);
         if (!who.n && !service_is_edge(svc))
             who = process_with(v, a, port);

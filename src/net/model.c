@@ -258,6 +258,24 @@ bool model_announced(const struct val *service, struct str node_name, uint32_t *
     return true;
 }
 
+bool model_wants_ports(const struct val *service)
+{
+    const struct val *first = val_item(val_at(service, N(status), N(loadBalancer), N(ingress)), 0);
+    struct str class = val_text_at(service, N(spec), N(loadBalancerClass));
+    bool wants = false;
+    if (!str_eqz(val_text_at(service, N(spec), N(type)), "LoadBalancer") || is_assigned(service, "FromPool") ||
+        (class.n && !str_eqz(class, "wherry.dev/lb")))
+        return false;
+    val_each_item (port, val_at(service, N(spec), N(ports))) {
+        bool has = false;
+        val_each_item (it, val_get(first, N(ports)))
+            has |= val_num_at(it, 0, N(port)) == val_num_at(port, 0, N(port)) &&
+                   str_eq(val_text_at(it, N(protocol)), val_text_at(port, N(protocol)));
+        wants |= !has;
+    }
+    return wants;
+}
+
 static bool has_proxy(const struct val *meta, const char *name)
 {
     const struct val *v = val_get_str(val_get(meta, N(labels)), S("service.kubernetes.io/service-proxy-name"));

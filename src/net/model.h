@@ -26,6 +26,8 @@ void model_services(struct arena *a, const struct net_own *own, const struct val
 /* The port on which the node says whether it has endpoints (healthCheckNodePort), and how many; 0: none. */
 uint16_t model_health(const struct val *service, const struct val *const *slices, size_t nslices,
                       struct str node_name, size_t *endpoints);
+/* Whether it is a load balancer with ports that it would have on the nodes, and has not yet. */
+bool model_wants_ports(const struct val *service);
 /* Whether the node is to answer for the address of this load balancer, one of a pool; on which links, by commas
  * ("": on those of its subnet). */
 bool model_announced(const struct val *service, struct str node_name, uint32_t *ip, struct str *interfaces);

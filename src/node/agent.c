@@ -43,6 +43,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "net/model.h"
 #include "node/admit.h"
 #include "node/agent_int.h"
 #include "node/csi.h"
@@ -568,9 +569,8 @@ static void on_service(struct cache_handler *h, struct obj *was, struct obj *now
     struct agent *g = container_of(h, struct agent, on_services);
     services_changed(g->endpoints, was, now);
     announce_changed(g->announce, was, now);
-    if (now && str_eqz(val_text_at(obj_spec(now), N(type)), "LoadBalancer") &&
-        !(was && val_equal(obj_spec(was), obj_spec(now))))
-        node_object_news(g->node); /* what listens on its ports here is to be known */
+    if (now && model_wants_ports(&now->tree))
+        node_object_news(g->node); /* what listens on them here is to be known */
 }
 
 static void on_services_synced(struct cache_handler *h)

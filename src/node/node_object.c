@@ -131,6 +131,7 @@ struct writing {
     struct arena arena;
     struct image_rows rows;
     struct strbuf subnets, listening;
+    int64_t services; /* the revision up to which they were known when that was looked at */
     bool ok, looked;
     struct err err, look_err;
 };
@@ -199,6 +200,7 @@ static void notes_set(struct writing *w, struct val *node)
         return;
     put_text(&w->arena, notes, "wherry.dev/subnets", strbuf_str(&w->subnets));
     put_text(&w->arena, notes, "wherry.dev/listening", strbuf_str(&w->listening));
+    put_text(&w->arena, notes, "wherry.dev/looked", arena_fmt(&w->arena, "%lld", (long long)w->services));
 }
 
 /* --- writing --- */
@@ -353,6 +355,7 @@ static void on_status_timer(struct timer *t)
         return; /* what comes of it sets the timer again */
     struct writing *w = NEW(struct writing);
     w->n = n;
+    w->services = cache_rev(n->agent->services);
     n->looking = true;
     lane_start(n->agent->files, &w->job, list_work, list_done);
 }

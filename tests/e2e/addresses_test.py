@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Addresses of Services of type LoadBalancer: from pools, answered for on the wire, and without a pool the node's own.
 A client in a network namespace of its own stands on the same segment (192.0.2.0/24) as the node."""
-import json, os, signal, subprocess
+import json, os, signal, socket, subprocess
 from lib import Cluster, deployment, eventually, main, run
 
 NODE, CLIENT = '192.0.2.10', '192.0.2.20'
@@ -67,8 +67,16 @@ def without_a_pool_the_node_serves(c):
     c.apply(balancer('two', 8081))
     eventually('the younger is told', lambda: condition(c, 'two').get('reason') == 'PortTaken')
     assert 'Service default/one' in condition(c, 'two')['message'] and addresses(c, 'two') == []
-    c.kubectl('delete', 'svc', 'one')
-    eventually('and has the port when the older is gone', lambda: addresses(c, 'two') == [NODE])
+    with socket.create_server(('0.0.0.0', 2222)):      # as sshd would
+        c.apply(balancer('three', 2222))
+        eventually('what a process listens on is its own', lambda: 'a process' in condition(c, 'three').get('message', ''))
+        c.kubectl('patch', 'svc', 'one', '--type=json', '-p', '[{"op":"replace","path":"/spec/ports/0/port","value":2222}]')
+        eventually('neither may who has another port', lambda: condition(c, 'one').get('reason') == 'PortTaken')
+        assert not addresses(c, 'three') and not addresses(c, 'one')
+        c.kubectl('patch', 'svc', 'one', '--type=json', '-p', '[{"op":"replace","path":"/spec/ports/0/port","value":8083}]')
+        eventually('a free one', lambda: addresses(c, 'one') == [NODE] and answer(NODE, 8083))
+    c.kubectl('delete', 'svc', 'one', 'three')
+    eventually('the other has the port when the older is gone', lambda: addresses(c, 'two') == [NODE])
     c.kubectl('delete', 'svc', 'two')
     eventually('nothing answers any more', lambda: not answer(NODE, 8081))
 
