@@ -51,6 +51,7 @@
     X(grpcroute)                                                                                                     \
     X(tlsroute)                                                                                                      \
     X(tcproute)                                                                                                      \
+    X(udproute)                                                                                                      \
     X(ingress)                                                                                                       \
     X(loadbalancer)                                                                                                  \
     X(frontservice)                                                                                                  \

@@ -36,7 +36,8 @@ static inline struct str text_or(const struct val *v, const char *name, const ch
 
 /* --- routes --- */
 
-enum route_kind { ROUTE_HTTP, ROUTE_GRPC, ROUTE_TLS, ROUTE_TCP, ROUTE_KINDS };
+/* UDP: attaches nowhere, as no listener takes it, and is told so. */
+enum route_kind { ROUTE_HTTP, ROUTE_GRPC, ROUTE_TLS, ROUTE_TCP, ROUTE_UDP, ROUTE_KINDS };
 struct route_row {
     const char *kind, *definition;
     unsigned protocols; /* of listeners that it may attach to: 1 << enum gateway_protocol */

@@ -90,6 +90,9 @@ void route_attach(const struct view *v, struct arena *a, const struct obj *route
         out->refused = fault_make(a, "NoMatchingParent",
                                   STR_FMT " " STR_FMT "/" STR_FMT " has no listener that sectionName and port select",
                                   STR_ARG(text_or(ref, "kind", "Gateway")), STR_ARG(ns), STR_ARG(name));
+    else if (kind == ROUTE_UDP)
+        out->refused = fault_make(a, "NotAllowedByListeners",
+                                  "UDP is not served by Gateways here; a Service of type LoadBalancer takes it");
     else if (!allowed)
         out->refused = fault_make(a, "NotAllowedByListeners",
                                   "no listener's allowedRoutes takes a %s of namespace " STR_FMT,

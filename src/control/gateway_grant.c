@@ -38,6 +38,7 @@ const struct route_row route_rows[ROUTE_KINDS] = {
     [ROUTE_GRPC] = {"GRPCRoute", "grpcroutes." GATEWAY_GROUP, 1u << GATEWAY_HTTP | 1u << GATEWAY_HTTPS, true},
     [ROUTE_TLS] = {"TLSRoute", "tlsroutes." GATEWAY_GROUP, 1u << GATEWAY_TLS, true},
     [ROUTE_TCP] = {"TCPRoute", "tcproutes." GATEWAY_GROUP, 1u << GATEWAY_TCP, false},
+    [ROUTE_UDP] = {"UDPRoute", "udproutes." GATEWAY_GROUP, 0, false},
 };
 
 enum route_kind route_of(const struct kind *k)

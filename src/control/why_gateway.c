@@ -25,6 +25,13 @@ static const struct gateway_way {
     {"InvalidKind", "Name a Service in backendRefs, and no ExtensionRef"},
     {"UnsupportedValue", "Change that field: docs/gateway.md says what is supported"},
     {"IncompatibleFilters", "Take one of the two filters out"},
+    {"NoValidCACertificate", "Put the certificates (PEM) into ca.crt of that ConfigMap or Secret"},
+    {"InvalidCACertificateRef", "Put the certificates (PEM) into ca.crt of that ConfigMap or Secret"},
+    {"InvalidClientCertificateRef", "Make a Secret of type kubernetes.io/tls of that name, or name another in "
+                                    "tls.backend.clientCertificateRef"},
+    {"Conflicted", "Delete one of the two, or let it be about another port (sectionName)"},
+    {"TargetNotFound", "Make the Service with such a port, or name another in targetRefs"},
+    {"Invalid", "Change that field: docs/gateway.md says what is supported"},
     {"NotAllowed", "Let it in: spec.allowedListeners.namespaces.from of the Gateway"},
 };
 
@@ -115,6 +122,28 @@ void why_gateway(struct question *q, const struct obj *o, struct finding *f)
     }
     if (f->state == WHY_FINE)
         f->reason = S("it is served");
+}
+
+/* ---- BackendTLSPolicies ---- */
+
+void why_backend_policy(struct question *q, const struct obj *o, struct finding *f)
+{
+    static const char *const types[] = {"Accepted", "ResolvedRefs"};
+    const struct val *entry = NULL, *c = NULL;
+    val_each_item (it, field_of(obj_status(o), "ancestors"))
+        if (str_eqz(text_of(it, "controllerName"), GATEWAY_CONTROLLER))
+            entry = entry ? entry : it; /* what is said of it is the same for all Gateways */
+    if (!entry) {
+        why_found(q, f, "NoGateway",
+                  "no route of a Gateway that is served here leads to the Service that it is about");
+        why_way(q, f, "Name the Service in a route's backendRefs, or another in targetRefs");
+        return;
+    }
+    for (size_t i = 0; i < countof(types) && !c; i++)
+        if ((c = condition_false(entry, types[i])))
+            say_condition(q, f, S(""), c);
+    if (!c)
+        f->reason = S("it is kept");
 }
 
 /* ---- routes ---- */

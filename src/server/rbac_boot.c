@@ -208,7 +208,7 @@ static const char table[] =
     " create,get,list,watch core persistentvolumeclaims\n"
     "ctrl gateway-controller\n create gateway.networking.k8s.io gatewayclasses\n"
     " patch,update gateway.networking.k8s.io gatewayclasses/status,gateways/status,listenersets/status,"
-    "httproutes/status,grpcroutes/status,tlsroutes/status,tcproutes/status,"
+    "httproutes/status,grpcroutes/status,tlsroutes/status,tcproutes/status,udproutes/status,"
     "backendtlspolicies/status\n"
     " update gateway.networking.k8s.io gateways/finalizers\n create,delete,patch,update core services\n"
     "ctrl generic-garbage-collector\n delete,get,list,patch,update,watch * *\n"
