@@ -2,6 +2,8 @@
  * away. */
 #include "control/acme_int.h"
 
+#define DOOR_NS (10 * NS_PER_S) /* so long the proxy may take before somebody is told */
+
 static bool challenge_is_over(const struct obj *o)
 {
     return acme_state_is_over(acme_text(obj_status(o), "state"));
@@ -101,11 +103,28 @@ static void challenge_presented(struct acme_turn *t)
                "Presented challenge using %s challenge mechanism", challenge_way(t->o));
 }
 
+/* The proxy takes some milliseconds; where it takes longer something is in its way, and the owner is to know. */
+static void door_wait(struct acme_turn *t)
+{
+    int64_t made = 0;
+    bool alpn = str_eqz(obj_note(t->o, ACME_CHALLENGE_NOTE), ACME_TLS_ALPN);
+    if (!time_parse(val_text_at(obj_meta(t->o), N(creationTimestamp)), &made) || t->v->now - made < DOOR_NS)
+        plan_again(t->out, made ? made + DOOR_NS : t->v->now + DOOR_NS);
+    else
+        challenge_tell(t, NULL,
+                       arena_fmt(t->a,
+                                 "Waiting for %s challenge propagation: the front door does not answer on port %d "
+                                 "yet; the log of wherry says why",
+                                 challenge_way(t->o), alpn ? 443 : 80));
+}
+
 static void challenge_present(struct acme_turn *t)
 {
     if (!challenge_is_dns(t->o) && t->f->solved)
         challenge_presented(t);
-    else if (challenge_is_dns(t->o) && !dns_ask(t, true)) {
+    else if (!challenge_is_dns(t->o))
+        door_wait(t);
+    else if (!dns_ask(t, true)) {
         *t->todo = (struct acme_todo){0};
         challenge_tell(t, NULL,
                        S("Error presenting challenge: the Secret with the TSIG key is not there, or lacks it"));

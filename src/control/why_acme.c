@@ -40,6 +40,9 @@ static const struct saying acme_words[] = {
      "minutes"},
     {"acme-dns-hook", "HookFails", "{said}",
      "See what that program needs; it gets present or cleanup, a name and a value"},
+    {"the front door does not answer", "DoorClosed", "{said}",
+     "See what else listens there: ss -ltnp 'sport = :80 or sport = :443'; journalctl -u wherry says what the front "
+     "door ran into"},
     {"bind the solver's ClusterRole", "WebhookForbidden", "{said}",
      "kubectl create clusterrolebinding NAME --clusterrole=ROLE --user=system:wherry-edge"},
     {"webhook of", "WebhookFails", "{said}", "See the log of the webhook's pods: kubectl get apiservice"},
@@ -97,7 +100,7 @@ static void issuer_behind(struct question *q, const struct obj *o, struct findin
 void why_challenge(struct question *q, const struct obj *o, struct finding *f)
 {
     struct str state = acme_text(obj_status(o), "state"), said = acme_text(obj_status(o), "reason");
-    bool waits = !said.n || str_eqz(state, "processing") || str_has(said, S("propagation"));
+    bool waits = !said.n || str_eqz(state, "processing") || str_has(said, S("does not have the record yet"));
     if (str_eqz(state, "valid"))
         return;
     issuer_behind(q, o, f);
