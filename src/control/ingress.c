@@ -54,6 +54,8 @@ struct ingress_class ingress_class_of(const struct view *v, const struct obj *o)
         c.name = class ? class->name : S("");
     }
     c.controller = class ? val_text_at(obj_spec(class), N(controller)) : S("");
+    if (!v->sets[K(IngressClass)->id]) /* nobody who decides; who asks and may not read classes hears of the rest */
+        return c;
     /* the annotation is older than the kind: it names who serves, whether there is an object or not */
     if (str_eq(c.controller, INGRESS_CONTROLLER) || (!class && c.by_annotation && str_eq(c.name, INGRESS_CLASS)))
         c.server = INGRESS_OURS;
@@ -289,7 +291,7 @@ bool ingress_has_tls(const struct ingress *i, struct str host)
 static void headers_read(const struct view *v, struct arena *a, struct ingress *i)
 {
     struct ingress_headers *h = &i->set.response;
-    if (i->set.headers_map.n == 0)
+    if (i->set.headers_map.n == 0 || !v->sets[K(ConfigMap)->id])
         return;
     const struct obj *map = view_get(v, K(ConfigMap), i->o->ns, i->set.headers_map);
     const struct val *data = map ? val_get(&map->tree, N(data)) : NULL;

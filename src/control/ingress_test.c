@@ -192,3 +192,23 @@ TEST(a_star_is_one_label)
     for (size_t i = 0; i < countof(pairs); i++)
         CHECK_INT(ingress_host_matches(str_of(pairs[i].pattern), str_of(pairs[i].host)), pairs[i].is);
 }
+
+/* Who asks why and may not read classes, Services or Secrets is not told that there are none. */
+TEST(what_may_not_be_read_is_not_missing)
+{
+    AUTO(fixture_fini) struct fixture f;
+    AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(ingress_fini) struct ingress i;
+    static const struct kind *const hidden[] = {K(IngressClass), K(Service), K(Secret), K(ConfigMap)};
+    fixture_init(&f);
+    fixture_add(&f, S("apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: web, annotations: "
+                      "{nginx.ingress.kubernetes.io/custom-headers: h, nginx.ingress.kubernetes.io/auth-type: basic, "
+                      "nginx.ingress.kubernetes.io/auth-secret: users}}\nspec: {ingressClassName: any, tls: [{hosts: "
+                      "[a.example], secretName: t}], defaultBackend: {service: {name: web, port: {number: 80}}}}\n"));
+    for (size_t k = 0; k < countof(hidden); k++)
+        f.view_sets[hidden[k]->id] = NULL;
+    ingress_read(&f.view, view_get(&f.view, K(Ingress), S("default"), S("web")), &a, &i);
+    ingress_check(&f.view, &a, &i);
+    CHECK(i.class.server == INGRESS_OURS && i.paths.n == 1);
+    CHECK_INT(i.remarks.n, 0);
+}
