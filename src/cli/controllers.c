@@ -16,10 +16,12 @@ struct controllers {
     struct map transports; /* account -> struct transport */
     struct zoneinfo *zones;
     struct clock_watch clock;
+    struct lane *lane;              /* of keys; NULL until one is made, or where no thread is to be had */
     const struct controller **rows; /* those that run; NULL-terminated */
 };
 
-/* Work of an action, in the pool. */
+/* Work of an action. Keys, which may take seconds each, have a thread of their own: many of them would keep the pool
+ * from everybody else, and the requests and signatures of those that are made already. */
 struct controllers_job {
     struct job job;
     struct action_work *work;
@@ -43,8 +45,15 @@ static void work_begin_job(void *arg, struct action_work *w)
 {
     struct controllers *c = arg;
     struct controllers_job *x = NEW(struct controllers_job);
+    struct err err = ERR;
     x->work = w;
-    job_start(&x->job, c->loop, job_work, job_done);
+    bool key = str_eqz(val_text(val_get_str(&w->ask, S("do"))), "key");
+    if (key && !c->lane)
+        c->lane = lane_new(c->loop, &err);
+    if (key && c->lane)
+        lane_start(c->lane, &x->job, job_work, job_done);
+    else
+        job_start(&x->job, c->loop, job_work, job_done);
 }
 
 /* Without those of a setting that is off. */

@@ -314,6 +314,8 @@ static void next_key_make(struct certificate *c)
     const struct val *want = cert_field(c->spec, "privateKey");
     struct str name = next_key_name(c), algorithm = cert_text(want, "algorithm");
     bool reused = false;
+    if (c->v->trouble.n)
+        plan_why(c->out, "its next key cannot be made or stored: " STR_FMT, STR_ARG(c->v->trouble));
     if (str_eqz(cert_text(want, "rotationPolicy"), "Never") && !next_key_reuse(c, name, &reused))
         return;
     if (!reused) {
