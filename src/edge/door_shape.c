@@ -74,19 +74,26 @@ static const char way_to_host[] =
     " http-request deny deny_status 400 if { req.hdrs -m reg \\\\x00 }\n"
     " http-request deny deny_status 400 if { url -m beg * } !METH_OPTIONS\n"
     " http-request set-var(txn.z) bool(1) if { path -m sub %% /. // }\n" /* few paths are not plain */
-    /* without "strict" 2.6 takes no condition here, and does nothing */
-    " http-request normalize-uri percent-decode-unreserved strict if { var(txn.z) -m found }\n"
-    " http-request normalize-uri percent-to-uppercase strict if { var(txn.z) -m found }\n"
-    " http-request normalize-uri path-strip-dot if { var(txn.z) -m found } { path -m sub /. }\n"
-    " http-request normalize-uri path-strip-dotdot full if { var(txn.z) -m found } { path -m sub /.. }\n"
     " http-request set-var(txn.p) path\n"
-    " http-request set-var(txn.p) var(txn.p),regsub(//+,/,g) if { var(txn.z) -m found }\n"
     " http-request set-var(txn.t) var(txn.h),map_str(maps/h_%1$s)\n"
     " http-request set-var(txn.t,ifnotexists) var(txn.h),field(2,.,0),map_str(maps/w_%1$s)\n";
 static const char way_deeper[] =
     " http-request set-var(txn.t,ifnotexists) var(txn.h),field(%2$u,.,0),map_str(maps/d_%1$s)\n";
 static const char way_to_target[] = " http-request set-var(txn.t,ifnotexists) str(%1$s)\n"
                                     " http-request set-var(txn.v) var(txn.t),concat(,txn.p,/?),map_beg(maps/paths)\n";
+
+/* A path with escapes, dots or slashes together is looked up once more as it really is, and so passed on: only then
+ * does a route get it. Without "strict" 2.6 takes no condition here, and does nothing. */
+static const char way_odd[] =
+    " http-request allow if { var(txn.v) -m end . } !{ var(txn.z) -m found }\n"
+    " http-request normalize-uri percent-decode-unreserved strict if { var(txn.z) -m found }\n"
+    " http-request normalize-uri percent-to-uppercase strict if { var(txn.z) -m found }\n"
+    " http-request normalize-uri path-strip-dot if { var(txn.z) -m found } { path -m sub /. }\n"
+    " http-request normalize-uri path-strip-dotdot full if { var(txn.z) -m found } { path -m sub /.. }\n"
+    " http-request set-var(txn.p) path,regsub(//+,/,g) if { var(txn.z) -m found }\n"
+    " http-request unset-var(txn.v) if { var(txn.z) -m found }\n"
+    " http-request set-var(txn.v) var(txn.t),concat(,txn.p,/?),map_beg(maps/paths) if { var(txn.z) -m found }\n"
+    " http-request allow if { var(txn.v) -m end . }\n";
 
 static const char way_answers[] =
     " http-request set-var(txn.an) var(txn.h),concat(,txn.p),map_str(maps/answers) if { path -m beg /.well-known/ }\n"
@@ -486,7 +493,7 @@ static void frontend_write(const struct door_shape *s, const struct door_bind *b
     if (s->answers && (b->has & DOOR_HAS_HTTP))
         strbuf_addz(out, way_answers);
     forwarded_write(s, b, out);
-    strbuf_addz(out, " http-request allow if { var(txn.v) -m end . }\n");
+    strbuf_addz(out, way_odd);
     strbuf_addz(out, way_of_text);
     for (unsigned i = 0; i < s->shards; i++)
         strbuf_addf(out, way_shard, i);
