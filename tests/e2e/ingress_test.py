@@ -559,7 +559,9 @@ def changes_lose_no_request(c):
         if i == 1:
             c.kubectl('rollout', 'restart', 'deploy/many')
         if i == 2:
-            os.kill(c.role_pid('edge'), signal.SIGKILL)
+            for role in 'edge', 'server', 'node':
+                os.kill(c.role_pid(role), signal.SIGKILL)
+            eventually('the server again', lambda: c.kubectl('get', 'ingress', 'steady'))
     c.kubectl('rollout', 'status', 'deploy/many', '--timeout', '60s', timeout=70)
     eventually('the last change', lambda: ask('steady.example.org').heard('X-Forwarded-Prefix') == '/p3')
     served('more3-2.example.org')
@@ -569,6 +571,19 @@ def changes_lose_no_request(c):
     bad = [b for t in asking for b in t.bad]
     assert not bad and sum(t.n for t in asking) > 100, (len(bad), sum(t.n for t in asking), bad[:3])
     c.kubectl('delete', 'ingress', 'steady', 'more0', 'more1', 'more2')
+
+
+def the_class_is_made_once(c):
+    """Who deletes it has no use for it."""
+    c.apply(one('left', 'left.example.org'))
+    served('left.example.org')
+    c.kubectl('delete', 'ingressclass', 'wherry')
+    eventually('nobody serves it', lambda: not listens())
+    os.kill(c.role_pid('server'), signal.SIGKILL)
+    eventually('the server again', lambda: 'there is no such IngressClass' in c.wherry('why', 'ingress/left', check=False))
+    eventually('no address any more', lambda: not c.kubectl('get', 'ingress', 'left', '-o', 'jsonpath={.status.loadBalancer.ingress}'))
+    assert not c.kubectl('get', 'ingressclass')
+    c.kubectl('delete', 'ingress', 'left')
 
 
 # ---- the cluster ----
@@ -698,4 +713,5 @@ class Shop(Cluster):
 if __name__ == '__main__':
     main([hosts_and_paths, certificates, redirects, rewrites, who_may, asked_for_a_name, copies_and_pages, affinity_and_hashes, canaries, backends_of_other_protocols, tls_to_backends, stand_ins,
           authentication, errors_and_copies, clients_show_certificates, passed_through, websockets,
-          what_is_missing_is_told, nothing_hostile_breaks_the_others, exposed_in_one_line, changes_lose_no_request], cluster=Shop)
+          what_is_missing_is_told, nothing_hostile_breaks_the_others, exposed_in_one_line, changes_lose_no_request,
+          the_class_is_made_once], cluster=Shop)
