@@ -247,12 +247,13 @@ def asked_for_a_name(c):
     c.apply(one('basic', 'basic.example.org', basic) + one('lost', 'lost.example.org', dict(basic, **{'auth-secret': 'nobody'}))
             + one('asked', 'asked.example.org', {'auth-url': where, 'auth-response-headers': 'X-User', 'auth-method': 'GET'})
             + one('signin', 'signin.example.org', {'auth-url': where, 'auth-signin': 'https://login.example/start'})
-            + one('silent', 'silent.example.org', {'auth-url': 'http://192.0.2.9:9/'}))
+            + one('silent', 'silent.example.org', {'auth-url': 'http://192.0.2.9:9/'}) + one('digest', 'digest.example.org', dict(basic, **{'auth-type': 'digest'})))
     a = served('basic.example.org', status=401)
     assert a.fields['www-authenticate'].startswith('Basic realm="the harbour"'), a
     assert ask('basic.example.org', Authorization=word('jane:secret')).status == 200 == ask('basic.example.org', Authorization=word('joe:other')).status
     assert {ask('basic.example.org', Authorization=word(w)).status for w in ('jane:other', 'nobody:secret', ':', 'jane')} == {401}
     served('lost.example.org', status=503)
+    served('digest.example.org', status=503)
     c.own.status, c.own.heard = [200], []
     a = served('asked.example.org', '/x?y=1', X_User='root', Cookie='a=b')
     assert a.heard('X-User') == 'somebody' and c.own.heard[-1] == '/check?for=asked.example.org', (a, c.own.heard)
@@ -271,7 +272,9 @@ def asked_for_a_name(c):
     c.kubectl('patch', 'secret', 'users', '-p', json.dumps({'stringData': {'auth': 'jane:' + run(['openssl', 'passwd', '-5', 'new'])}}))
     eventually('another password', lambda: ask('basic.example.org', Authorization=word('jane:new')).status == 200)
     assert ask('basic.example.org', Authorization=word('jane:secret')).status == 401
-    c.kubectl('delete', 'ingress/basic', 'ingress/lost', 'ingress/asked', 'ingress/signin', 'ingress/silent', 'secret/users')
+    c.kubectl('delete', 'secret', 'users')
+    served('basic.example.org', status=503, Authorization=word('jane:new'))
+    c.kubectl('delete', 'ingress', 'basic', 'lost', 'asked', 'signin', 'silent', 'digest')
 
 
 def copies_and_pages(c):
@@ -367,48 +370,6 @@ def stand_ins(c):
     served('slow.example.org', status=504)
     assert time.monotonic() - began < 15
     c.kubectl('delete', 'ingress', 'empty', 'headers', 'alias', 'slow')
-
-
-def authentication(c):
-    hashed = run(['openssl', 'passwd', '-6', '-salt', 'salt', 'secret']).strip()
-    apr = run(['openssl', 'passwd', '-apr1', '-salt', 'salt', 'word']).strip()
-    c.kubectl('create', 'secret', 'generic', 'users', '--from-literal=auth=ann:%s\nbob:%s\n' % (hashed, apr))
-    basic = {'auth-type': 'basic', 'auth-secret': 'users', 'auth-realm': 'Members'}
-    c.own.status = [200]
-    c.apply(one('members', 'members.example.org', basic) + one('nobodys', 'nobodys.example.org', dict(basic, **{'auth-secret': 'missing'}))
-            + one('asked', 'asked.example.org', {'auth-url': 'http://%s:8001/auth' % OWN, 'auth-response-headers': 'X-User', 'auth-signin': 'https://login.example.org/start'})
-            + one('digest', 'digest.example.org', {'auth-type': 'digest', 'auth-secret': 'users'}))
-    a = served('members.example.org', status=401)
-    assert a.fields['www-authenticate'].startswith('Basic realm="Members"'), a
-    word = lambda user, password: 'Basic ' + base64.b64encode(('%s:%s' % (user, password)).encode()).decode()
-    assert ask('members.example.org', Authorization=word('ann', 'secret')).status == 200 and ask('members.example.org', Authorization=word('bob', 'word')).status == 200
-    assert ask('members.example.org', Authorization=word('ann', 'word')).status == 401 and ask('members.example.org', Authorization=word('eve', 'secret')).status == 401
-    served('nobodys.example.org', status=503)
-    served('digest.example.org', status=503)
-    eventually('what the asked one says is told', lambda: ask('asked.example.org', '/page').heard('X-User') == 'somebody')
-    c.own.status = [401]
-    a = eventually('sent to sign in', lambda: (lambda a: a.status == 302 and a)(ask('asked.example.org', '/page?q=1')))
-    assert a.fields['location'].startswith('https://login.example.org/start?rd=http') and 'page' in a.fields['location'], a
-    c.own.status = [403]
-    assert ask('asked.example.org').status == 403
-    c.own.status = [200]
-    c.kubectl('delete', 'secret', 'users')
-    served('members.example.org', status=503, Authorization=word('ann', 'secret'))
-    c.kubectl('delete', 'ingress', 'members', 'nobodys', 'asked', 'digest')
-
-
-def errors_and_copies(c):
-    """custom-http-errors are answered by another, which is told why; mirror-target hears what it does not answer."""
-    c.own.status = [404]
-    c.apply(one('errors', 'errors.example.org', {'custom-http-errors': '404,418', 'default-backend': 'b'}, service='own')
-            + one('mirror', 'mirror.example.org', {'mirror-target': 'http://own.default.svc:80$request_uri'}))
-    a = eventually('the error from another', lambda: (lambda a: a.body.startswith('b ') and a)(ask('errors.example.org', '/gone')))
-    assert a.status == 404 and a.heard('X-Code') == '404' and a.heard('X-Original-URI') == '/gone', a
-    c.own.status = [200]
-    assert ask('errors.example.org').body.startswith('own ')
-    c.own.heard.clear()
-    eventually('the mirror heard', lambda: served('mirror.example.org', '/mirrored').who()[0] == 'a' and any('/mirrored' in h for h in c.own.heard))
-    c.kubectl('delete', 'ingress', 'errors', 'mirror')
 
 
 def clients_show_certificates(c):
@@ -712,6 +673,6 @@ class Shop(Cluster):
 
 if __name__ == '__main__':
     main([hosts_and_paths, certificates, redirects, rewrites, who_may, asked_for_a_name, copies_and_pages, affinity_and_hashes, canaries, backends_of_other_protocols, tls_to_backends, stand_ins,
-          authentication, errors_and_copies, clients_show_certificates, passed_through, websockets,
+          clients_show_certificates, passed_through, websockets,
           what_is_missing_is_told, nothing_hostile_breaks_the_others, exposed_in_one_line, changes_lose_no_request,
           the_class_is_made_once], cluster=Shop)
