@@ -78,9 +78,9 @@ static bool say_class(struct question *q, const struct obj *o, struct finding *f
                          STR_ARG(text_of(obj_spec(class), "controllerName")));
     why_found(q, f, "ClassMissing", "there is no GatewayClass " STR_FMT ", so nobody serves it", STR_ARG(name));
     why_way(q, f,
-            "Let the front door serve it: kubectl patch " STR_FMT
+            "Let the front door serve it: kubectl patch gateway/" STR_FMT STR_FMT
             " --type=merge -p '{\"spec\":{\"gatewayClassName\":\"" GATEWAY_CLASS "\"}}'",
-            STR_ARG(why_target(q, o)));
+            STR_ARG(o->name), STR_ARG(why_ns_flag(q, o->ns)));
     return true;
 }
 
@@ -89,8 +89,9 @@ static void say_listeners(struct question *q, const struct obj *o, struct findin
     static const char *const types[] = {"Accepted", "ResolvedRefs", "Programmed"};
     val_each_item (l, field_of(obj_status(o), "listeners")) {
         struct str name = val_text_at(l, N(name));
-        why_chain(q, f, "listener " STR_FMT ": %lld routes", STR_ARG(name),
-                  (long long)val_num(field_of(l, "attachedRoutes"), 0));
+        int64_t routes = val_num(field_of(l, "attachedRoutes"), 0);
+        why_chain(q, f, "listener " STR_FMT ": %lld route%s", STR_ARG(name), (long long)routes,
+                  routes == 1 ? "" : "s");
         for (size_t i = 0; i < countof(types); i++) {
             const struct val *c = condition_false(l, types[i]);
             if (c && !str_eqz(val_text_at(c, N(reason)), "Pending"))
@@ -99,11 +100,10 @@ static void say_listeners(struct question *q, const struct obj *o, struct findin
     }
 }
 
-void why_gateway(struct question *q, const struct obj *o, struct finding *f)
+/* Of a Gateway and of a ListenerSet alike. */
+static void say_conditions(struct question *q, const struct obj *o, struct finding *f)
 {
     static const char *const types[] = {"Accepted", "Programmed", "ResolvedRefs"};
-    if (say_class(q, o, f))
-        return;
     const struct val *accepted = condition_get(obj_status(o), "Accepted");
     if (val_num_at(accepted, 0, N(observedGeneration)) != obj_generation(o)) {
         why_coming(q, f, "NotSeenYet", "what it is now has not been looked at yet");
@@ -122,6 +122,17 @@ void why_gateway(struct question *q, const struct obj *o, struct finding *f)
     }
     if (f->state == WHY_FINE)
         f->reason = S("it is served");
+}
+
+void why_gateway(struct question *q, const struct obj *o, struct finding *f)
+{
+    if (!say_class(q, o, f))
+        say_conditions(q, o, f);
+}
+
+void why_listenerset(struct question *q, const struct obj *o, struct finding *f)
+{
+    say_conditions(q, o, f);
 }
 
 /* ---- BackendTLSPolicies ---- */

@@ -77,9 +77,9 @@ why_fn why_job;     /* why_jobs.c */
 why_fn why_pod;     /* why_pod.c */
 why_fn why_ingress; /* why_ingress.c */
 struct str ingress_head(struct question *q, const struct obj *o);
-why_fn why_issuer, why_order, why_challenge;       /* why_acme.c */
-why_fn why_certificate, why_cert_request;          /* why_cert.c */
-why_fn why_gateway, why_route, why_backend_policy; /* why_gateway.c */
+why_fn why_issuer, why_order, why_challenge;                        /* why_acme.c */
+why_fn why_certificate, why_cert_request;                           /* why_cert.c */
+why_fn why_gateway, why_listenerset, why_route, why_backend_policy; /* why_gateway.c */
 struct str gateway_head(struct question *q, const struct obj *o);
 why_fn why_service;                                     /* why_service.c */
 why_fn why_namespace, why_budget, why_node, why_stored; /* why_other.c */
