@@ -78,6 +78,10 @@ int role_edge(struct role_start *start)
                                           .agent_run = run,
                                           .own_agent_socket = role_socket(start, "edge-agent")}};
     config.door.access_log = str_eqz(s->edge_access_log, "on");
+    config.door.accept_proxy = str_eqz(s->edge_proxy_protocol, "on");
+    uint64_t hops = 0;
+    config.door.trusted = str_to_u64(s->edge_trusted_hops, 16, &hops) ? (uint32_t)hops
+                                                                      : 0; /* settings.c has read it */
     config.door.counters = str_eqz(s->edge_metrics, "on");
     r.edge = transport ? edge_new(loop, &config, edge_ready, NULL, &err) : NULL;
     if (!r.edge) {

@@ -128,6 +128,12 @@ static bool check_program(struct str v, struct err *err)
     return !v.n || v.p[0] == '/' || err_set(err, E_INVALID, "must be a program's path from / on");
 }
 
+static bool check_hops(struct str v, struct err *err)
+{
+    uint64_t n;
+    return str_to_u64(v, 16, &n) || err_set(err, E_INVALID, "is no number from 0 to 16");
+}
+
 static bool check_gateway(struct str v, struct err *err)
 {
     return str_eqz(v, "off") || str_eqz(v, "standard") || str_eqz(v, "experimental") ||
@@ -189,6 +195,10 @@ static const struct setting rows[] = {
      "ask a zone's own servers for the record before the authority is told of it", check_switch},
     {"edge-access-log", TEXT, AT(edge_access_log), "off",
      "the front door's requests stand in the log, a line of JSON each", check_switch},
+    {"edge-proxy-protocol", TEXT, AT(edge_proxy_protocol), "off",
+     "who connects to the front door's own ports says by the PROXY protocol for whom", check_switch},
+    {"edge-trusted-hops", TEXT, AT(edge_trusted_hops), "0",
+     "proxies before the front door whose X-Forwarded-For is believed", check_hops},
     {"edge-metrics", TEXT, AT(edge_metrics), "on",
      "requests, bytes and durations by route: kubectl get --raw /api/v1/nodes/NODE/proxy/metrics/edge", check_switch},
     {"log-level", TEXT, AT(log_level), "info", "error, warn, info or debug", check_level},

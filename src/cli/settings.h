@@ -16,11 +16,12 @@ struct settings {
     struct str volumes_dir;         /* empty: DATA/volumes */
     int64_t volumes_percent;
     int64_t max_pods, relay_port, compaction_seconds, event_seconds, max_objects, max_stored_mib;
-    struct str gateway;                       /* "off", "standard", "experimental" */
-    struct str certificates;                  /* "on", "off" */
-    struct str acme_dns_hook;                 /* a program; "": none */
-    struct str edge_access_log, edge_metrics; /* "on", "off" */
-    struct str acme_dns_check;                /* "on", "off" */
+    struct str gateway;                                            /* "off", "standard", "experimental" */
+    struct str certificates;                                       /* "on", "off" */
+    struct str acme_dns_hook;                                      /* a program; "": none */
+    struct str edge_access_log, edge_metrics, edge_proxy_protocol; /* "on", "off" */
+    struct str edge_trusted_hops;                                  /* "0" to "16" */
+    struct str acme_dns_check;                                     /* "on", "off" */
     struct str log_level;
     /* worked out from these */
     struct cidr4 pods, node_pods, services;

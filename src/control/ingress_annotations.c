@@ -107,7 +107,7 @@ const struct ingress_annotation ingress_annotations[] = {
     KEPT("custom-headers", configmap, headers_map, "configmap, namespace/configmap",
          "ConfigMap of the same namespace with headers that answers get; no list of allowed ones is asked for"),
     KEPT("custom-http-errors", codes, errors, "404,503",
-         "the page for these codes is had from default-backend (12,000 bytes at most; ends of lines become blanks), "
+         "the page for these codes is had from default-backend (12,000 bytes at most; 128 lines at most), "
          "without one it is not kept"),
     KEPT("default-backend", service, default_backend, "service",
          "a Service of the same namespace, its first port: while the path's own has no server"),

@@ -214,6 +214,7 @@ struct door_config {
     bool counters;       /* by route, for door_metrics */
     int64_t old_most_ns; /* how long connections of a proxy before a reload may go on (an hour) */
     uint32_t trusted;    /* hops in front whose X-Forwarded-For is kept */
+    bool accept_proxy;   /* on all sockets without an address of their own, as if each listener said so */
     /* Where HAProxy asks what it cannot decide (spoa.h): the folder above `run`; "": nobody is to be asked, and
      * routes that need it answer 503. */
     struct str agent_run;

@@ -148,10 +148,11 @@ static bool socket_take(struct door *d, const struct door_listener *l, struct er
         return err_set(err, E_INVALID, "the listener " STR_FMT " has no port", STR_ARG(l->key));
     struct str key = socket_key(&a, l);
     struct door_socket *s = map_get(&d->sockets, key);
+    bool accept_proxy = l->accept_proxy || (d->config.accept_proxy && !address[0]);
     unsigned has = socket_use(l), both = has | (s ? s->bind.has : 0);
     bool tls = both & (DOOR_HAS_HTTPS | DOOR_HAS_PASSED | DOOR_HAS_TERMINATED);
     if (s && (((both & DOOR_HAS_HTTP) != 0) + ((both & DOOR_HAS_TCP) != 0) + tls > 1 ||
-              s->bind.accept_proxy != l->accept_proxy))
+              s->bind.accept_proxy != accept_proxy))
         return err_set(err, E_CONFLICT, "port %u of the listener " STR_FMT " is taken by one of another protocol",
                        l->port, STR_ARG(l->key));
     if (!s) {
@@ -159,7 +160,7 @@ static bool socket_take(struct door *d, const struct door_listener *l, struct er
         s->bind = (struct door_bind){.name = door_name_of('f', key),
                                      .address = str_dup(&s->own, str_of(address)),
                                      .port = l->port,
-                                     .accept_proxy = l->accept_proxy};
+                                     .accept_proxy = accept_proxy};
         map_put(&d->sockets, key, s);
     }
     array_push(&s->listeners, l);

@@ -137,10 +137,14 @@ enum pool_trouble pool_trouble_of(const struct view *v, const struct pool_ref *r
 
 /* --- pools --- */
 
-static struct door_server server_as(const struct pool_ref *r, const struct val *port)
+/* A Service whose pods want to hear by the PROXY protocol who connects says so itself. */
+static struct door_server server_as(const struct view *v, const struct pool_ref *r, const struct val *port)
 {
     struct door_server s = r->as;
     struct str app = val_text_at(port, N(appProtocol));
+    const struct obj *service = view_get(v, K(Service), r->ns, r->service);
+    if (service && str_eqz(obj_note(service, "wherry.dev/proxy-protocol"), "v2"))
+        s.send_proxy = true;
     if (r->as_is)
         return s;
     if (str_eqz(app, "kubernetes.io/h2c") || str_eqz(app, "grpc"))
@@ -169,7 +173,7 @@ static void pool_put(struct pools *p, struct pools_pool *pool)
         if (t != POOL_FINE && t != POOL_NO_ENDPOINT && w->lose)
             lost += share;
         array_each (found, &f.list) {
-            struct door_server s = server_as(r, port);
+            struct door_server s = server_as(v, r, port);
             s.host = found->host;
             s.port = found->port;
             s.weight = w->nrefs == 1 ? (uint32_t)share : (uint32_t)(share ? MAX(share / f.list.n, 1) : 0);
