@@ -1,4 +1,5 @@
 /* Ingresses as one of the edge's sources: which have to be worked out again, and what each wanted before. */
+#include "control/cert_shim.h"
 #include "edge/edge.h"
 #include "edge/ingress_route.h"
 
@@ -62,7 +63,8 @@ static void ingress_stop(void *state)
 /* Whether it has to do with what all share. */
 static bool is_sharing(const struct obj *o)
 {
-    return val_get(obj_spec(o), N(tls)) || obj_has_note(o, INGRESS_PREFIX_NGINX "auth-tls-secret") ||
+    return val_get(obj_spec(o), N(tls)) || cert_tls_implied(o) ||
+           obj_has_note(o, INGRESS_PREFIX_NGINX "auth-tls-secret") ||
            obj_has_note(o, INGRESS_PREFIX_NGINX "ssl-passthrough");
 }
 
@@ -74,6 +76,8 @@ static bool changes_shared(const struct obj *was, const struct obj *now)
     if (!was || !now || obj_deleting(was) != obj_deleting(now) || !val_equal(obj_spec(was), obj_spec(now)) ||
         !str_eq(obj_note(was, "kubernetes.io/ingress.class"), obj_note(now, "kubernetes.io/ingress.class")))
         return (was && is_sharing(was)) || (now && is_sharing(now));
+    if (cert_is_asked(was) != cert_is_asked(now) || cert_tls_implied(was) != cert_tls_implied(now))
+        return true; /* Secrets that its entries do not name */
     for (size_t i = 0; i < countof(notes); i++) {
         AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
         strbuf_addf(&b, INGRESS_PREFIX_NGINX "%s", notes[i]);

@@ -275,6 +275,26 @@ spec: {rules: [{host: auto.example.org}]}
     eventually('their Certificates go', lambda: not [x for x in c.get('certificate')['items'] if x['metadata']['name'] in ('shop-cert', 'auto-tls')])
 
 
+def one_annotation_is_enough_for_https(c):
+    c.apply('''
+apiVersion: cert-manager.io/v1
+kind: ClusterIssuer
+metadata: {name: default, annotations: {wherry.dev/is-default-issuer: "true"}}
+spec: {selfSigned: {}}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: short, annotations: {wherry.dev/acme: "true"}}
+spec:
+  ingressClassName: wherry
+  rules: [{host: short.example.org, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: none, port: {number: 80}}}}]}}]
+''')
+    shown = lambda: subprocess.run("echo | openssl s_client -connect 127.0.0.1:443 -servername short.example.org 2>/dev/null | openssl x509 -noout -text",
+                                   shell=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=10).stdout
+    eventually('its certificate is shown', lambda: 'DNS:short.example.org' in shown())
+    c.kubectl('delete', 'ingress', 'short')
+
+
 def webhooks_are_given_their_authority(c):
     c.apply('''
 apiVersion: admissionregistration.k8s.io/v1
@@ -291,5 +311,5 @@ webhooks:
 
 
 main([a_root_a_ca_and_leaves_of_every_key, all_that_a_certificate_asks_for, renewal_rotates_keys_and_serves_the_old_pair_meanwhile,
-      the_server_is_killed_in_between, what_cannot_be_is_said, what_is_written_wrong_is_refused, ingresses_ask_by_annotation, webhooks_are_given_their_authority],
-     args=['--roles', 'server'], image=False)
+      the_server_is_killed_in_between, what_cannot_be_is_said, what_is_written_wrong_is_refused, ingresses_ask_by_annotation, one_annotation_is_enough_for_https, webhooks_are_given_their_authority],
+     args=['--roles', 'server,edge'], image=False)
