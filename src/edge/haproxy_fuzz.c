@@ -1,5 +1,6 @@
 /* What HAProxy answers: any bytes, cut anywhere, are the same answers; and what it shows of maps, marks and servers
  * becomes items that can be told, whatever stands there. */
+#include "edge/counters.h"
 #include "edge/haproxy_int.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -45,6 +46,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct haproxy_names *names = names_of_shape(text);
     ASSERT(!names_has(names, "maps/", S("")));
     names_unref(names);
+    AUTO(counters_fini) struct counters c = {0};
+    struct str rest = text, line, behind;
+    while (str_cut(&rest, '\n', &line))
+        (void)counters_line(&c, line, &behind);
+    AUTO(strbuf_fini) struct strbuf shown = STRBUF(16 << 20);
+    counters_text(&c, &shown);
+    ASSERT(str_utf8_ok(strbuf_str(&shown)) || shown.over);
+    timer_init(&h.bind_timer, loop, parting_over);
+    (void)bind_failures(&h, S("global\n bind 0.0.0.0:80\n"), text);
+    ASSERT(map_len(&h.unbound) <= 1);
+    timer_stop(&h.bind_timer);
+    map_fini(&h.unbound);
     groups_free(&h);
     timer_stop(&h.parting_timer);
     return 0;

@@ -239,6 +239,35 @@ def a_rollout_loses_nothing(c):
     c.kubectl('rollout', 'status', 'deploy/shop', '--timeout=30s')
 
 
+def a_pod_waits_for_the_door(c):
+    """The edge role stands still, so HAProxy still sends to a pod that is deleted: it is not told to end before they go on."""
+    pod = c.get('pods', '-l', 'app=shop')['items'][0]
+    def lives():
+        try:
+            direct = http.client.HTTPConnection(pod['status']['podIP'], 8080, timeout=2)
+            direct.request('GET', '/')
+            return direct.getresponse().status == 200
+        except OSError:
+            return False
+    role = c.role_pid('edge')
+    os.kill(role, signal.SIGSTOP)
+    try:
+        with Loads() as load:
+            c.kubectl('delete', 'pod', pod['metadata']['name'], '--wait=false')
+            eventually('the slice says so', lambda: any(e['conditions'].get('terminating') for s in c.get('endpointslices')['items'] for e in s['endpoints'] or []))
+            until = time.monotonic() + 2                # of the five seconds that it waits at most
+            while time.monotonic() < until:
+                assert lives()
+                time.sleep(0.1)
+            os.kill(role, signal.SIGCONT)
+            eventually('it ends when it is out', lambda: not lives(), 8)
+            load.goes_on()
+            load.lost_nothing()
+    finally:
+        os.kill(role, signal.SIGCONT)
+    assert not [e for e in c.get('events')['items'] if e['reason'] == 'FrontDoorBehind']
+
+
 def a_port_is_somebodys(c):
     """Of two doors one is taken: who asks is told, the other stands open, and the first one follows."""
     c.kubectl('delete', 'ingress', '--all')
@@ -290,5 +319,5 @@ def nothing_is_left(c):
 
 
 if __name__ == '__main__':
-    main([prepare, requests_are_told, roles_are_killed, a_reload_cuts_nothing, haproxy_is_killed, a_rollout_loses_nothing, a_port_is_somebodys, nothing_is_left], port=16957,
+    main([prepare, requests_are_told, roles_are_killed, a_reload_cuts_nothing, haproxy_is_killed, a_rollout_loses_nothing, a_pod_waits_for_the_door, a_port_is_somebodys, nothing_is_left], port=16957,
          args=['--set', 'edge-access-log=on'])
