@@ -51,6 +51,33 @@ static const char *const features[] = {
     "TLSRouteModeTerminate",
 };
 
+/* Features that there can be only where their definition is, of any channel or of the experimental one. */
+static const struct feature_need {
+    const char *prefix, *definition;
+    bool experimental;
+} needs[] = {
+    {"BackendTLSPolicy", "backendtlspolicies." GATEWAY_GROUP, false},
+    {"GRPCRoute", "grpcroutes." GATEWAY_GROUP, false},
+    {"HTTPRouteRetry", "httproutes." GATEWAY_GROUP, true},
+    {"ListenerSet", GATEWAYS_SETS, false},
+    {"ReferenceGrant", GATEWAYS_GRANTS, false},
+    {"TCPRoute", "tcproutes." GATEWAY_GROUP, false},
+    {"TLSRoute", "tlsroutes." GATEWAY_GROUP, false},
+};
+
+static bool feature_is_there(const struct view *v, struct str feature)
+{
+    for (size_t i = 0; i < countof(needs); i++) {
+        const struct obj *o = str_starts(feature, str_of(needs[i].prefix))
+                                  ? view_get(v, K(CustomResourceDefinition), S(""), str_of(needs[i].definition))
+                                  : NULL;
+        if (str_starts(feature, str_of(needs[i].prefix)) &&
+            (!o || (needs[i].experimental && !str_eqz(obj_note(o, GATEWAY_GROUP "/channel"), "experimental"))))
+            return false;
+    }
+    return true;
+}
+
 void gateway_condition_put(struct arena *a, struct val *list, const struct gateway_condition *c, int64_t generation,
                            int64_t now)
 {
@@ -98,6 +125,8 @@ static void class_status(const struct view *v, const struct obj *class, struct p
     gateway_condition_put(a, list, &supported, obj_generation(class), v->now);
     struct val kept = val_list();
     for (size_t i = 0; i < countof(features); i++) {
+        if (!feature_is_there(v, str_of(features[i])))
+            continue;
         struct val one = val_map();
         val_set_text(a, &one, N(name), str_of(features[i]));
         val_add(a, &kept, one);
@@ -131,13 +160,14 @@ static void class_plan(const struct view *v, struct key key, struct plan *out)
         class_status(v, class, out);
 }
 
-/* The definition says of which version it is, and that there can be classes. */
+/* Definitions say of which version they are, what there can be, and one of them that there can be classes. */
 static void keys_of_definition(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
                                void *arg)
 {
     const struct kind *k = view_defined(v, GATEWAYS_CLASSES);
     struct obj *o;
-    if (!str_eqz((now ? now : was)->name, GATEWAYS_CLASSES))
+    struct str name = (now ? now : was)->name, group = S("." GATEWAY_GROUP);
+    if (name.n < group.n || !str_eq(str_sub(name, name.n - group.n, name.n), group))
         return;
     add(arg, S(""), S(GATEWAY_CLASS));
     if (k)
