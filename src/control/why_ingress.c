@@ -134,6 +134,19 @@ static void say_remarks(struct question *q, const struct ingress *i, struct find
                 say_remark(q, i, r, f);
 }
 
+/* What the front door said last of itself: it tells when it fails, and when that is over. */
+static void say_door(struct question *q, const struct obj *o, struct finding *f)
+{
+    const struct obj *failed = why_event(q, o, "FrontDoorFailed", S(""), S("")),
+                     *serves = why_event(q, o, "FrontDoorServes", S(""), S(""));
+    if (!failed || (serves && why_event_time(serves) >= why_event_time(failed)))
+        return;
+    struct str at = val_text_at(&failed->tree, N(lastTimestamp));
+    if (why_found(q, f, "FrontDoorFailed", "the front door said at " STR_FMT ": " STR_FMT, STR_ARG(at),
+                  STR_ARG(why_event_text(failed))))
+        why_way(q, f, "If it answers by now, that is over; else its log tells more: /var/log/wherry.log");
+}
+
 void why_ingress(struct question *q, const struct obj *o, struct finding *f)
 {
     AUTO(ingress_fini) struct ingress i;
@@ -147,6 +160,7 @@ void why_ingress(struct question *q, const struct obj *o, struct finding *f)
     say_backends(q, &i, f);
     array_each (r, &i.remarks) /* those of annotations */
         say_remark(q, &i, r, f);
+    say_door(q, o, f);
     if (f->state == WHY_FINE && val_len(val_at(obj_status(o), N(loadBalancer), N(ingress))) == 0)
         why_coming(q, f, "AddressPending", "no address is written to it yet");
     if (f->state == WHY_FINE)

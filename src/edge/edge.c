@@ -24,14 +24,17 @@ static const struct kind *gateways_of(const struct edge *e)
     return view_defined(feed_view(e->feed), "gateways.gateway.networking.k8s.io");
 }
 
-/* To who asked for the front door: what they see of it is that nobody answers. */
+/* To who asked for the front door: what they see of it is that nobody answers; and when that is over. */
 static bool trouble_tell(struct edge *e, const struct kind *k, const struct obj *o, const struct err *why)
 {
     const struct view *v = feed_view(e->feed);
     if (!(k == K(Ingress) && ingress_is_ours(v, o)) &&
         !(k != K(Ingress) && k == gateways_of(e) && gateway_is_ours(v, o)))
         return false;
-    events_record(e->events, o, S(""), "Warning", "FrontDoorFailed", NULL, str_of(why->text));
+    if (why->kind == E_NONE)
+        events_record(e->events, o, S(""), "Normal", "FrontDoorServes", NULL, S("The front door serves again"));
+    else
+        events_record(e->events, o, S(""), "Warning", "FrontDoorFailed", NULL, str_of(why->text));
     return true;
 }
 
@@ -85,7 +88,12 @@ static void on_decide(struct timer *t)
 static void on_applied(void *arg, uint64_t revision)
 {
     struct edge *e = arg;
-    e->trouble = ERR;
+    if (e->trouble.kind != E_NONE) {
+        e->trouble = ERR;
+        trouble_tell_all(e, K(Ingress), &e->trouble);
+        if (gateways_of(e))
+            trouble_tell_all(e, gateways_of(e), &e->trouble);
+    }
     for (size_t i = 0; edge_sources[i]; i++)
         if (edge_sources[i]->applied)
             edge_sources[i]->applied(e->states[i], revision);
