@@ -6,26 +6,28 @@
 #include "edge/door_int.h"
 #include "edge/spoa.h"
 
-static const char shape_head[] = "global\n"
-                                 " expose-experimental-directives\n"
-                                 " tune.ssl.default-dh-param 2048\n"
-                                 "defaults\n"
-                                 " mode http\n"
-                                 " timeout connect 5s\n"
-                                 " timeout client 1h\n"
-                                 " timeout server 60s\n"
-                                 " timeout queue 5s\n"
-                                 " timeout tunnel 24h\n"
-                                 " timeout http-request 15s\n"
-                                 " timeout http-keep-alive 75s\n"
-                                 " option http-keep-alive\n"
-                                 " option http-restrict-req-hdr-names delete\n"
-                                 " option redispatch 1\n"
-                                 " option splice-auto\n"
-                                 " option dontlognull\n"
-                                 " option tcpka\n"
-                                 " http-reuse safe\n"
-                                 " retries 3\n";
+static const char shape_head[] =
+    "global\n"
+    " expose-experimental-directives\n"
+    " tune.ssl.default-dh-param 2048\n"
+    " tune.pattern.cache-size 0\n" /* texts are hardly twice the same, and threads would wait for each other */
+    "defaults\n"
+    " mode http\n"
+    " timeout connect 5s\n"
+    " timeout client 1h\n"
+    " timeout server 60s\n"
+    " timeout queue 5s\n"
+    " timeout tunnel 24h\n"
+    " timeout http-request 15s\n"
+    " timeout http-keep-alive 75s\n"
+    " option http-keep-alive\n"
+    " option http-restrict-req-hdr-names delete\n"
+    " option redispatch 1\n"
+    " option splice-auto\n"
+    " option dontlognull\n"
+    " option tcpka\n"
+    " http-reuse safe\n"
+    " retries 3\n";
 
 #define DEEPEST 12 /* labels of a host that stars are looked for */
 
