@@ -284,10 +284,15 @@ void haproxy_commit(struct haproxy *h, uint64_t revision)
 /* --- what happened
  * -------------------------------------------------------------------------------------------------------- */
 
-static void failure_tell(struct haproxy *h, const struct err *err)
+static void failure_wait(struct haproxy *h)
 {
     h->wait = h->wait ? MIN(2 * h->wait, AGAIN_MOST) : AGAIN_FIRST;
     timer_set(&h->again, h->wait);
+}
+
+static void failure_tell(struct haproxy *h, const struct err *err)
+{
+    failure_wait(h);
     if (h->find == FIND_DONE)
         items_judge(h); /* entries do not wait for what does not start */
     if (strcmp(h->told.text, err->text) == 0)
@@ -483,7 +488,11 @@ void haproxy_lost(struct haproxy *h, const struct err *err)
         h->reload = true;
         items_unknown(h);
     }
-    failure_tell(h, err);
+    log_warn("haproxy.lost", "times=%d it is asked what it has: error=\"%s\"", h->silent, err->text);
+    if (h->silent >= 2)
+        failure_tell(h, err);
+    else
+        failure_wait(h); /* one mishap is nobody's trouble */
 }
 
 void haproxy_rounded(struct haproxy *h, bool whole)

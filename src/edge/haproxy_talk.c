@@ -6,6 +6,7 @@
 #include "edge/haproxy_int.h"
 
 #define AHEAD_MOST (64 << 10) /* bytes of commands that are not answered yet */
+#define LATE       (NS_PER_S / 2)
 #define IDLE_MOST  (NS_PER_S) /* a connection without work is let go of, or a process that ends would wait for it */
 
 struct talk_command {
@@ -26,7 +27,7 @@ struct haproxy_talk {
     size_t scanned;
     struct soon step;
     struct timer silence;
-    int64_t patience;
+    int64_t patience, silence_ends;
     bool failed;
     struct err err;
     bool calling, freed; /* by one of its callbacks: it goes when that has come back */
@@ -110,10 +111,20 @@ static void talk_fail(struct haproxy_talk *t, const struct err *err)
     soon_set(&t->step);
 }
 
+static void silence_set(struct haproxy_talk *t, int64_t ns)
+{
+    t->silence_ends = loop_now(t->loop) + ns;
+    timer_set(&t->silence, ns);
+}
+
 static void silence_over(struct timer *timer)
 {
     struct haproxy_talk *t = container_of(timer, struct haproxy_talk, silence);
     struct err err = ERR;
+    if (loop_now(t->loop) - t->silence_ends > LATE) { /* it is we who were silent: stopped, or suspended */
+        silence_set(t, t->patience);
+        return;
+    }
     if (list_empty(&t->commands) && t->greeted) {
         connection_drop(t); /* at rest */
         return;
@@ -151,7 +162,7 @@ static void connection_data(struct stream *s, struct str bytes)
     struct str answer;
     size_t used, done = 0;
     strbuf_add(&t->got, bytes);
-    timer_set(&t->silence, t->patience);
+    silence_set(t, t->patience);
     if (t->got.over) {
         (void)err_set(&err, E_TOO_LARGE, "an answer of HAProxy is over %d bytes", TALK_ANSWER_MOST);
         talk_fail(t, &err);
@@ -183,14 +194,14 @@ static void talk_step(struct soon *s)
     }
     if (list_empty(&t->commands)) {
         if (t->stream)
-            timer_set(&t->silence, IDLE_MOST);
+            silence_set(t, IDLE_MOST);
         return;
     }
     if (!t->stream) {
         struct stream_connect c = {.address = str_of(t->address), .timeout_ns = TALK_SILENCE};
         t->stream = stream_connect(t->loop, &c, &connection_fns, t);
         stream_write(t->stream, S("prompt\n"));
-        timer_set(&t->silence, t->patience);
+        silence_set(t, t->patience);
     }
     if (!t->greeted)
         return;
@@ -200,7 +211,7 @@ static void talk_step(struct soon *s)
         if (t->ahead && t->ahead + c->text->n > AHEAD_MOST)
             break;
         if (!t->ahead)
-            timer_set(&t->silence, t->patience);
+            silence_set(t, t->patience);
         c->sent = true;
         t->ahead += c->text->n;
         stream_write_buf(t->stream, c->text);
