@@ -122,7 +122,7 @@ void gateway_read(const struct view *v, struct arena *a, const struct obj *gatew
 struct str gateway_listener_key(struct arena *a, const struct gateway_listener *l);
 /* Older first, then by namespace and name: who wins where two want the same. */
 int obj_age_cmp(const struct obj *a, const struct obj *b);
-/* The Service that gives a Gateway an address of its own: "NAME-wherry". */
+/* The Service that gives a Gateway an address of its own: "NAME-wherry", of a long name its begin. */
 struct str gateway_service_name(struct arena *a, const struct obj *gateway);
 
 /* --- grants --- */

@@ -41,7 +41,11 @@ bool gateway_is_ours(const struct view *v, const struct obj *gateway)
 
 struct str gateway_service_name(struct arena *a, const struct obj *gateway)
 {
-    return arena_fmt(a, STR_FMT "-wherry", STR_ARG(gateway->name));
+    struct str name = gateway->name;
+    bool fits = name.n + strlen("-wherry") <= 63; /* a Service's name is a label of DNS, a Gateway's is longer */
+    return fits ? arena_fmt(a, STR_FMT "-wherry", STR_ARG(name))
+                : arena_fmt(a, STR_FMT "-" STR_FMT "-wherry", STR_ARG(str_sub(name, 0, 50)),
+                            STR_ARG(name_suffix(a, name, 0)));
 }
 
 struct str gateway_listener_key(struct arena *a, const struct gateway_listener *l)
