@@ -5,7 +5,7 @@ root; in namespaces of its own).
     make bench-edge                    all of it, some minutes
     bench/edge_bench.py WORD...        the sections whose name holds a word: rate apply probe hosts restart
 
-The backend is a HAProxy too, that answers by itself: what is measured is what stands before it."""
+By hand the backend gets the same headers (X-Forwarded-*, X-Real-IP). The backend is a HAProxy too, that answers by itself: what is measured is what stands before it."""
 import http.client, json, os, re, signal, socket, ssl, statistics, subprocess, sys, tempfile, threading, time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -36,8 +36,12 @@ BY_HAND = OWN + '''
 frontend clear
   bind 127.0.0.1:8080
   bind 127.0.0.1:8443 ssl crt %(pem)s alpn h2,http/1.1
-  option forwardfor
+  http-request set-header X-Forwarded-For %%[src]
   http-request set-header X-Forwarded-Proto https if { ssl_fc }
+  http-request set-header X-Forwarded-Proto http unless { ssl_fc }
+  http-request set-header X-Forwarded-Host %%[req.hdr(host)]
+  http-request set-header X-Forwarded-Port %%[dst_port]
+  http-request set-header X-Real-IP %%[src]
   acl host hdr(host) -i bench.example
   use_backend behind if host { path_beg / }
 backend behind

@@ -199,7 +199,7 @@ static const struct setting rows[] = {
      "who connects to the front door's own ports says by the PROXY protocol for whom", check_switch},
     {"edge-trusted-hops", TEXT, AT(edge_trusted_hops), "0",
      "proxies before the front door whose X-Forwarded-For is believed", check_hops},
-    {"edge-metrics", TEXT, AT(edge_metrics), "on",
+    {"edge-metrics", TEXT, AT(edge_metrics), "off",
      "requests, bytes and durations by route: kubectl get --raw /api/v1/nodes/NODE/proxy/metrics/edge", check_switch},
     {"log-level", TEXT, AT(log_level), "info", "error, warn, info or debug", check_level},
 };

@@ -320,4 +320,4 @@ def nothing_is_left(c):
 
 if __name__ == '__main__':
     main([prepare, requests_are_told, roles_are_killed, a_reload_cuts_nothing, haproxy_is_killed, a_rollout_loses_nothing, a_pod_waits_for_the_door, a_port_is_somebodys, nothing_is_left], port=16957,
-         args=['--set', 'edge-access-log=on'])
+         args=['--set', 'edge-access-log=on', '--set', 'edge-metrics=on'])
