@@ -219,7 +219,7 @@ static void orphans_end(void)
         char *at = text;
         for (long pid; (pid = strtol(at, &at, 10)) > 0;)
             if (kill((pid_t)pid, SIGKILL) == 0)
-                (void)waitpid((pid_t)pid, NULL, 0);
+                (void)waitpid((pid_t)pid, NULL, 0); /* it was killed: nobody asks how it ended */
     }
 }
 
