@@ -173,6 +173,9 @@ bool ingress_is_older(const struct obj *a, const struct obj *b);
 const struct obj *ingress_taken_by(const struct view *v, const struct ingress *i, const struct ingress_path *p);
 /* Whether another of ours has a rule for the host: then no alias, no www and no default takes it. */
 const struct obj *ingress_host_of(const struct view *v, const struct obj * not, struct str host);
+/* Whether an entry of spec.tls of this one, or of another of ours, covers the host: then it is a host with TLS. Stars
+ * count in its own alone. */
+bool ingress_host_has_tls(const struct view *v, const struct ingress *i, struct str host);
 /* Whether the host's "/" is taken by a rule of anybody: then no default backend takes what is left. */
 bool ingress_root_is_taken(const struct view *v, struct str host);
 /* The canary of a path, of the same namespace, the oldest; and the other way round. NULL: none. */

@@ -185,6 +185,30 @@ const struct obj *ingress_host_of(const struct view *v, const struct obj * not, 
     return best;
 }
 
+static bool has_tls_for(const struct obj *o, struct str host)
+{
+    bool has = cert_tls_implied(o);
+    val_each_item (t, val_get(obj_spec(o), N(tls))) {
+        const struct val *hosts = val_get(t, N(hosts));
+        has |= val_len(hosts) == 0; /* those of its rules, of which the host is one */
+        val_each_item (h, hosts)
+            has |= str_ieq(val_text(h), host);
+    }
+    return has;
+}
+
+bool ingress_host_has_tls(const struct view *v, const struct ingress *i, struct str host)
+{
+    struct obj *o;
+    if (ingress_has_tls(i, host))
+        return true;
+    struct objset_iter it = view_with(v, K(Ingress), &index_ingress_host, host);
+    while (host.n > 0 && (o = objset_next(&it)))
+        if (o != i->o && !is_canary(o) && has_tls_for(o, host) && ingress_is_ours(v, o))
+            return true;
+    return false;
+}
+
 bool ingress_root_is_taken(const struct view *v, struct str host)
 {
     struct ingress_path root = {.host = host, .kind = INGRESS_PREFIX, .path = S("/")};

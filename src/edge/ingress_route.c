@@ -318,7 +318,7 @@ static uint32_t count_of(int64_t n)
 static bool goes_to_https(const struct ingress_routing *r, struct str host)
 {
     const struct ingress_settings *s = &r->i->set;
-    return s->force_ssl_redirect || s->client_ca.n > 0 || (s->ssl_redirect && ingress_has_tls(r->i, host));
+    return s->force_ssl_redirect || s->client_ca.n > 0 || (s->ssl_redirect && ingress_host_has_tls(r->v, r->i, host));
 }
 
 /* What holds whatever becomes of the request. */
