@@ -67,7 +67,7 @@ void route_attach(const struct view *v, struct arena *a, const struct obj *route
     int64_t port = val_num(field_of(ref, "port"), 0);
     bool of_set = str_eqz(text_or(ref, "kind", "Gateway"), "ListenerSet");
     struct str ns = text_of(ref, "namespace"), name = text_of(ref, "name");
-    bool any = false, allowed = false;
+    bool any = false, taken = false, allowed = false;
     *out = (struct route_parent){.ref = ref, .gateway = g->gateway};
     out->attached = arena_many(a, struct route_attached, g->nlisteners + 1);
     ns = ns.n ? ns : route->ns;
@@ -77,6 +77,7 @@ void route_attach(const struct view *v, struct arena *a, const struct obj *route
             (section.n && !str_eq(section, l->name)) || (port && port != l->port))
             continue;
         any = true;
+        taken |= (l->kinds & 1u << kind) != 0;
         if (!(l->kinds & 1u << kind) ||
             !namespaces_allow(v, field_of(field_of(l->spec, "allowedRoutes"), "namespaces"), S("Same"), l->holder->ns,
                               route->ns))
@@ -93,6 +94,10 @@ void route_attach(const struct view *v, struct arena *a, const struct obj *route
     else if (kind == ROUTE_UDP)
         out->refused = fault_make(a, "NotAllowedByListeners",
                                   "UDP is not served by Gateways here; a Service of type LoadBalancer takes it");
+    else if (!taken)
+        out->refused = fault_make(a, "NotAllowedByListeners",
+                                  "no listener takes a %s: its protocol and allowedRoutes.kinds say what it takes",
+                                  route_rows[kind].kind);
     else if (!allowed)
         out->refused = fault_make(a, "NotAllowedByListeners",
                                   "no listener's allowedRoutes takes a %s of namespace " STR_FMT,

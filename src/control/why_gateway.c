@@ -19,7 +19,8 @@ static const struct gateway_way {
     {"UnsupportedAddress", "Ask for an address of type IPAddress, or for none"},
     {"AddressNotUsable", "Ask for another address in spec.addresses, or for none"},
     {"NoMatchingParent", "Name a listener of the Gateway in parentRefs (sectionName, port), or none for all"},
-    {"NotAllowedByListeners", "Let it in: allowedRoutes.namespaces.from and allowedRoutes.kinds of the listener"},
+    {"NotAllowedByListeners", "Let it in: protocol, allowedRoutes.kinds and allowedRoutes.namespaces.from of the "
+                              "listener"},
     {"NoMatchingListenerHostname", "Name a hostname that a listener has, or give a listener this one"},
     {"BackendNotFound", "Make the Service, or name another in backendRefs"},
     {"InvalidKind", "Name a Service in backendRefs, and no ExtensionRef"},
@@ -84,11 +85,24 @@ static bool say_class(struct question *q, const struct obj *o, struct finding *f
     return true;
 }
 
-static void say_listeners(struct question *q, const struct obj *o, struct finding *f)
+/* Whether a route's parentRef is about this listener; NULL: about all. */
+static bool is_asked_of(const struct obj *o, const struct val *ref, struct str name)
+{
+    struct str section = text_of(ref, "sectionName");
+    int64_t port = val_num(field_of(ref, "port"), 0);
+    val_each_item (l, field_of(obj_spec(o), "listeners"))
+        if (port && str_eq(text_of(l, "name"), name) && val_num(field_of(l, "port"), 0) != port)
+            return false;
+    return section.n == 0 || str_eq(section, name);
+}
+
+static void say_listeners(struct question *q, const struct obj *o, const struct val *ref, struct finding *f)
 {
     static const char *const types[] = {"Accepted", "ResolvedRefs", "Programmed"};
     val_each_item (l, field_of(obj_status(o), "listeners")) {
         struct str name = val_text_at(l, N(name));
+        if (!is_asked_of(o, ref, name))
+            continue;
         int64_t routes = val_num(field_of(l, "attachedRoutes"), 0);
         why_chain(q, f, "listener " STR_FMT ": %lld route%s", STR_ARG(name), (long long)routes,
                   routes == 1 ? "" : "s");
@@ -100,8 +114,9 @@ static void say_listeners(struct question *q, const struct obj *o, struct findin
     }
 }
 
-/* Of a Gateway and of a ListenerSet alike. */
-static void say_conditions(struct question *q, const struct obj *o, struct finding *f)
+/* Of a Gateway and of a ListenerSet alike. For a route that names a listener or a port the others do not matter, nor
+ * what the whole says of them. */
+static void say_conditions(struct question *q, const struct obj *o, const struct val *ref, struct finding *f)
 {
     static const char *const types[] = {"Accepted", "Programmed", "ResolvedRefs"};
     const struct val *accepted = condition_get(obj_status(o), "Accepted");
@@ -109,15 +124,16 @@ static void say_conditions(struct question *q, const struct obj *o, struct findi
         why_coming(q, f, "NotSeenYet", "what it is now has not been looked at yet");
         return;
     }
+    bool one = text_of(ref, "sectionName").n > 0 || field_of(ref, "port");
     bool listeners = str_eqz(val_text_at(accepted, N(reason)), "ListenersNotValid");
     if (!listeners && condition_false(obj_status(o), "Accepted"))
         say_condition(q, f, S(""), accepted);
-    say_listeners(q, o, f);
+    say_listeners(q, o, ref, f);
     for (size_t i = 0; i < countof(types); i++) {
         const struct val *c = condition_false(obj_status(o), types[i]);
         if (str_eqz(val_text_at(c, N(reason)), "AddressNotAssigned"))
             why_coming(q, f, "AddressPending", STR_FMT, STR_ARG(val_text_at(c, N(message))));
-        else if (c)
+        else if (c && !(one && str_starts(val_text_at(c, N(reason)), S("ListenersNot"))))
             say_condition(q, f, S(""), c);
     }
     if (f->state == WHY_FINE)
@@ -127,12 +143,12 @@ static void say_conditions(struct question *q, const struct obj *o, struct findi
 void why_gateway(struct question *q, const struct obj *o, struct finding *f)
 {
     if (!say_class(q, o, f))
-        say_conditions(q, o, f);
+        say_conditions(q, o, NULL, f);
 }
 
 void why_listenerset(struct question *q, const struct obj *o, struct finding *f)
 {
-    say_conditions(q, o, f);
+    say_conditions(q, o, NULL, f);
 }
 
 /* ---- BackendTLSPolicies ---- */
@@ -192,7 +208,8 @@ static void say_parent(struct question *q, const struct obj *route, const struct
         return;
     struct finding own = {0};
     struct question other = why_about(q, gateway);
-    why_gateway(&other, gateway, &own);
+    if (!say_class(&other, gateway, &own))
+        say_conditions(&other, gateway, ref, &own);
     if (own.state != WHY_FINE)
         why_behind(q, f, arena_fmt(q->a, "Gateway " STR_FMT ":", STR_ARG(name)), &own);
     else
