@@ -11,6 +11,7 @@ void ingress_fini(struct ingress *i)
     array_fini(&i->paths);
     array_fini(&i->tls);
     array_fini(&i->remarks);
+    map_fini(&i->tls_hosts);
 }
 
 struct ingress_remark *ingress_remark(struct ingress *i, const char *reason, struct str field, struct str text,
@@ -173,20 +174,13 @@ static void rule_read(struct arena *a, struct ingress *i, const struct val *rule
     array_push(&i->paths, p);
 }
 
-static bool host_is_among(const struct str *hosts, size_t n, struct str host)
-{
-    for (size_t i = 0; i < n; i++)
-        if (str_eq(hosts[i], host))
-            return true;
-    return false;
-}
-
 const struct str *ingress_hosts(const struct ingress *i, struct arena *a, size_t *n)
 {
+    AUTO(map_fini) struct map seen = MAP;
     struct str *hosts = arena_alloc(a, (i->paths.n + 1) * sizeof *hosts);
     *n = 0;
     for (size_t k = 0; k < i->paths.n; k++)
-        if (!host_is_among(hosts, *n, i->paths.p[k].host))
+        if (!map_put(&seen, i->paths.p[k].host, hosts))
             hosts[(*n)++] = i->paths.p[k].host;
     return hosts;
 }
@@ -199,17 +193,16 @@ static void fallbacks_add(const struct view *v, struct arena *a, struct ingress 
         return;
     size_t n;
     const struct str *hosts = ingress_hosts(i, a, &n);
-    bool told = false;
-    for (size_t h = 0; h <= n; h++) {
+    AUTO(map_fini) struct map have = MAP; /* hosts whose rule is a fallback already */
+    bool told = false, all = false;
+    for (size_t k = 0; k < i->paths.n; k++) {
+        all |= i->paths.p[k].host.n == 0;
+        if (i->paths.p[k].fallback)
+            (void)map_put(&have, i->paths.p[k].host, i); /* one or several */
+    }
+    for (size_t h = 0; h < n + !all; h++) {
         struct str host = h < n ? hosts[h] : S("");
-        if (h == n && host_is_among(hosts, n, host))
-            break;
-        if (ingress_root_is_taken(v, host))
-            continue;
-        bool has = false;
-        for (size_t k = 0; k < i->paths.n; k++)
-            has |= i->paths.p[k].fallback && str_eq(i->paths.p[k].host, host);
-        if (has)
+        if (map_get(&have, host) || ingress_root_is_taken(v, host))
             continue;
         struct ingress_path p = {
             .host = host, .kind = INGRESS_PREFIX, .path = S("/"), .fallback = true, .index = (int)i->paths.n};
@@ -275,16 +268,36 @@ bool ingress_host_matches(struct str pattern, struct str host)
     return dot > 0 && str_ieq(str_sub(pattern, 1, pattern.n), str_sub(host, (size_t)dot, host.n));
 }
 
+static struct str lower_put(struct strbuf *b, struct str host)
+{
+    strbuf_reset(b);
+    for (size_t i = 0; i < host.n; i++)
+        strbuf_addc(b, host.p[i] >= 'A' && host.p[i] <= 'Z' ? (char)(host.p[i] + 'a' - 'A') : host.p[i]);
+    return strbuf_str(b);
+}
+
 bool ingress_has_tls(const struct ingress *i, struct str host)
 {
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    struct str lower = lower_put(&b, host);
+    if (i->tls_all || map_get(&i->tls_hosts, lower))
+        return true;
+    ptrdiff_t dot = str_find_char(lower, '.');
+    if (dot <= 0 || str_starts(host, S("*.")))
+        return false;
+    b.p[dot - 1] = '*'; /* "*" and what is behind the first dot */
+    return map_get(&i->tls_hosts, str_sub(lower, (size_t)dot - 1, lower.n)) != NULL;
+}
+
+/* What ingress_has_tls asks for, once for each path. */
+static void tls_index(struct ingress *i)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     array_each (t, &i->tls) {
-        if (t->nhosts == 0)
-            return true;
+        i->tls_all |= t->nhosts == 0;
         for (size_t h = 0; h < t->nhosts; h++)
-            if (ingress_host_matches(t->hosts[h], host))
-                return true;
+            (void)map_put(&i->tls_hosts, lower_put(&b, t->hosts[h]), i); /* a host may be of several */
     }
-    return false;
 }
 
 /* Headers of the ConfigMap of custom-headers. */
@@ -338,4 +351,5 @@ void ingress_read(const struct view *v, const struct obj *o, struct arena *a, st
     headers_read(v, a, out);
     rules_read(v, a, out);
     tls_read(a, out);
+    tls_index(out);
 }

@@ -149,6 +149,8 @@ struct ingress {
     struct str closed; /* why its paths answer 503; "": they do not */
     ARRAY(struct ingress_path) paths;
     ARRAY(struct ingress_tls) tls;
+    struct map tls_hosts; /* of all of these, in lower case */
+    bool tls_all;         /* one of them is for whatever its certificate names */
     ARRAY(struct ingress_remark) remarks;
     int64_t again; /* when what was found out changes by itself: a certificate ends; 0: never */
 };

@@ -245,20 +245,17 @@ static void backend_check(struct ingress_checking *c, const struct ingress_backe
                   STR_ARG(c->i->o->ns)));
 }
 
-static bool same_backend(const struct ingress_backend *a, const struct ingress_backend *b)
-{
-    return str_eq(a->service, b->service) && str_eq(a->port_name, b->port_name) && a->port == b->port;
-}
-
+/* Each once: an Ingress of thousands of paths has few. */
 static void backends_check(struct ingress_checking *c)
 {
-    for (size_t n = 0; n < c->i->paths.n; n++) {
-        const struct ingress_path *p = &c->i->paths.p[n];
-        bool told = p->refused || p->alias;
-        for (size_t k = 0; k < n; k++)
-            told |= same_backend(&c->i->paths.p[k].backend, &p->backend);
-        if (!told)
-            backend_check(c, &p->backend, ingress_field(c->a, p));
+    AUTO(map_fini) struct map told = MAP;
+    AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
+    array_each (p, &c->i->paths) {
+        const struct ingress_backend *b = &p->backend;
+        strbuf_reset(&key);
+        strbuf_addf(&key, STR_FMT "/" STR_FMT "/%u", STR_ARG(b->service), STR_ARG(b->port_name), (unsigned)b->port);
+        if (!map_put(&told, strbuf_str(&key), c) && !p->refused && !p->alias)
+            backend_check(c, b, ingress_field(c->a, p));
     }
     if (c->i->set.default_backend.n > 0)
         backend_check(c, &(struct ingress_backend){.service = c->i->set.default_backend},

@@ -170,16 +170,14 @@ static void candidates_gather(struct door *d, struct door_host *h, struct candid
 {
     candidates_add(d, c, h, h, 0, true);
     const struct door_host *nearest = NULL;
-    map_each (e, &d->hosts) {
-        struct door_host *wide = e->value;
-        if (wide == h || !wide->routes.n || !door_host_covers(wide, h))
-            continue;
-        if (!nearest || layer_of(wide) < layer_of(nearest))
-            nearest = wide;
-    }
-    map_each (e, &d->hosts) {
-        struct door_host *wide = e->value;
-        if (wide == h || !wide->routes.n || !door_host_covers(wide, h))
+    struct door_wider wider;
+    door_host_widers(d, h, &wider);
+    for (size_t i = 0; i < wider.n; i++)
+        if (wider.p[i]->routes.n && (!nearest || layer_of(wider.p[i]) < layer_of(nearest)))
+            nearest = wider.p[i];
+    for (size_t i = 0; i < wider.n; i++) {
+        struct door_host *wide = wider.p[i];
+        if (!wide->routes.n)
             continue;
         bool same = h->kind == DOOR_HOST_ONE && wide->kind == DOOR_HOST_DEEP && !strcmp(h->suffix, wide->suffix);
         bool instead = !h->routes.n && layer_of(wide) == layer_of(nearest);
@@ -212,8 +210,7 @@ static void table_swap(struct door *d, struct door_host *h, struct door_table *m
 
 static struct door_host *twin_of(struct door *d, const struct door_host *h, enum door_host_kind kind)
 {
-    AUTO(arena_fini) struct arena a = ARENA;
-    return map_get(&d->hosts, arena_fmt(&a, "%s %d %s", h->socket.z, kind, h->suffix));
+    return door_host_get(d, h->socket.z, kind, str_of(h->suffix));
 }
 
 /* The host's way to its table; there: it has one. */
@@ -336,6 +333,7 @@ static bool shards_grow(struct door *d)
 void door_hosts_emit(struct door *d)
 {
     bool shards[SHARDS_MOST] = {0}, again = false;
+    door_hosts_spread(d);
     do {
         for (size_t i = 0; i < d->dirty.n; i++) { /* rules that are refused may mark more */
             d->dirty.p[i]->dirty = false;

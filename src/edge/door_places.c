@@ -38,9 +38,43 @@ static struct door_host_name host_name(const struct door_host *h)
     return (struct door_host_name){h->kind, str_of(h->suffix)};
 }
 
-bool door_host_covers(const struct door_host *wide, const struct door_host *narrow)
+static struct str host_key(struct strbuf *b, const char *socket, enum door_host_kind kind, struct str suffix)
 {
-    return !strcmp(wide->socket.z, narrow->socket.z) && name_covers(host_name(wide), host_name(narrow));
+    strbuf_reset(b);
+    strbuf_addf(b, "%s %d " STR_FMT, socket, kind, STR_ARG(suffix));
+    return strbuf_str(b);
+}
+
+struct door_host *door_host_get(struct door *d, const char *socket, enum door_host_kind kind, struct str suffix)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    return map_get(&d->hosts, host_key(&b, socket, kind, suffix));
+}
+
+/* By its name's ends, not by a look at all hosts: there may be thousands, and all of them come at once. */
+void door_host_widers(struct door *d, const struct door_host *h, struct door_wider *out)
+{
+    struct door_host *w;
+    out->n = 0;
+    if (h->kind == DOOR_HOST_ALL)
+        return;
+    if ((w = door_host_get(d, h->socket.z, DOOR_HOST_ALL, S(""))))
+        out->p[out->n++] = w;
+    struct str rest = str_of(h->suffix);
+    for (enum door_host_kind kind = DOOR_HOST_ONE; out->n < countof(out->p); kind = DOOR_HOST_DEEP) {
+        ptrdiff_t dot = str_find_char(rest, '.');
+        bool itself = kind == DOOR_HOST_ONE && h->kind == DOOR_HOST_ONE; /* all below a name have what is one below */
+        if (dot < 0 && !itself)
+            return;
+        struct str end = itself ? rest : str_sub(rest, (size_t)dot + 1, rest.n);
+        if (kind == DOOR_HOST_ONE && h->kind == DOOR_HOST_EXACT &&
+            (w = door_host_get(d, h->socket.z, DOOR_HOST_ONE, end)) && name_covers(host_name(w), host_name(h)))
+            out->p[out->n++] = w;
+        if (out->n < countof(out->p) && (w = door_host_get(d, h->socket.z, DOOR_HOST_DEEP, end)) &&
+            name_covers(host_name(w), host_name(h)))
+            out->p[out->n++] = w;
+        rest = end;
+    }
 }
 
 void door_host_mark(struct door *d, struct door_host *h)
@@ -57,10 +91,37 @@ void door_host_mark_all(struct door *d)
         door_host_mark(d, e->value);
 }
 
+/* A host changed: so did those that fall back to it, which are marked once for all such (door_hosts_spread). */
+static void host_changed(struct door *d, struct door_host *h)
+{
+    door_host_mark(d, h);
+    h->spreads = h->kind != DOOR_HOST_EXACT;
+    d->spreads |= h->spreads;
+}
+
+void door_hosts_spread(struct door *d)
+{
+    struct door_wider wider;
+    if (!d->spreads)
+        return;
+    d->spreads = false;
+    map_each (e, &d->hosts) {
+        struct door_host *h = e->value;
+        if (!h->dirty)
+            door_host_widers(d, h, &wider);
+        for (size_t i = 0; !h->dirty && i < wider.n; i++)
+            if (wider.p[i]->spreads)
+                door_host_mark(d, h);
+    }
+    map_each (e, &d->hosts)
+        ((struct door_host *)e->value)->spreads = false;
+}
+
 static struct door_host *host_get(struct door *d, const struct door_socket *s, struct door_host_name n)
 {
     AUTO(arena_fini) struct arena a = ARENA;
-    struct str key = arena_fmt(&a, "%s %d " STR_FMT, s->bind.name.z, n.kind, STR_ARG(n.suffix));
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    struct str key = host_key(&b, s->bind.name.z, n.kind, n.suffix);
     struct door_host *h = map_get(&d->hosts, key);
     if (h)
         return h;
@@ -72,23 +133,8 @@ static struct door_host *host_get(struct door *d, const struct door_socket *s, s
     /* the shape knows the name of the table of all hosts */
     h->table = door_name_of('t', n.kind == DOOR_HOST_ALL ? STR_JOIN(&a, DOOR_NAME(s->bind.name), S(" ")) : key);
     map_put(&d->hosts, key, h);
-    /* who takes over what a wider one had */
-    map_each (e, &d->hosts)
-        if (e->value != h && door_host_covers(h, e->value))
-            door_host_mark(d, e->value);
-    door_host_mark(d, h);
+    host_changed(d, h); /* it takes over what a wider one had */
     return h;
-}
-
-/* A host changed: so did those that fall back to it. */
-static void host_changed(struct door *d, struct door_host *h)
-{
-    door_host_mark(d, h);
-    if (h->kind == DOOR_HOST_EXACT)
-        return;
-    map_each (e, &d->hosts)
-        if (door_host_covers(h, e->value))
-            door_host_mark(d, e->value);
 }
 
 /* --- sockets --- */

@@ -34,6 +34,7 @@ struct door_host { /* of a socket; kept by "SOCKET KIND SUFFIX" */
     ARRAY(struct door_placed *) routes;
     bool wanted; /* a listener is for it */
     bool dirty;
+    bool spreads; /* those that it covers are to be marked, too */
     unsigned shard;
     struct door_table made;
     ARRAY(struct door_rule *) rules; /* referenced by `made` */
@@ -76,6 +77,7 @@ struct door {
     unsigned shards;
     bool slots_changed; /* since they were written */
     bool shape_changed, answers_ever, agent_ever, ipv6, kinds_changed;
+    bool spreads; /* one of the hosts does */
 };
 
 void door_refused(struct door *d, struct door_placed *p, const struct err *why);
@@ -91,7 +93,14 @@ void door_place_source(struct door *d, struct door_source *s); /* its routes to 
 void door_unplace_source(struct door *d, struct door_source *s);
 void door_host_mark(struct door *d, struct door_host *h);
 void door_host_mark_all(struct door *d);
-bool door_host_covers(const struct door_host *wide, const struct door_host *narrow);
+void door_hosts_spread(struct door *d); /* marks those that fall back to one that changed */
+/* Those of its socket that cover it; a host of 253 bytes has at most 127 names. */
+struct door_wider {
+    struct door_host *p[132];
+    size_t n;
+};
+void door_host_widers(struct door *d, const struct door_host *h, struct door_wider *out);
+struct door_host *door_host_get(struct door *d, const char *socket, enum door_host_kind kind, struct str suffix);
 struct door_socket *door_socket_of(struct door *d, const struct door_listener *l);
 void door_places_fini(struct door *d);
 const struct door_listener *door_listener_find(struct door *d, struct str key);

@@ -452,6 +452,20 @@ def what_is_missing_is_told(c):
 UGLY = ['/a"b', '/a\\', '/\u00e4', '/%zz', '/a#b', '/a\nb acl x', '/[', '/%{+Q}o', '/%[src]', '/a\r\nX: y', '/a=b&c', '/' + 'x' * 3000, '/\x7f', '/"}\n global']
 
 
+def thousands_of_hosts_hold_nobody_up(c):
+    """All of them come, change and go at once, with TLS and a backend for what is left: work by their number, not its square."""
+    logged, hosts = len(c.log()), ['h%d.crowd.example.org' % i for i in range(2500)]
+    text = ingress('crowd', {h: [('/', 'Prefix', 'a')] for h in hosts + ['*.crowd.example.org']}, {'ssl-redirect': 'false'}, {'nobody': hosts}, default='b')
+    c.kubectl('create', '-f', '-', input=text)
+    assert served(hosts[-1]).who()[0] == 'a' and served('other.crowd.example.org').who()[0] == 'a' and ask('elsewhere.example.org').who()[0] == 'b'
+    c.kubectl('annotate', 'ingress', 'crowd', NOTE + 'app-root=/x')
+    served(hosts[-1], status=302)
+    c.kubectl('delete', 'ingress', 'crowd')
+    eventually('nobody listens any more', lambda: not listens())
+    held = [int(ms) for ms in re.findall(r' edge loop\.held .*? ms=(\d+)', c.log()[logged:])]
+    assert max(held, default=0) < 500 * lib.slowness() and 'edge.proxy' not in c.log()[logged:], held
+
+
 def nothing_hostile_breaks_the_others(c):
     """Texts that anybody can write into an Ingress are texts, for the proxy too."""
     logged = len(c.log())
@@ -674,5 +688,5 @@ class Shop(Cluster):
 if __name__ == '__main__':
     main([hosts_and_paths, certificates, redirects, rewrites, who_may, asked_for_a_name, copies_and_pages, affinity_and_hashes, canaries, backends_of_other_protocols, tls_to_backends, stand_ins,
           clients_show_certificates, passed_through, websockets,
-          what_is_missing_is_told, nothing_hostile_breaks_the_others, exposed_in_one_line, changes_lose_no_request,
+          what_is_missing_is_told, thousands_of_hosts_hold_nobody_up, nothing_hostile_breaks_the_others, exposed_in_one_line, changes_lose_no_request,
           the_class_is_made_once], cluster=Shop)
