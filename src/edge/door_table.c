@@ -256,6 +256,51 @@ static void candidate_sort_in(struct table_maker *m, const struct door_candidate
         paths_add(&m->prefix, door_prefix_clean(path), c);
 }
 
+static bool is_plain(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || strchr("/-_~", c);
+}
+
+/* Whether a pattern has another one beside it, outside of all brackets; true where that cannot be said. */
+static bool has_alternative(struct str re)
+{
+    int depth = 0;
+    for (size_t i = 0; i < re.n; i++) {
+        char c = re.p[i];
+        if (c == '[' || str_starts(str_sub(re, i, re.n), S("\\Q")))
+            return str_find_char(re, '|') >= 0;
+        if (c == '\\')
+            i++;
+        depth += (c == '(') - (c == ')');
+        if (c == '|' && depth == 0)
+            return true;
+    }
+    return false;
+}
+
+/* What all paths of a pattern surely begin with, in letters of any case. */
+static struct str pattern_start(const struct door_match *m)
+{
+    struct str re = m->path;
+    size_t n = 0;
+    if (m->path_kind != DOOR_MATCH_REGEX || has_alternative(re))
+        return S("");
+    while (n < re.n && re.p[n] && is_plain(re.p[n]))
+        n++;
+    if (n > 0 && n < re.n && re.p[n] && strchr("*?{", re.p[n]))
+        n--; /* the last one may be missing */
+    return str_sub(re, 0, n);
+}
+
+/* Whether a request whose longest match is `path` may be one of the pattern's. Most are not: with every pattern tried
+ * below every path, a host of some thousands of paths would have no room for ten patterns. */
+static bool pattern_may(const struct door_candidate *c, struct str path, bool exact)
+{
+    struct str start = pattern_start(&c->route->match);
+    size_t n = MIN(start.n, path.n);
+    return (!exact || start.n <= path.n) && str_ieq(str_sub(start, 0, n), str_sub(path, 0, n));
+}
+
 static void found_add(struct table_maker *m, const struct candidate_list *l)
 {
     if (l)
@@ -269,7 +314,9 @@ static void candidates_find(struct table_maker *m, struct str path, bool exact)
     array_clear(&m->found.list);
     if (exact)
         found_add(m, map_get(&m->exact, path));
-    found_add(m, &m->everywhere);
+    array_each (c, &m->everywhere.list)
+        if (pattern_may(*c, path, exact))
+            array_push(&m->found.list, *c);
     for (struct str p = door_prefix_clean(path);; p.n = (size_t)MAX(str_rfind_char(p, '/'), 0)) {
         found_add(m, map_get(&m->prefix, p));
         if (!p.n)
