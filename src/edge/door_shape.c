@@ -315,7 +315,10 @@ static void forwarded_write(const struct door_shape *s, const struct door_bind *
                     "req.hdr_ip(x-forwarded-for,-%u)\n",
                     s->trusted + 1);
     else
-        strbuf_addz(out, " http-request set-header X-Forwarded-For %[src]\n http-request del-header forwarded if { "
+        strbuf_addz(out, " http-request del-header x-forwarded- -m beg\n"
+                         " http-request del-header ssl-client- -m beg\n" /* what ingress-nginx says of certificates */
+                         " http-request del-header x-scheme\n http-request del-header proxy\n"
+                         " http-request set-header X-Forwarded-For %[src]\n http-request del-header forwarded if { "
                          "req.hdr(forwarded) -m found }\n");
     for (size_t i = 0; i < countof(rows); i++) {
         strbuf_addf(out, " http-request set-header X-Forwarded-%c%s %s", rows[i].name[0] - 'a' + 'A',

@@ -466,6 +466,31 @@ def thousands_of_hosts_hold_nobody_up(c):
     assert max(held, default=0) < 500 * lib.slowness() and 'edge.proxy' not in c.log()[logged:], held
 
 
+def patterns_are_tried_where_they_may_match(c):
+    """Forty patterns beside 1,500 paths are not 60,000 conditions, each compiled in the proxy."""
+    paths = [('/p%d' % i, 'Prefix', 'a') for i in range(1500)]
+    c.apply(ingress('patterns', {'patterns.example.org': [('/X%d(/|$)(.*)' % i, 'ImplementationSpecific', 'b') for i in range(40)] + paths +
+                                 [('/p7/[0-9]+', 'ImplementationSpecific', 'b'), ('/(any|p8)thing', 'ImplementationSpecific', 'b'), ('/zz|/p9/z', 'ImplementationSpecific', 'b'),
+                                  ('/p10/?y', 'ImplementationSpecific', 'b')]}, {'rewrite-target': '/$2'}))
+    served('patterns.example.org', '/p1499')
+    for path, who in (('/x7/a', 'b'), ('/p7/12', 'b'), ('/p7/a', 'a'), ('/p8thing', 'b'), ('/p8/x', 'a'), ('/p9/z', 'b'), ('/p10y', 'b'), ('/p10/y', 'b'), ('/p10/z', 'a')):
+        a = ask('patterns.example.org', path)
+        assert a.status == 200 and a.who()[0] == who, (path, who, a)
+    c.kubectl('delete', 'ingress', 'patterns')
+
+
+def what_clients_say_of_themselves_is_not_passed_on(c):
+    said = {'X-Forwarded-For': '192.0.2.1', 'X-Real-IP': '192.0.2.1', 'X-Forwarded-Proto': 'gopher', 'X-Forwarded-Host': 'said.example', 'X-Forwarded-Port': '1', 'Forwarded': 'for=192.0.2.1',
+            'X-Forwarded-Scheme': 'gopher', 'X-Scheme': 'gopher', 'X-Forwarded-User': 'root', 'X-Forwarded-Prefix': '/said', 'Ssl-Client-Verify': 'SUCCESS', 'Ssl-Client-Subject-Dn': 'CN=root',
+            'Proxy': 'http://said.example'}
+    c.apply(one('said', 'saying.example.org'))
+    served('saying.example.org')
+    a = ask('saying.example.org', **said)
+    assert not re.search(r'192\.0\.2\.1|gopher|said\.|root|SUCCESS|/said', a.body), a.body
+    assert (a.heard('X-Forwarded-For'), a.heard('X-Forwarded-Proto'), a.heard('X-Forwarded-Host')) == ('127.0.0.1', 'http', 'saying.example.org'), a.body
+    c.kubectl('delete', 'ingress', 'said')
+
+
 def nothing_hostile_breaks_the_others(c):
     """Texts that anybody can write into an Ingress are texts, for the proxy too."""
     logged = len(c.log())
@@ -688,5 +713,6 @@ class Shop(Cluster):
 if __name__ == '__main__':
     main([hosts_and_paths, certificates, redirects, rewrites, who_may, asked_for_a_name, copies_and_pages, affinity_and_hashes, canaries, backends_of_other_protocols, tls_to_backends, stand_ins,
           clients_show_certificates, passed_through, websockets,
-          what_is_missing_is_told, thousands_of_hosts_hold_nobody_up, nothing_hostile_breaks_the_others, exposed_in_one_line, changes_lose_no_request,
+          what_is_missing_is_told, thousands_of_hosts_hold_nobody_up, patterns_are_tried_where_they_may_match,
+          what_clients_say_of_themselves_is_not_passed_on, nothing_hostile_breaks_the_others, exposed_in_one_line, changes_lose_no_request,
           the_class_is_made_once], cluster=Shop)
