@@ -225,6 +225,7 @@ void haproxy_rounded(struct haproxy *h, bool whole);
 void haproxy_lost(struct haproxy *h, const struct err *err); /* the conversation broke: what it has is not known */
 struct haproxy_group *group_get(struct haproxy *h, enum haproxy_kind kind, struct str name);
 struct haproxy_item *item_get(struct haproxy *h, struct haproxy_group *g, struct str name);
+void items_unknown(struct haproxy *h); /* a process has nothing of it, or nobody knows what */
 void groups_free(struct haproxy *h);
 void item_free(struct haproxy_group *g, struct haproxy_item *i);
 struct buf *mark_of(enum haproxy_kind kind, struct buf *text) __attribute__((returns_nonnull));
