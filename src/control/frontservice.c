@@ -5,9 +5,6 @@
 #include "control/ingress.h"
 #include "control/loadbalancer_int.h"
 
-#define FRONT_NS   S("kube-system")
-#define FRONT_NAME S("wherry-front")
-
 static bool front_is_needed(const struct view *v)
 {
     const struct kind *gateways = view_defined(v, GATEWAYS);

@@ -187,6 +187,14 @@ const struct obj *ingress_main_of(const struct view *v, const struct obj *canary
 const struct obj *ingress_tls_taken_by(const struct view *v, const struct ingress *i, struct str secret,
                                        struct str host);
 
+/* --- where it answers --- */
+
+#define FRONT_NS   S("kube-system") /* of the front door's own Service */
+#define FRONT_NAME S("wherry-front")
+/* Why that Service gets no address, where that is because another holds its ports on the nodes: then who asks there
+ * reaches the other, and not an Ingress. "": nobody does. */
+struct str ingress_front_refused(const struct view *v);
+
 /* --- what it names --- */
 
 /* Remarks about Secrets, Services, ports, conflicts and canaries, added to its own. */

@@ -1,6 +1,7 @@
 /* What an Ingress names, against what is there: Secrets and what is in them, Services and their ports, and others
  * that have the same path, host or canary. */
 #include "control/ingress.h"
+#include "control/loadbalancer_int.h"
 #include "control/pods.h"
 #include "sys/cert.h"
 
@@ -295,14 +296,37 @@ static void paths_check(struct ingress_checking *c)
     }
 }
 
+struct str ingress_front_refused(const struct view *v)
+{
+    const struct obj *front = view_get(v, K(Service), FRONT_NS, FRONT_NAME);
+    const struct val *c = front ? condition_get(obj_status(front), CONDITION_ASSIGNED) : NULL;
+    if (!str_eqz(val_text_at(c, N(status)), "False") || !str_eqz(val_text_at(c, N(reason)), "PortTaken") ||
+        val_len(val_at(obj_status(front), N(loadBalancer), N(ingress))) > 0)
+        return S("");
+    return val_text_at(c, N(message));
+}
+
+static void front_check(struct ingress_checking *c)
+{
+    struct str refused = ingress_front_refused(c->v);
+    if (refused.n > 0)
+        ingress_remark(c->i, "AddressMissing", S("status.loadBalancer"),
+                       arena_fmt(c->a, "the front door's Service kube-system/wherry-front has no address: " STR_FMT,
+                                 STR_ARG(refused)),
+                       S("Free the port, or let the Service have an address of its own by an AddressPool "
+                         "(docs/addresses.md)"));
+}
+
 void ingress_check(const struct view *v, struct arena *a, struct ingress *i)
 {
     struct ingress_checking c = {.v = v, .a = a, .i = i};
     if (i->class.server != INGRESS_OURS)
         return;
     paths_check(&c);
-    if (is_known(v, K(Service)))
+    if (is_known(v, K(Service))) {
+        front_check(&c);
         backends_check(&c);
+    }
     if (!is_known(v, K(Secret)))
         return;
     tls_check(&c);

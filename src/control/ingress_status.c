@@ -7,9 +7,7 @@
 #include "control/ingress.h"
 #include "control/pods.h"
 
-#define PATIENCE      (5 * NS_PER_S)
-#define FRONT_NS      S("kube-system")
-#define FRONT_SERVICE S("wherry-front")
+#define PATIENCE (5 * NS_PER_S)
 
 /* ---- addresses ---- */
 
@@ -27,15 +25,18 @@ static void address_add(struct plan *out, struct val *list, struct str ip, struc
     val_add(a, list, entry);
 }
 
-/* Those of the front door's own Service; until it has some, those of the nodes: external ones where there are any. */
+/* Those of the front door's own Service; until it has some, those of the nodes: external ones where there are any.
+ * None where
+ * another has its ports there. */
 static struct val addresses_of(const struct view *v, struct plan *out)
 {
     struct val list = val_list();
-    const struct obj *front = view_get(v, K(Service), FRONT_NS, FRONT_SERVICE);
+    const struct obj *front = view_get(v, K(Service), FRONT_NS, FRONT_NAME);
     val_each_item (it, val_at(front ? obj_status(front) : NULL, N(loadBalancer), N(ingress)))
         address_add(out, &list, val_text_at(it, N(ip)), val_text_at(it, N(hostname)));
     static const char *const types[] = {"ExternalIP", "InternalIP"};
-    for (size_t t = 0; t < countof(types) && val_len(&list) == 0; t++) {
+    bool refused = ingress_front_refused(v).n > 0;
+    for (size_t t = 0; t < countof(types) && val_len(&list) == 0 && !refused; t++) {
         struct obj *node;
         for (struct objset_iter it = view_all(v, K(Node)); (node = objset_next(&it));)
             val_each_item (x, val_get(obj_status(node), N(addresses)))
@@ -153,8 +154,9 @@ static void ingress_plan(const struct view *v, struct key key, struct plan *out)
         if (!error)
             error = r->port;
     ports_add(out, &addresses, error);
+    bool refused = ingress_front_refused(v).n > 0 && val_len(val_at(obj_status(o), N(loadBalancer), N(ingress))) > 0;
     /* while no node is known who looks the address up is not to lose it */
-    if (val_len(&addresses) > 0 && !status_is(o, &addresses))
+    if (refused || (val_len(&addresses) > 0 && !status_is(o, &addresses)))
         status_write(out, o, addresses);
     remarks_tell(v, out, o, &i);
     if (i.again > 0)
@@ -229,7 +231,7 @@ static void keys_of_service(const struct view *v, const struct obj *was, const s
                             void *arg)
 {
     const struct obj *svc = now ? now : was;
-    if (str_eq(svc->ns, FRONT_NS) && str_eq(svc->name, FRONT_SERVICE))
+    if (str_eq(svc->ns, FRONT_NS) && str_eq(svc->name, FRONT_NAME))
         all_add(v, add, arg);
     else if (!was || !now || !val_equal(obj_spec(was), obj_spec(now)))
         keys_of_named(v, was, now, add, arg);

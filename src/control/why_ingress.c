@@ -18,13 +18,28 @@ struct str ingress_head(struct question *q, const struct obj *o)
 
 /* ---- class ---- */
 
+/* Where our class is not there either it is made; else the Ingress is sent to it. */
+static struct str way_to_class(struct question *q, const struct obj *o, const struct ingress_class *c)
+{
+    const struct obj *ours = view_get(q->v, K(IngressClass), S(""), S("wherry"));
+    if (!ours && c->server == INGRESS_NOBODYS)
+        return arena_fmt(
+            q->a,
+            "Let the front door serve that class: kubectl apply -f - <<< "
+            "'{\"apiVersion\":\"networking.k8s.io/v1\",\"kind\":\"IngressClass\",\"metadata\":{\"name\":\"" STR_FMT
+            "\"%s},\"spec\":{\"controller\":\"wherry.dev/ingress\"}}'",
+            STR_ARG(c->name.n ? c->name : S("wherry")),
+            c->name.n ? "" : ",\"annotations\":{\"ingressclass.kubernetes.io/is-default-class\":\"true\"}");
+    return arena_fmt(q->a,
+                     "Let the front door serve it: kubectl patch " STR_FMT
+                     " --type=merge -p '{\"spec\":{\"ingressClassName\":\"wherry\"}}'",
+                     STR_ARG(why_target(q, o)));
+}
+
 static bool say_class(struct question *q, const struct obj *o, const struct ingress_class *c, struct finding *f)
 {
     const char *field = c->by_annotation ? "the annotation kubernetes.io/ingress.class" : "spec.ingressClassName";
-    struct str way = arena_fmt(q->a,
-                               "Let the front door serve it: kubectl patch " STR_FMT
-                               " --type=merge -p '{\"spec\":{\"ingressClassName\":\"wherry\"}}'",
-                               STR_ARG(why_target(q, o)));
+    struct str way = way_to_class(q, o, c);
     if (c->server == INGRESS_OURS)
         return false;
     const struct val *at = val_at(obj_status(o), N(loadBalancer), N(ingress));
@@ -106,10 +121,10 @@ static void say_backends(struct question *q, const struct ingress *i, struct fin
 /* ---- remarks ---- */
 
 /* What answers nothing comes before what answers otherwise than was asked for. */
-static const char *const order[] = {"ServiceMissing",     "PortMissing",          "SecretInvalid", "SecretMissing",
-                                    "CertificateInvalid", "BackendRefused",       "PathInvalid",   "PathTaken",
-                                    "CertificateExpired", "CertificateOfAnother", "CanaryAlone",   "HostTaken",
-                                    "ConfigMapMissing"};
+static const char *const order[] = {"AddressMissing", "ServiceMissing",     "PortMissing",          "SecretInvalid",
+                                    "SecretMissing",  "CertificateInvalid", "BackendRefused",       "PathInvalid",
+                                    "PathTaken",      "CertificateExpired", "CertificateOfAnother", "CanaryAlone",
+                                    "HostTaken",      "ConfigMapMissing"};
 
 static void say_remark(struct question *q, const struct ingress *i, const struct ingress_remark *r, struct finding *f)
 {
