@@ -206,6 +206,9 @@ static bool read_view(struct why_asking *x, struct str ns, bool every, struct er
     /* who shares its hosts may be in any namespace */
     if (ns.n > 0 && any_ingress(x) && !read_kind(x, K(Ingress), S(""), err))
         return false;
+    /* where they answer is where the front door's own Service does */
+    if (ns.n > 0 && any_ingress(x) && !read_kind(x, K(Service), S("kube-system"), err))
+        return false;
     return (!any_pod(x, wants_secrets) && !any_ingress(x)) || read_kind(x, K(Secret), ns, err);
 }
 

@@ -449,6 +449,22 @@ def what_is_missing_is_told(c):
     c.kubectl('delete', 'ingress', 'younger', 'nowhere', 'elsewhere', 'keyless')
 
 
+def another_has_the_ports(c):
+    """As where an ingress controller of before is still there: nobody is sent to its address, and it is told who has it."""
+    c.kubectl('delete', 'service', 'wherry-front', '-n', 'kube-system', '--ignore-not-found')
+    c.apply('{apiVersion: v1, kind: Service, metadata: {name: taker}, spec: {type: LoadBalancer, selector: {app: a}, ports: [{port: 80}]}}')
+    address = lambda kind, name: c.kubectl('get', kind, name, '-o', 'jsonpath={.status.loadBalancer.ingress[0].ip}')
+    eventually('it has the port', lambda: address('service', 'taker'))
+    c.apply(one('late', 'late.example.org'))
+    eventually('who has it', lambda: 'LoadBalancer Service default/taker' in c.wherry('why', 'ingress/late', check=False))
+    eventually('it has no address', lambda: not address('ingress', 'late'))
+    eventually('an event', lambda: 'AddressMissing' in {r for r, _ in events(c, 'late')}, timeout=15)
+    c.kubectl('delete', 'service', 'taker')
+    eventually('it has one', lambda: address('ingress', 'late'))
+    assert c.wherry('why', 'ingress/late').startswith('Ingress late is as declared')
+    c.kubectl('delete', 'ingress', 'late')
+
+
 UGLY = ['/a"b', '/a\\', '/\u00e4', '/%zz', '/a#b', '/a\nb acl x', '/[', '/%{+Q}o', '/%[src]', '/a\r\nX: y', '/a=b&c', '/' + 'x' * 3000, '/\x7f', '/"}\n global']
 
 
@@ -711,7 +727,7 @@ class Shop(Cluster):
 
 
 if __name__ == '__main__':
-    main([hosts_and_paths, certificates, redirects, rewrites, who_may, asked_for_a_name, copies_and_pages, affinity_and_hashes, canaries, backends_of_other_protocols, tls_to_backends, stand_ins,
+    main([another_has_the_ports, hosts_and_paths, certificates, redirects, rewrites, who_may, asked_for_a_name, copies_and_pages, affinity_and_hashes, canaries, backends_of_other_protocols, tls_to_backends, stand_ins,
           clients_show_certificates, passed_through, websockets,
           what_is_missing_is_told, thousands_of_hosts_hold_nobody_up, patterns_are_tried_where_they_may_match,
           what_clients_say_of_themselves_is_not_passed_on, nothing_hostile_breaks_the_others, exposed_in_one_line, changes_lose_no_request,
