@@ -41,6 +41,9 @@ bool ingress_certificate(const struct obj *secret, struct str *chain, struct str
     if (!cert_fits_key(cert, k, &unfit))
         return err_set(err, E_INVALID, "tls.key of Secret " STR_FMT "/" STR_FMT " does not belong to its tls.crt",
                        STR_ARG(secret->ns), STR_ARG(secret->name));
+    AUTO(strbuf_fini) struct strbuf some = STRBUF(2 * PEM_MOST); /* as the door writes them; not needed here */
+    if (!cert_serves(cert, private, &some, &some, err))
+        return err_wrap(err, "Secret " STR_FMT "/" STR_FMT, STR_ARG(secret->ns), STR_ARG(secret->name));
     *chain = cert;
     *key = private;
     return true;
@@ -53,7 +56,8 @@ bool ingress_authorities(const struct obj *secret, struct str *pem, struct err *
     *pem = secret_data(secret, "ca.crt");
     if (pem->n == 0)
         return secret_lacks(secret, "ca.crt", err);
-    return cert_read(&a, *pem, &info, err) ||
+    AUTO(strbuf_fini) struct strbuf some = STRBUF(PEM_MOST);
+    return (cert_read(&a, *pem, &info, err) && cert_serves(*pem, S(""), &some, &some, err)) ||
            err_wrap(err, "ca.crt of Secret " STR_FMT "/" STR_FMT, STR_ARG(secret->ns), STR_ARG(secret->name));
 }
 

@@ -28,34 +28,19 @@ static struct str none_pem(struct door *d)
     return str_of(d->none_pem);
 }
 
-/* Each block by itself: the proxy would refuse all that it is told with one that it cannot read. */
-static bool chain_check(struct str chain, struct err *err)
+/* The proxy gets what was read, written anew, and not what was put: an empty line would end the command that it is
+ * told with, a key beside the certificate would be taken for the other one, and what it cannot serve would keep it
+ * from starting, for all hosts. */
+static bool certificate_clean(struct arena *a, struct door_certificate *c, struct err *err)
 {
-    struct str rest = chain, line;
-    size_t from = 0, n = 0;
-    while (str_cut(&rest, '\n', &line)) {
-        struct str word = str_trim(line);
-        AUTO(arena_fini) struct arena a = ARENA;
-        struct cert_info info;
-        if (str_starts(word, S("-----BEGIN ")))
-            from = (size_t)(line.p - chain.p);
-        if (!str_eqz(word, "-----END CERTIFICATE-----"))
-            continue;
-        if (!cert_read(&a, str_sub(chain, from, (size_t)(line.p - chain.p) + line.n), &info, err))
-            return err_wrap(err, "certificate %zu", n + 1);
-        n++;
-    }
-    return n > 0 || err_set(err, E_INVALID, "there is no certificate (PEM)");
-}
-
-static bool certificate_check(const struct door_certificate *c, struct err *err)
-{
+    AUTO(strbuf_fini) struct strbuf chain = STRBUF(PEM_MOST), key = STRBUF(PEM_MOST);
     if (c->chain.n > PEM_MOST || c->private.n > PEM_MOST)
         return err_set(err, E_TOO_LARGE, "it is over 1 MiB");
-    if (!chain_check(c->chain, err))
+    if (!cert_serves(c->chain, c->private, &chain, &key, err))
         return false;
-    AUTO(key_free) struct cert_key *k = c->private.n ? key_parse(c->private, err) : NULL;
-    return c->private.n == 0 || (k && cert_fits_key(c->chain, k, err));
+    c->chain = str_dup(a, strbuf_str(&chain));
+    c->private = str_dup(a, strbuf_str(&key));
+    return true;
 }
 
 void door_certificates_judge(struct door *d, struct door_source *s)
@@ -63,7 +48,7 @@ void door_certificates_judge(struct door *d, struct door_source *s)
     for (size_t i = s->part.certificates.n; i-- > 0;) {
         struct door_certificate *c = &s->part.certificates.p[i];
         struct err err = ERR;
-        if (certificate_check(c, &err))
+        if (certificate_clean(&s->own, c, &err))
             continue;
         if (d->events.refused)
             d->events.refused(d->arg, s->name, c->key, &err);

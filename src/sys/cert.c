@@ -7,7 +7,9 @@
 #include <openssl/ecdsa.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <pthread.h>
 
 struct cert_key {
     EVP_PKEY *pkey;
@@ -413,4 +415,66 @@ bool cert_fits_key(struct str cert_pem, const struct cert_key *k, struct err *er
     bool ok = X509_check_private_key(x, k->pkey) == 1;
     X509_free(x);
     return ok || openssl_failed(err, "the key does not belong to the certificate");
+}
+
+static bool chain_read(struct str pem, STACK_OF(X509) * list, struct err *err)
+{
+    BIO *b = bio_of(pem);
+    for (X509 *x; (x = PEM_read_bio_X509(b, NULL, NULL, NULL));)
+        ASSERT(sk_X509_push(list, x) > 0);
+    BIO_free(b);
+    int n = sk_X509_num(list);
+    bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+    if (n && at_end) {
+        ERR_clear_error();
+        return true;
+    }
+    (void)openssl_failed(err, "not a PEM certificate");
+    return n ? err_wrap(err, "certificate %d", n + 1) : false;
+}
+
+static SSL_CTX *server_tls;
+static void server_tls_make(void)
+{
+    server_tls = SSL_CTX_new(TLS_server_method());
+    ASSERT(server_tls);
+}
+
+/* By trying it: how strong keys and signatures must be is the library's to say, and the machine's (openssl.cnf). */
+static bool chain_serves(STACK_OF(X509) * list, EVP_PKEY *key, struct err *err)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, server_tls_make); /* EINVAL alone, of a wrong argument */
+    SSL *tls = SSL_new(server_tls);
+    ASSERT(tls);
+    bool ok = SSL_use_certificate(tls, sk_X509_value(list, 0)) == 1 && SSL_use_PrivateKey(tls, key) == 1;
+    for (int i = 1; ok && i < sk_X509_num(list); i++)
+        ok = SSL_add1_chain_cert(tls, sk_X509_value(list, i)) == 1;
+    SSL_free(tls);
+    if (!ok)
+        return openssl_failed(err, "TLS cannot be served with it");
+    ERR_clear_error();
+    return true;
+}
+
+bool cert_serves(struct str pem, struct str private, struct strbuf *chain, struct strbuf *key, struct err *err)
+{
+    STACK_OF(X509) *list = sk_X509_new_null();
+    ASSERT(list);
+    bool ok = chain_read(pem, list, err);
+    AUTO(key_free) struct cert_key *k = ok && private.n ? key_parse(private, err) : NULL;
+    if (ok && private.n) {
+        ok = k && (X509_check_private_key(sk_X509_value(list, 0), k->pkey) == 1 ||
+                   openssl_failed(err, "the key does not belong to the certificate"));
+        ok = ok && chain_serves(list, k->pkey, err);
+    }
+    for (int i = 0; ok && i < sk_X509_num(list); i++) {
+        BIO *b = BIO_new(BIO_s_mem());
+        ASSERT(b && PEM_write_bio_X509(b, sk_X509_value(list, i)) == 1);
+        bio_take(b, chain);
+    }
+    if (ok && k)
+        key_pem(k, key);
+    sk_X509_pop_free(list, X509_free);
+    return ok;
 }

@@ -45,5 +45,10 @@ MUST_USE bool cert_read(struct arena *a, struct str pem, struct cert_info *out, 
 /* The organizations (subject O) of all certificate requests in the PEM, whichever of them a signer takes; texts in
  * the arena. False: there is none, or one that cannot be read. */
 MUST_USE bool request_orgs(struct arena *a, struct str pem, struct str **orgs, size_t *norgs, struct err *err);
+/* What a TLS server is given: all certificates of the PEM, its own first, and its key (private "": certificates
+ * alone), written anew without whatever else stands in the two. False: they cannot be read, do not belong together,
+ * or are too weak for TLS here (RSA of 1024 bits, SHA-1). */
+MUST_USE bool cert_serves(struct str pem, struct str private, struct strbuf *chain, struct strbuf *key,
+                          struct err *err);
 /* Whether the key belongs to the certificate. */
 MUST_USE bool cert_fits_key(struct str cert_pem, const struct cert_key *k, struct err *err);

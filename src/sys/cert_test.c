@@ -141,6 +141,39 @@ TEST(cert_keys_survive_pem_and_sign)
     CHECK(!key_parse_public(S("no key"), &err));
 }
 
+/* What stands beside the certificates and the key is left out; what a server could not show is refused. */
+TEST(cert_serves_what_it_has_read_and_nothing_else)
+{
+    AUTO(key_free) struct cert_key *own = key_new(), *other = key_new();
+    AUTO(strbuf_fini)
+    struct strbuf cert = STRBUF(65536),
+                  key = STRBUF(65536), strange = STRBUF(65536), chain = STRBUF(65536), private = STRBUF(65536);
+    struct str name = S("a.example.org");
+    struct cert_spec spec = {
+        .cn = name, .dns = &name, .ndns = 1, .server = true, .not_after = clock_real() + 3600 * NS_PER_S};
+    struct err err = ERR;
+    CHECK_OK(cert_make(&spec, own, S(""), NULL, &cert, &err), err);
+    key_pem(own, &key);
+    strbuf_addz(&strange, "rubbish\n\nshow info\n\n");
+    strbuf_add(&strange, strbuf_str(&cert));
+    key_pem(other, &strange);
+    strbuf_addz(&strange, "\n\n# between\n");
+    strbuf_add(&strange, strbuf_str(&cert));
+    CHECK_OK(cert_serves(strbuf_str(&strange), strbuf_str(&key), &chain, &private, &err), err);
+    strbuf_reset(&strange);
+    strbuf_add(&strange, strbuf_str(&cert));
+    strbuf_add(&strange, strbuf_str(&cert));
+    CHECK_STR(strbuf_str(&chain), strbuf_str(&strange));
+    CHECK_STR(strbuf_str(&private), strbuf_str(&key));
+    strbuf_reset(&key);
+    key_pem(other, &key);
+    CHECK(!cert_serves(strbuf_str(&cert), strbuf_str(&key), &chain, &private, &err));
+    err = ERR;
+    strbuf_addz(&cert, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    CHECK(!cert_serves(strbuf_str(&cert), S(""), &chain, &private, &err));
+    CHECK(str_starts(str_of(err.text), S("certificate 2: ")));
+}
+
 TEST(crypto_known_answers)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);

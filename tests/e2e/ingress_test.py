@@ -507,6 +507,40 @@ def what_clients_say_of_themselves_is_not_passed_on(c):
     c.kubectl('delete', 'ingress', 'said')
 
 
+def strange_secrets_break_nobody_else(c):
+    """The proxy is never told what it would refuse, or take for something else: it would not start, for all hosts."""
+    def made(name, *kind):
+        files = '%s/%s-c.pem' % (c.root, name), '%s/%s-k.pem' % (c.root, name)
+        run(['openssl', 'req', '-x509', '-nodes', '-keyout', files[1], '-out', files[0], '-days', '2', '-subj', '/CN=%s.strange.example.org' % name, '-newkey'] + list(kind))
+        return [open(f).read() for f in files]
+    good, other, short = made('good', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256'), made('other', 'rsa:2048'), made('short', 'rsa:1024')
+    locked = run(['openssl', 'pkey', '-in', c.root + '/good-k.pem', '-aes256', '-passout', 'pass:x'])
+    block = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'
+    shown_as = {'beside': (good[0] + other[1], good[1]), 'before': ('rubbish\n\nshow info\n\n' + good[0], good[1]), 'between': (good[0] + '\n\nset ssl cert x\n\n' + other[0], good[1] + '\n\n' + other[1]),
+                'carriage': (good[0].replace('\n', '\r\n'), good[1].replace('\n', '\r\n')), 'bare': (good[0].strip(), good[1].strip())}
+    refused = {'short': short, 'unfit': (good[0], other[1]), 'order': (other[0] + good[0], good[1]), 'second': (good[0] + block, good[1]), 'locked': (good[0], locked), 'cut': (good[0][:200], good[1])}
+    c.apply(one('usual', 'usual.example.org', {'ssl-redirect': 'false'}, tls={'usual': ['usual.example.org']}))
+    certificate(c, 'usual', ['usual.example.org'], serial=5)
+    eventually('the usual certificate', lambda: served('usual.example.org', tls=True) and shown('usual.example.org')[1] == 5)
+    logged, text = len(c.log()), ''
+    for name, (cert, key) in dict(shown_as, **refused).items():
+        data = {'tls.crt': base64.b64encode(cert.encode()).decode(), 'tls.key': base64.b64encode(key.encode()).decode()}
+        text += json.dumps({'apiVersion': 'v1', 'kind': 'Secret', 'type': 'kubernetes.io/tls', 'metadata': {'name': 'strange-' + name}, 'data': data}) + '\n---\n'
+        text += one('strange-' + name, name + '.strange.example.org', {'ssl-redirect': 'false'}, tls={'strange-' + name: [name + '.strange.example.org']})
+    c.apply(text)
+    for name in shown_as:
+        eventually(name, lambda: shown(name + '.strange.example.org')[0] == 'good.strange.example.org')
+    for name in refused:
+        served(name + '.strange.example.org', tls=True)
+        assert shown(name + '.strange.example.org')[0] not in ('good.strange.example.org', 'short.strange.example.org'), name
+        eventually(name + ' is told', lambda: 'strange-' + name in c.wherry('why', 'ingress/strange-' + name, check=False) and
+                   'Secret default/strange-' + name in c.wherry('why', 'ingress/strange-' + name, check=False))
+    certificate(c, 'usual', ['usual.example.org'], serial=6)
+    eventually('the next certificate', lambda: shown('usual.example.org')[1] == 6)
+    assert not re.search(r'haproxy\.refused|edge\.proxy|edge\.refused', c.log()[logged:]), c.log()[logged:][-3000:]
+    c.kubectl('delete', 'ingress', 'usual', *('strange-' + n for n in list(shown_as) + list(refused)))
+
+
 def nothing_hostile_breaks_the_others(c):
     """Texts that anybody can write into an Ingress are texts, for the proxy too."""
     logged = len(c.log())
@@ -730,5 +764,5 @@ if __name__ == '__main__':
     main([another_has_the_ports, hosts_and_paths, certificates, redirects, rewrites, who_may, asked_for_a_name, copies_and_pages, affinity_and_hashes, canaries, backends_of_other_protocols, tls_to_backends, stand_ins,
           clients_show_certificates, passed_through, websockets,
           what_is_missing_is_told, thousands_of_hosts_hold_nobody_up, patterns_are_tried_where_they_may_match,
-          what_clients_say_of_themselves_is_not_passed_on, nothing_hostile_breaks_the_others, exposed_in_one_line, changes_lose_no_request,
+          what_clients_say_of_themselves_is_not_passed_on, strange_secrets_break_nobody_else, nothing_hostile_breaks_the_others, exposed_in_one_line, changes_lose_no_request,
           the_class_is_made_once], cluster=Shop)
