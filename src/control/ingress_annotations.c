@@ -79,8 +79,10 @@ const struct ingress_annotation ingress_annotations[] = {
           "optional: may be missing; optional_no_ca is refused"),
     NEEDLESS("auth-tls-verify-depth", "chains may be of any length; all of it must be signed by auth-tls-secret"),
     GUARD("auth-type", auth_type, auth_basic, "basic", "digest is refused"),
-    GUARD("auth-url", url_variables, auth_url, "URL",
-          "asked with each request's method, path and headers; 2xx lets it through"),
+    GUARD(
+        "auth-url", url_variables, auth_url, "URL",
+        "asked with each request's method, path and headers; 2xx lets it through; over https its certificate must be "
+        "of an authority that the node trusts (ingress-nginx: any)"),
     KEPT("backend-protocol", protocol, protocol, "HTTP, HTTPS, AUTO_HTTP, GRPC, GRPCS",
          "how backends are spoken to; AUTO_HTTP, and where it is not set: as appProtocol of the Service says. FCGI "
          "is not kept"),

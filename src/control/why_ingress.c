@@ -162,6 +162,20 @@ static void say_door(struct question *q, const struct obj *o, struct finding *f)
         why_way(q, f, "If it answers by now, that is over; else its log tells more: /var/log/wherry.log");
 }
 
+/* It is told again each minute in which somebody comes; what is older may be over. */
+static void say_auth(struct question *q, const struct obj *o, struct finding *f)
+{
+    const struct obj *told = why_event(q, o, "AuthUnreachable", S(""), S(""));
+    if (!told || q->v->now - why_event_time(told) > 5 * 60 * NS_PER_S)
+        return;
+    struct str at = val_text_at(&told->tree, N(lastTimestamp));
+    if (why_found(q, f, "AuthUnreachable", "the front door said at " STR_FMT ": " STR_FMT, STR_ARG(at),
+                  STR_ARG(why_event_text(told))))
+        why_way(q, f,
+                "Let it answer at the address of auth-url; over https its certificate must be of an authority that "
+                "the node trusts");
+}
+
 void why_ingress(struct question *q, const struct obj *o, struct finding *f)
 {
     AUTO(ingress_fini) struct ingress i;
@@ -176,6 +190,7 @@ void why_ingress(struct question *q, const struct obj *o, struct finding *f)
     array_each (r, &i.remarks) /* those of annotations */
         say_remark(q, &i, r, f);
     say_door(q, o, f);
+    say_auth(q, o, f);
     if (f->state == WHY_FINE && val_len(val_at(obj_status(o), N(loadBalancer), N(ingress))) == 0)
         why_coming(q, f, "AddressPending", "no address is written to it yet");
     if (f->state == WHY_FINE)

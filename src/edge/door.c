@@ -62,6 +62,13 @@ static bool service_named(void *arg, struct str host, struct strbuf *out)
     return d->events.resolve && d->events.resolve(d->arg, host, out);
 }
 
+static void auth_unasked(void *arg, struct str owner, const char *why)
+{
+    struct door *d = arg;
+    if (d->events.unasked)
+        d->events.unasked(d->arg, owner, why);
+}
+
 struct door *door_new(struct loop *l, const struct door_config *c, const struct door_events *e, void *arg,
                       struct err *err)
 {
@@ -88,6 +95,7 @@ struct door *door_new(struct loop *l, const struct door_config *c, const struct 
                                 .own_socket = c->own_agent_socket,
                                 .pool = pool_named,
                                 .resolve = service_named,
+                                .unasked = auth_unasked,
                                 .arg = d};
     if (d->proxy && c->agent_run.n)
         d->agent = spoa_new(l, &agent, err);

@@ -230,6 +230,9 @@ struct door_events {
     /* The address of a Service by its name in the cluster ("auth.ns.svc.cluster.local"); false: no such name. NULL:
      * there are none. */
     bool (*resolve)(void *arg, struct str host, struct strbuf *out);
+    /* The address of a door_auth of this owner ("Ingress/NS/NAME") could not be asked; at most once a minute for a
+     * rule. NULL: is not told. */
+    void (*unasked)(void *arg, struct str owner, const char *why);
 };
 /* Finds a proxy that runs already, with all that it serves, and goes on with it. Nothing is changed before the first
  * commit, which says all; and without routes, listeners and answers no proxy runs. */

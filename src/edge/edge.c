@@ -100,7 +100,8 @@ static void on_applied(void *arg, uint64_t revision)
 }
 
 /* About the object that a source is named after: "HTTPRoute/NS/NAME". */
-static void refusal_tell(struct edge *e, struct str kind, struct str key, struct str what, const struct err *why)
+static void source_tell(struct edge *e, struct str kind, struct str key, const char *reason, struct str what,
+                        const char *why)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     const struct view *v = feed_view(e->feed);
@@ -113,8 +114,15 @@ static void refusal_tell(struct edge *e, struct str kind, struct str key, struct
     const struct kind *k = str_eqz(kind, "Ingress") ? K(Ingress) : view_defined(v, plural);
     const struct obj *o = k ? view_get(v, k, ns, name) : NULL;
     if (o)
-        events_record(e->events, o, S(""), "Warning", "RouteRefused", NULL,
-                      arena_fmt(&a, STR_FMT ": %s", STR_ARG(what), why->text));
+        events_record(e->events, o, S(""), "Warning", reason, NULL,
+                      arena_fmt(&a, STR_FMT ": %s", STR_ARG(what), why));
+}
+
+static void on_unasked(void *arg, struct str owner, const char *why)
+{
+    struct str kind, key;
+    if (str_split(owner, '/', &kind, &key))
+        source_tell(arg, kind, key, "AuthUnreachable", S("Nobody is let in, as auth-url cannot be asked"), why);
 }
 
 static void on_refused(void *arg, struct str source, struct str what, const struct err *why)
@@ -127,7 +135,7 @@ static void on_refused(void *arg, struct str source, struct str what, const stru
     if (str_eqz(source, "Ingress")) /* what all of them share: a port */
         trouble_tell_all(e, K(Ingress), why);
     else
-        refusal_tell(e, kind, rest, what, why);
+        source_tell(e, kind, rest, "RouteRefused", what, why->text);
     for (size_t i = 0; edge_sources[i]; i++)
         if (edge_sources[i]->refused && str_eqz(kind, edge_sources[i]->name))
             edge_sources[i]->refused(e->states[i], source, what, why);
@@ -162,7 +170,7 @@ struct edge *edge_new(struct loop *l, const struct edge_config *c, void (*ready)
                       struct err *err)
 {
     static const struct feed_events heard = {on_changed, on_synced};
-    static const struct door_events told = {on_applied, on_refused, on_failed, on_resolve};
+    static const struct door_events told = {on_applied, on_refused, on_failed, on_resolve, on_unasked};
     struct edge *e = NEW(struct edge);
     *e = (struct edge){.config = c, .loop = l, .ready = ready, .arg = arg};
     e->door = door_new(l, &c->door, &told, e, err);

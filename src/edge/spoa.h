@@ -37,6 +37,9 @@ struct spoa_config {
     /* The address of a Service by its name in the cluster ("auth.ns.svc.cluster.local"); false: no such name, and the
      * machine's own resolver is asked. */
     bool (*resolve)(void *arg, struct str host, struct strbuf *out);
+    /* Who stands behind auth-url of a rule of this owner could not be asked: at most once a minute for a rule. NULL:
+     * is not told. */
+    void (*unasked)(void *arg, struct str owner, const char *why);
     void *arg;
 };
 MUST_USE struct spoa *spoa_new(struct loop *l, const struct spoa_config *c, struct err *err);

@@ -212,6 +212,19 @@ static struct str location_of(const struct spoa_question *q, struct arena *m, st
     return str_dup(m, strbuf_str(&out));
 }
 
+/* Any stranger's request may be the cause, so it is said once a minute. */
+static void unasked_say(struct spoa *a, struct str rule, const char *why)
+{
+    struct spoa_held *h = map_get(&a->rules, rule);
+    int64_t now = clock_mono();
+    if (!h || (h->told && now - h->told < 60 * NS_PER_S))
+        return;
+    h->told = now;
+    log_warn("edge.auth", "owner=" STR_FMT " error=\"%s\"", STR_ARG(h->rule.owner), why);
+    if (a->config.unasked)
+        a->config.unasked(a->config.arg, h->rule.owner, why);
+}
+
 static void url_told(struct http_call *call, const struct http_answer *answer, struct err *err)
 {
     struct spoa_question *q = http_call_arg(call);
@@ -220,7 +233,7 @@ static void url_told(struct http_call *call, const struct http_answer *answer, s
     q->call = NULL;
     if (!answer || !r || !r->auth) {
         if (!answer)
-            log_warn("edge.auth", "owner=" STR_FMT " error=\"%s\"", STR_ARG(r ? r->owner : S("")), err->text);
+            unasked_say(a, q->rule, err->text);
         verdict_say(q, 503, S(""));
         return;
     }
@@ -229,6 +242,11 @@ static void url_told(struct http_call *call, const struct http_answer *answer, s
     struct str challenge = http_header(&answer->headers, S("www-authenticate")),
                cookie = http_header(&answer->headers, S("set-cookie"));
     bool signin = answer->status == 401 && r->auth->signin.n;
+    if (!ok && answer->status != 401 && answer->status != 403) {
+        char says[40];
+        (void)snprintf(says, sizeof says, "it answered %d", answer->status); /* fits */
+        unasked_say(a, q->rule, says);
+    }
     spop_ack_number(&x.out, S("verdict"),
                     ok                                               ? 200
                     : signin                                         ? 302
@@ -271,8 +289,7 @@ static void auth_ask_url(struct spoa_question *q, const struct spoa_rule *r)
     struct str port = fine && url_port(&url).n ? url_port(&url) : str_of(tls ? "443" : "80");
     struct http_client *c = fine ? spoa_peer(a, tls, url_hostname(&url), port, &err) : NULL;
     if (!c) {
-        log_warn("edge.auth", "owner=" STR_FMT " error=\"%s\"", STR_ARG(r->owner),
-                 fine ? err.text : "auth-url is not an address that begins with http:// or https://");
+        unasked_say(a, q->rule, fine ? err.text : "auth-url is not an address that begins with http:// or https://");
         verdict_say(q, 503, S(""));
         return;
     }

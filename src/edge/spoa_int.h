@@ -13,6 +13,7 @@ struct spoa_held { /* a rule, copied */
     struct arena arena;
     struct spoa_rule rule;
     struct door_auth auth;
+    int64_t told; /* when it was last said that nobody could be asked */
 };
 struct spoa_connection {
     struct spoa *agent;

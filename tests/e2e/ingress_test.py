@@ -266,6 +266,9 @@ def asked_for_a_name(c):
     c.own.status = [500]
     assert ask('asked.example.org').status == 503
     served('silent.example.org', status=503)
+    for name, says in ('silent', 'cannot be asked'), ('asked', 'it answered 500'):
+        eventually('it is told', lambda: any(r == 'AuthUnreachable' and says in m for r, m in events(c, name)))
+        assert says in fails(c, 'why', 'ingress/' + name)
     c.own.status = [200]
     os.kill(c.role_pid('edge'), signal.SIGKILL)             # whoever asks meanwhile waits in the socket
     assert {ask('basic.example.org', Authorization=word('jane:secret')).status for _ in range(50)} == {200}
