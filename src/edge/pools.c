@@ -154,38 +154,51 @@ static struct door_server server_as(const struct view *v, const struct pool_ref 
     return s;
 }
 
-static void pool_put(struct pools *p, struct pools_pool *pool)
+/* Shares become weights of servers: a Service's share is spread over those that stand behind it. */
+static uint32_t share_of(const struct pool_want *w, const struct pool_ref *r)
 {
-    AUTO(arena_fini) struct arena a = ARENA;
-    const struct view *v = feed_view(p->feed);
-    const struct pool_want *w = &pool->want;
-    struct door_pool out = w->base;
-    ARRAY(struct door_server) servers = {0};
-    uint64_t whole = 0, lost = 0;
+    uint64_t whole = 0;
     for (size_t i = 0; i < w->nrefs; i++)
         whole += w->refs[i].weight;
+    if (!r->weight)
+        return 0;
+    return w->nrefs == 1 ? 1 : (uint32_t)MAX((uint64_t)r->weight * WHOLE / whole, 1);
+}
+
+void pools_make(struct arena *a, const struct view *v, const struct pool_want *w, struct door_pool *out)
+{
+    ARRAY(struct door_server) servers = {0};
+    uint64_t lost = 0;
+    *out = w->base;
     for (size_t i = 0; i < w->nrefs; i++) {
         const struct pool_ref *r = &w->refs[i];
         const struct val *port = NULL;
         struct pools_found f = {0};
-        uint64_t share = !whole ? 0 : w->nrefs == 1 ? 1 : (uint64_t)r->weight * WHOLE / whole;
-        enum pool_trouble t = r->refused ? POOL_NO_SERVICE : ref_look(&a, v, r, &f, &port);
+        uint32_t share = share_of(w, r);
+        enum pool_trouble t = r->refused ? POOL_NO_SERVICE : ref_look(a, v, r, &f, &port);
         if (t != POOL_FINE && t != POOL_NO_ENDPOINT && w->lose)
             lost += share;
         array_each (found, &f.list) {
             struct door_server s = server_as(v, r, port);
             s.host = found->host;
             s.port = found->port;
-            s.weight = w->nrefs == 1 ? (uint32_t)share : (uint32_t)(share ? MAX(share / f.list.n, 1) : 0);
+            s.weight = w->nrefs == 1 || !share ? share : MAX(share / (uint32_t)f.list.n, 1);
             array_push(&servers, s);
         }
         array_fini(&f.list);
     }
-    out.lost_weight = (uint32_t)lost;
-    out.servers = servers.p;
-    out.nservers = servers.n;
-    door_pool_put(p->door, &out);
+    out->lost_weight = (uint32_t)lost;
+    out->servers = arena_dup(a, servers.p, servers.n * sizeof *servers.p);
+    out->nservers = servers.n;
     array_fini(&servers);
+}
+
+static void pool_put(struct pools *p, struct pools_pool *pool)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct door_pool out;
+    pools_make(&a, feed_view(p->feed), &pool->want, &out);
+    door_pool_put(p->door, &out);
 }
 
 static void pool_mark(struct pools *p, struct pools_pool *pool)

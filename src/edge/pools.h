@@ -35,5 +35,7 @@ void pools_changed(struct pools *p, const struct kind *k, const struct obj *was,
 /* Puts what is marked into the door; the caller commits. False: nothing was. */
 bool pools_put(struct pools *p);
 bool pools_any(const struct pools *p);
+/* What a want becomes, in the arena and borrowed from the view and the want. Pure. */
+void pools_make(struct arena *a, const struct view *v, const struct pool_want *w, struct door_pool *out);
 /* The same question without a pool: for conditions and for `wherry why`. */
 enum pool_trouble pool_trouble_of(const struct view *v, const struct pool_ref *r);
