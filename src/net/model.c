@@ -258,12 +258,33 @@ bool model_announced(const struct val *service, struct str node_name, uint32_t *
     return true;
 }
 
+/* Whether it may leave its pool for the nodes: it says so, or its address is no longer in the annotation, or it asks
+ * for another. */
+static bool leaves_pool(const struct val *service, const struct val *first)
+{
+    static const char *const pools[] = {"wherry.dev/address-pool", "metallb.io/address-pool",
+                                        "metallb.universe.tf/address-pool"},
+                             *const asks[] = {"wherry.dev/addresses", "metallb.io/loadBalancerIPs",
+                                              "metallb.universe.tf/loadBalancerIPs"};
+    const struct val *notes = val_at(service, N(metadata), N(annotations));
+    struct str has = val_text_at(first, N(ip)), asked = val_text_at(service, N(spec), N(loadBalancerIP));
+    if (!val_get_str(notes, S("wherry.dev/assigned-address")) || (asked.n && !str_eq(asked, has)))
+        return true;
+    for (size_t i = 0; i < countof(pools); i++) {
+        asked = val_text(val_get_str(notes, str_of(asks[i])));
+        if (str_eqz(val_text(val_get_str(notes, str_of(pools[i]))), "nodes") || (asked.n && !str_eq(asked, has)))
+            return true;
+    }
+    return false;
+}
+
 bool model_wants_ports(const struct val *service)
 {
     const struct val *first = val_item(val_at(service, N(status), N(loadBalancer), N(ingress)), 0);
     struct str class = val_text_at(service, N(spec), N(loadBalancerClass));
     bool wants = false;
-    if (!str_eqz(val_text_at(service, N(spec), N(type)), "LoadBalancer") || is_assigned(service, "FromPool") ||
+    if (!str_eqz(val_text_at(service, N(spec), N(type)), "LoadBalancer") ||
+        (is_assigned(service, "FromPool") && !leaves_pool(service, first)) ||
         (class.n && !str_eqz(class, "wherry.dev/lb")))
         return false;
     val_each_item (port, val_at(service, N(spec), N(ports))) {

@@ -155,6 +155,17 @@ def only_some_may_reach_it(c):
     eventually('the client may', lambda: answer(ip))
 
 
+def one_goes_back_to_the_nodes(c):
+    """And does not wait for the node's next round, which may be five minutes away."""
+    c.apply(balancer('back', 8083))
+    ip = eventually('an address of the pool', lambda: addresses(c, 'back'))
+    assert ip != [NODE], ip
+    c.kubectl('annotate', 'svc', 'back', 'wherry.dev/address-pool=nodes')
+    eventually('the node has it', lambda: addresses(c, 'back') == [NODE])
+    eventually('an answer', lambda: answer(NODE, 8083))
+    c.kubectl('delete', 'svc', 'back')
+
+
 def the_policy_local_tells_who_has_endpoints(c):
     c.apply(balancer('local', 8082, more='externalTrafficPolicy: Local', notes='wherry.dev/address-pool: nodes'))
     c.apply(balancer('near', more='externalTrafficPolicy: Local'))
@@ -210,6 +221,6 @@ def down_takes_them_away(c):
 
 if __name__ == '__main__':
     main([without_a_pool_the_node_serves, a_pool_gives_addresses_that_answer, they_outlive_the_node_role,
-          who_takes_over_tells_the_segment, only_some_may_reach_it,
+          who_takes_over_tells_the_segment, only_some_may_reach_it, one_goes_back_to_the_nodes,
           the_policy_local_tells_who_has_endpoints, the_front_door_has_one_of_the_pool,
           down_takes_them_away], cluster=OnASegment)
