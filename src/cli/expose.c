@@ -326,7 +326,8 @@ static bool ingress_make(struct expose_command *x, struct err *err)
     document_show(x, &out, r, "applied", url);
     if (x->tls && x->issuer.n == 0 && x->form.form == OUT_TABLE)
         output_show(stderr,
-                    "wherry expose: no ClusterIssuer was found; its certificate is to be in Secret " STR_FMT "\n",
+                    "wherry expose: no ClusterIssuer was found (wherry acme set --email ADDRESS makes one); its "
+                    "certificate is to be in Secret " STR_FMT "\n",
                     STR_ARG(x->secret));
     return true;
 }
