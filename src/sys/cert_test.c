@@ -146,8 +146,8 @@ TEST(cert_serves_what_it_has_read_and_nothing_else)
 {
     AUTO(key_free) struct cert_key *own = key_new(), *other = key_new();
     AUTO(strbuf_fini)
-    struct strbuf cert = STRBUF(65536),
-                  key = STRBUF(65536), strange = STRBUF(65536), chain = STRBUF(65536), private = STRBUF(65536);
+    struct strbuf cert = STRBUF(65536), key = STRBUF(65536), strange = STRBUF(65536), chain = STRBUF(65536),
+                  private = STRBUF(65536);
     struct str name = S("a.example.org");
     struct cert_spec spec = {
         .cn = name, .dns = &name, .ndns = 1, .server = true, .not_after = clock_real() + 3600 * NS_PER_S};
