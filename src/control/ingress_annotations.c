@@ -107,7 +107,8 @@ const struct ingress_annotation ingress_annotations[] = {
     KEPT("cors-expose-headers", header_text, cors_expose, "names", "Access-Control-Expose-Headers"),
     KEPT("cors-max-age", number, cors_max_age_s, "seconds", "1728000 where it is not set"),
     KEPT("custom-headers", configmap, headers_map, "configmap, namespace/configmap",
-         "ConfigMap of the same namespace with headers that answers get; no list of allowed ones is asked for"),
+         "ConfigMap of the same namespace with headers that answers get; 64 at most, and no list of allowed ones is "
+         "asked for"),
     KEPT("custom-http-errors", codes, errors, "404,503",
          "the page for these codes is had from default-backend (12,000 bytes at most; 128 lines at most), "
          "without one it is not kept"),

@@ -5,6 +5,8 @@
 #include "edge/spoa.h"
 
 #define SHARDS_MOST 64
+#define FIELDS_MOST                                                                                                  \
+    1000 /* names of headers, of all routes: each is a line of the configuration, and a start reads all */
 
 /* --- rules --- */
 
@@ -32,8 +34,24 @@ static void fields_count(struct door *d, const struct door_rule *r, bool more)
             map_put(&d->fields, str_of(name), c);
         }
         d->shape_changed |= more && !c->written;
+        d->nfields += more && !c->refs;
         c->refs += more ? 1 : (size_t)-1;
+        d->nfields -= !more && !c->refs;
     }
+}
+
+/* Before the rule is one of ours: whoever may write a ConfigMap could hold up the changes of all. */
+static bool fields_fit(struct door *d, const struct door_rule *r, struct err *err)
+{
+    size_t n = d->nfields;
+    array_each (f, &r->fields) {
+        char name[64];
+        door_field_map(name, f);
+        const struct door_field_count *c = map_get(&d->fields, str_of(name));
+        n += !c || !c->refs;
+    }
+    return n <= FIELDS_MOST ||
+           err_set(err, E_TOO_LARGE, "all routes together would change over %d headers", FIELDS_MOST);
 }
 
 static void status_know(struct door *d, int status)
@@ -106,11 +124,13 @@ static struct door_rule *placed_rule(struct door *d, struct door_placed *p)
                                .server_ns = door_pool_server_ns(d, p->route->action.pool)};
     struct err err = ERR;
     struct door_rule *r = door_rule_new(p->route, &place, &err);
-    if (!r) {
+    struct door_rule *have = r ? map_get(&d->rules, DOOR_NAME(r->name)) : NULL;
+    if (!r || (!have && !fields_fit(d, r, &err))) {
         door_refused(d, p, &err);
+        if (r)
+            door_rule_free(r);
         return NULL;
     }
-    struct door_rule *have = map_get(&d->rules, DOOR_NAME(r->name));
     if (have)
         door_rule_free(r);
     else

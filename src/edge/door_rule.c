@@ -8,7 +8,8 @@
  * x as it is    T404 status H headers of the request, h of the answer */
 #include "edge/door_int.h"
 
-#define VALUE_MOST 6000
+#define VALUE_MOST  6000
+#define FIELDS_MOST 64 /* headers that one route changes */
 
 struct rule_maker {
     struct door_rule *rule;
@@ -208,6 +209,8 @@ static bool field_make(struct rule_maker *m, char op, bool response, struct str 
             use.nth++;
     if (use.nth && op != 'a')
         return true;
+    if (m->rule->fields.n >= FIELDS_MOST)
+        return err_set(m->err, E_TOO_LARGE, "it changes over %d headers", FIELDS_MOST);
     if (use.nth >= 8)
         return err_set(m->err, E_INVALID, "the header " STR_FMT " is added more than 8 times", STR_ARG(name));
     array_push(&m->rule->fields, use);

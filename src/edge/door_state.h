@@ -73,6 +73,7 @@ struct door {
     struct map certs, lists, answers, streams; /* what is in the proxy */
     struct map stream_users;                   /* backends' keys */
     char *none_pem;                            /* for who names no host that is known */
+    size_t nfields;                            /* of `fields` those that a rule has */
     size_t depth;
     unsigned shards;
     bool slots_changed; /* since they were written */

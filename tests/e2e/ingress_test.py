@@ -544,6 +544,20 @@ def strange_secrets_break_nobody_else(c):
     c.kubectl('delete', 'ingress', 'usual', *('strange-' + n for n in list(shown_as) + list(refused)))
 
 
+def thousands_of_headers_hold_nobody_up(c):
+    """Each name of a header that somebody sets is a line of the proxy's configuration, which all others' changes wait for."""
+    def headers(name, n):
+        return json.dumps({'apiVersion': 'v1', 'kind': 'ConfigMap', 'metadata': {'name': name}, 'data': {'X-%s-%d' % (name, i): 'said' for i in range(n)}}) + '\n---\n'
+    c.kubectl('create', '-f', '-', input=headers('too-many', 5000) + headers('some', 60))
+    c.apply(one('too-many', 'many.headers.example.org', {'custom-headers': 'too-many'}) + one('some', 'some.headers.example.org', {'custom-headers': 'some'}))
+    assert served('some.headers.example.org').fields['x-some-59'] == 'said'
+    eventually('it is told', lambda: 'over 64 headers' in c.kubectl('get', 'events', '--field-selector', 'reason=RouteRefused,involvedObject.name=too-many'))
+    assert ask('many.headers.example.org').status == 404
+    c.kubectl('replace', '-f', '-', input=headers('too-many', 3))
+    assert served('many.headers.example.org').fields['x-too-many-2'] == 'said'
+    c.kubectl('delete', 'ingress', 'too-many', 'some')
+
+
 def nothing_hostile_breaks_the_others(c):
     """Texts that anybody can write into an Ingress are texts, for the proxy too."""
     logged = len(c.log())
@@ -767,5 +781,5 @@ if __name__ == '__main__':
     main([another_has_the_ports, hosts_and_paths, certificates, redirects, rewrites, who_may, asked_for_a_name, copies_and_pages, affinity_and_hashes, canaries, backends_of_other_protocols, tls_to_backends, stand_ins,
           clients_show_certificates, passed_through, websockets,
           what_is_missing_is_told, thousands_of_hosts_hold_nobody_up, patterns_are_tried_where_they_may_match,
-          what_clients_say_of_themselves_is_not_passed_on, strange_secrets_break_nobody_else, nothing_hostile_breaks_the_others, exposed_in_one_line, changes_lose_no_request,
+          what_clients_say_of_themselves_is_not_passed_on, strange_secrets_break_nobody_else, thousands_of_headers_hold_nobody_up, nothing_hostile_breaks_the_others, exposed_in_one_line, changes_lose_no_request,
           the_class_is_made_once], cluster=Shop)
