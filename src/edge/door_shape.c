@@ -470,10 +470,15 @@ static void filters_write(const struct door_shape *s, const struct door_bind *b,
                     " http-request redirect location \"%%[var(txn.loc)]\" code %d if { var(txn.f) -m sub R%d }\n",
                     redirect_codes[i], redirect_codes[i] % 10);
     for (size_t i = 0; i < s->nstatuses; i++)
-        strbuf_addf(out,
-                    " http-request return status %1$d content-type text/plain string \"%2$s\\n\" if { var(txn.f) -m "
-                    "sub T%1$d }\n",
-                    s->statuses[i], text_of(s->statuses[i]));
+        if (s->statuses[i] == 204 || s->statuses[i] == 304) /* HAProxy takes no body for these, and does not start */
+            strbuf_addf(out, " http-request return status %d if { var(txn.f) -m sub T%d }\n", s->statuses[i],
+                        s->statuses[i]);
+        else
+            strbuf_addf(
+                out,
+                " http-request return status %1$d content-type text/plain string \"%2$s\\n\" if { var(txn.f) -m "
+                "sub T%1$d }\n",
+                s->statuses[i], text_of(s->statuses[i]));
     strbuf_addz(out, way_on);
 }
 

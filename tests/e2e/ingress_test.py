@@ -555,7 +555,13 @@ def thousands_of_headers_hold_nobody_up(c):
     assert ask('many.headers.example.org').status == 404
     c.kubectl('replace', '-f', '-', input=headers('too-many', 3))
     assert served('many.headers.example.org').fields['x-too-many-2'] == 'said'
-    c.kubectl('delete', 'ingress', 'too-many', 'some')
+    codes = {'codes-%d' % n: ','.join(map(str, range(n, n + 50))) for n in range(300, 600, 50)}
+    logged = len(c.log())
+    c.apply(''.join(one(n, n + '.example.org', {'custom-http-errors': said, 'default-backend': 'b'}) for n, said in codes.items()) + one('some', 'some.headers.example.org', {'custom-headers': 'renamed'})
+            + headers('renamed', 2))
+    eventually('what needs a new start of the proxy', lambda: ask('some.headers.example.org').fields.get('x-renamed-1') == 'said')
+    assert 'edge.proxy' not in c.log()[logged:], c.log()[logged:][-2000:]
+    c.kubectl('delete', 'ingress', 'too-many', 'some', *codes)
 
 
 def nothing_hostile_breaks_the_others(c):
