@@ -48,7 +48,7 @@ struct gate {
     struct child proxy;
     struct http_client *client;
     struct http_server *behind; /* what is asked, mirrored to, and gives pages */
-    char dir[32];
+    char dir[64];
     struct door_server server;
     struct door_pool pool;
     struct strbuf heard; /* by `behind` */
@@ -127,13 +127,12 @@ static void gate_ask(struct gate *g, const char *path, const char *authorization
     gate_wait(g, is_over);
 }
 
-static void gate_init(struct gate *g, const char *seed)
+static void gate_init(struct gate *g)
 {
     struct err err = ERR;
     AUTO(arena_fini) struct arena a = ARENA;
     *g = (struct gate){.loop = loop_new(&err), .heard = STRBUF(1 << 16)};
-    (void)snprintf(g->dir, sizeof g->dir, "/tmp/agent-%s-XXXXXX", seed);
-    CHECK(mkdtemp(g->dir));
+    (void)snprintf(g->dir, sizeof g->dir, "%s", test_dir());
     struct spoa_config c = {
         .run = str_of(g->dir), .own_socket = -1, .pool = pool_named, .resolve = name_found, .arg = g};
     g->agent = spoa_new(g->loop, &c, &err);
@@ -167,8 +166,6 @@ static void gate_init(struct gate *g, const char *seed)
 
 static void gate_fini(struct gate *g)
 {
-    AUTO(arena_fini) struct arena a = ARENA;
-    static const char *const files[] = {"agent.cfg", "agent.sock", "p/haproxy.cfg", "p/front.sock", "p/bad.sock"};
     child_kill(&g->proxy, SIGKILL);
     while (g->proxy.pid)
         CHECK(loop_run_once(g->loop, NS_PER_S));
@@ -181,9 +178,6 @@ static void gate_fini(struct gate *g)
     while (loop_run_once(g->loop, 0))
         ;
     loop_free(g->loop);
-    for (size_t i = 0; i < countof(files); i++)
-        (void)unlink(arena_fmt(&a, "%s/%s", g->dir, files[i]).p); /* not each of them is there */
-    CHECK(rmdir(arena_fmt(&a, "%s/p", g->dir).p) == 0 && rmdir(g->dir) == 0);
 }
 
 static void rule_put(struct gate *g, const char *name, const struct door_auth *auth)
@@ -196,7 +190,7 @@ static void rule_put(struct gate *g, const char *name, const struct door_auth *a
 TEST(passwords_let_in_and_keep_out)
 {
     struct gate g;
-    gate_init(&g, "words");
+    gate_init(&g);
     CHECK_INT(g.status, 503); /* rule 0 is none */
     rule_put(
         &g, "7",
@@ -230,7 +224,7 @@ TEST(an_address_is_asked)
     struct gate g;
     AUTO(arena_fini) struct arena a = ARENA;
     static const struct str user = {"x-user", 6};
-    gate_init(&g, "url");
+    gate_init(&g);
     struct door_auth auth = {.url = arena_fmt(&a, "http://behind.ns.svc:%u/auth?for=$host", g.server.port),
                              .headers = &user,
                              .nheaders = 1};
@@ -269,7 +263,7 @@ static bool has_heard(struct gate *g)
 TEST(copies_and_pages)
 {
     struct gate g;
-    gate_init(&g, "copies");
+    gate_init(&g);
     const struct door_mirror mirror = {.pool = S("pool"), .numerator = 1, .denominator = 1};
     spoa_put(g.agent, &(struct spoa_rule){.name = S("9"),
                                           .owner = S("Ingress/ns/web"),
