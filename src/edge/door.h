@@ -40,6 +40,7 @@ struct door_listener {
     bool accept_proxy;   /* PROXY protocol, v1 or v2, is expected from whoever connects */
     const struct str *certificates; /* keys of door_certificate, the first for who names no host that is known */
     size_t ncertificates;
+    bool own_default;     /* who names no host that is known is shown the door's own certificate, nobody's */
     struct str client_ca; /* key of a door_certificate with CAs alone: clients must show one. "": no */
     bool client_ca_optional;
 };

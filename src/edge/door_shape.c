@@ -315,20 +315,19 @@ static void forwarded_write(const struct door_shape *s, const struct door_bind *
                     "req.hdr_ip(x-forwarded-for,-%u)\n",
                     s->trusted + 1);
     else
-        strbuf_addz(out, " http-request del-header x-forwarded- -m beg\n"
-                         " http-request del-header ssl-client- -m beg\n" /* what ingress-nginx says of certificates */
-                         " http-request del-header x-scheme\n http-request del-header proxy\n"
-                         " http-request set-header X-Forwarded-For %[src]\n http-request del-header forwarded if { "
-                         "req.hdr(forwarded) -m found }\n");
+        /* in one go: each line of its own looks through all headers; ssl-client-* is ingress-nginx's of certificates
+         */
+        strbuf_addz(out, " http-request del-header "
+                         "^(x-forwarded-|ssl-client-|x-scheme$|proxy$|forwarded$|x-real-ip$) -m reg\n"
+                         " http-request add-header X-Forwarded-For %[src]\n");
     for (size_t i = 0; i < countof(rows); i++) {
-        strbuf_addf(out, " http-request set-header X-Forwarded-%c%s %s", rows[i].name[0] - 'a' + 'A',
-                    rows[i].name + 1, rows[i].value);
+        strbuf_addf(out, " http-request %s-header X-Forwarded-%c%s %s", s->trusted ? "set" : "add",
+                    rows[i].name[0] - 'a' + 'A', rows[i].name + 1, rows[i].value);
         if (s->trusted)
             strbuf_addf(out, " unless { req.hdr(x-forwarded-%s) -m found }", rows[i].name);
         strbuf_addc(out, '\n');
     }
-    /* the header is written, to write the address again costs more */
-    strbuf_addf(out, " http-request set-header X-Real-IP %%[%s]\n", s->trusted ? "src" : "req.hdr(x-forwarded-for)");
+    strbuf_addf(out, " http-request %s-header X-Real-IP %%[src]\n", s->trusted ? "set" : "add");
 }
 
 static bool is_layered(const struct door_bind *b)

@@ -168,7 +168,8 @@ static void none_put(struct door *d, struct door_socket *s, const char *kind, st
     snprintf(name, sizeof name, "d%s_%s", kind, s->bind.name.z);
     const struct door_certificate *c = NULL;
     array_each (l, &s->listeners)
-        for (size_t i = 0; !c && listener_is(*l, kind) && !(*l)->hostname.n && i < (*l)->ncertificates; i++)
+        for (size_t i = 0;
+             !c && listener_is(*l, kind) && !(*l)->own_default && !(*l)->hostname.n && i < (*l)->ncertificates; i++)
             c = certificate_find(d, (*l)->certificates[i]);
     AUTO(arena_fini) struct arena a = ARENA;
     cert_want(d, now, name, c ? STR_JOIN(&a, c->chain, S("\n"), c->private) : none_pem(d));

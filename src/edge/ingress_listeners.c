@@ -149,7 +149,8 @@ static void shown_put(struct ingress_gathering *g)
                        .nhosts = s->all ? 0 : s->hosts.n}));
     }
     array_push(&part->listeners, ((struct door_listener){.key = S("http"), .port = 80, .protocol = DOOR_HTTP}));
-    array_push(&part->listeners, ((struct door_listener){.key = S("https"), .port = 443, .protocol = DOOR_HTTPS}));
+    array_push(&part->listeners,
+               ((struct door_listener){.key = S("https"), .port = 443, .protocol = DOOR_HTTPS, .own_default = true}));
     if (g->passes)
         array_push(&part->listeners, ((struct door_listener){.key = S("tls"), .port = 443, .protocol = DOOR_TLS}));
     array_each (l, &part->listeners)
