@@ -136,6 +136,7 @@ void strategy_update_pod(struct arena *a, struct str sub, struct val *v, const s
                 member_keep(a, c, from, N(resources));
                 member_keep(a, c, from, N(resizePolicy));
             }
+        member_keep(a, val_need_map(a, v, N(spec)), V(&wanted, spec), N(resources));
     }
 }
 

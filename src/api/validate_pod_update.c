@@ -190,38 +190,107 @@ void check_ephemeral_update(struct field_errors *e, const struct val *v, const s
     }
 }
 
-static void check_resize_list(ERRS, const struct val *now, const struct val *old)
+/* --- resize: what may change of resources ----------------------------------------------------------------------- */
+
+static bool any_removed(const struct val *now, const struct val *old)
+{
+    val_each_member (m, old)
+        if (!val_get(now, m->name))
+            return true;
+    return false;
+}
+
+static bool others_same(const struct val *now, const struct val *old)
+{
+    val_each_member (m, now)
+        if (!str_eq(m->name->s, S("cpu")) && !str_eq(m->name->s, S("memory")) &&
+            !val_unchanged(&m->v, val_get(old, m->name)))
+            return false;
+    return true;
+}
+
+/* Beside cpu and memory nothing is another one. */
+static bool resources_same(const struct val *now, const struct val *old)
+{
+    const struct name *const lists[] = {N(requests), N(limits)};
+    for (size_t i = 0; i < countof(lists); i++)
+        if (!others_same(val_get(now, lists[i]), val_get(old, lists[i])) ||
+            !others_same(val_get(old, lists[i]), val_get(now, lists[i])))
+            return false;
+    return val_unchanged(V(now, claims), V(old, claims));
+}
+
+static void check_removed(ERRS, const struct val *now, const struct val *old)
+{
+    if (any_removed(V(now, requests), V(old, requests)))
+        bad_forbidden(e, AT(at, "requests"), "resource requests cannot be removed");
+    if (any_removed(V(now, limits), V(old, limits)))
+        bad_forbidden(e, AT(at, "limits"), "resource limits cannot be removed");
+}
+
+/* Init containers that run to their end have what they have. */
+static bool is_resizable(const struct val *container, bool init)
+{
+    return !init || str_eq(TEXT(container, restartPolicy), S("Always"));
+}
+
+static void check_resize_removed(ERRS, const struct val *now, const struct val *old, bool init)
 {
     each (c, now) {
         const struct val *was = val_find(old, N(name), TEXT(c, name));
-        const struct at *here = AT(ITEM(at, INDEX(now, c)), "resources");
-        const struct name *const lists[] = {N(requests), N(limits)};
-        for (size_t i = 0; i < countof(lists); i++) {
-            const struct val *mine = val_get(V(c, resources), lists[i]),
-                             *before = val_get(V(was, resources), lists[i]);
-            val_each_member (m, before)
-                if ((str_eq(m->name->s, S("cpu")) || str_eq(m->name->s, S("memory"))) && !val_get(mine, m->name))
-                    bad_forbidden(e, AT(here, lists[i]->s.p), "resource %s cannot be removed",
-                                  lists[i] == N(requests) ? "requests" : "limits");
-            bool other = false;
-            val_each_member (m, mine)
-                other |= !str_eq(m->name->s, S("cpu")) && !str_eq(m->name->s, S("memory")) &&
-                         !val_unchanged(&m->v, val_get(before, m->name));
-            if (other)
-                bad_forbidden(e, AT(NULL, "spec"), "only cpu and memory resources are mutable");
+        if (is_resizable(c, init))
+            check_removed(e, AT(ITEM(at, INDEX(now, c)), "resources"), V(c, resources), V(was, resources));
+    }
+}
+
+static void check_resize_mutable(ERRS, const struct val *now, const struct val *old, bool init)
+{
+    each (c, now) {
+        const struct val *was = val_find(old, N(name), TEXT(c, name));
+        if (!is_resizable(c, init)) {
+            if (!val_unchanged(c, was))
+                bad_forbidden(e, at, "resources for non-sidecar init containers are immutable");
+        } else if (!resources_same(V(c, resources), V(was, resources))) {
+            bad_forbidden(e, at, "only cpu and memory resources %sare mutable",
+                          init ? "for sidecar containers " : "");
         }
     }
+}
+
+/* A node that knows of resizing tells what a running container has. */
+static bool node_resizes(const struct val *pod)
+{
+    each (c, V(V(pod, status), containerStatuses))
+        if (HAS(V(c, state), running))
+            return V(c, resources) != NULL;
+    return true;
 }
 
 void check_resize(struct field_errors *e, const struct val *v, const struct val *old)
 {
     const struct at *at = AT(NULL, "spec");
+    const struct val *spec = V(v, spec), *was = V(old, spec);
     struct str qos = pod_qos_class(old);
+    if (val_get_str(V(V(old, metadata), annotations), S("kubernetes.io/config.mirror"))) {
+        bad_forbidden(e, NULL, "static pods cannot be resized");
+        return;
+    }
+    if (str_eq(val_text_at(was, N(os), N(name)), S("windows"))) {
+        bad_forbidden(e, NULL, "windows pods cannot be resized");
+        return;
+    }
     check_pod(e, v);
     if (!str_eq(qos, pod_qos_class(v)))
         bad_text(e, at, qos, "Pod QOS Class may not change as a result of resizing");
-    check_resize_list(e, AT(at, "containers"), V(V(v, spec), containers), V(V(old, spec), containers));
-    check_resize_list(e, AT(at, "initContainers"), V(V(v, spec), initContainers), V(V(old, spec), initContainers));
+    if (!node_resizes(old))
+        bad_forbidden(e, at, "Pod running on node without support for resize");
+    check_resize_removed(e, AT(at, "containers"), V(spec, containers), V(was, containers), false);
+    check_resize_removed(e, AT(at, "initContainers"), V(spec, initContainers), V(was, initContainers), true);
+    check_removed(e, AT(at, "resources"), V(spec, resources), V(was, resources));
+    check_resize_mutable(e, at, V(spec, containers), V(was, containers), false);
+    check_resize_mutable(e, at, V(spec, initContainers), V(was, initContainers), true);
+    if (!resources_same(V(spec, resources), V(was, resources)))
+        bad_forbidden(e, at, "only cpu and memory resources are mutable");
 }
 
 static void check_ips(ERRS, const struct val *ips, struct str single, const char *of)

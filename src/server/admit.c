@@ -26,6 +26,7 @@ static const struct admit_row rows[] = {
     {"StorageObjectInUseProtection", VERB_CREATE, NULL, admit_storage_protection, NULL},
     {"PersistentVolumeClaimResize", VERB_UPDATE, K(PersistentVolumeClaim), NULL, admit_claim_resize},
     {"RuntimeClass", VERB_CREATE, K(Pod), admit_runtime_class, admit_overhead},
+    {"PodResizeValidator", VERB_UPDATE, K(Pod), NULL, admit_resize},
     {"requester", VERB_CREATE, K(CertificateSigningRequest), admit_requester, NULL},
     {"CertificateApproval", VERB_UPDATE, K(CertificateSigningRequest), NULL, admit_approval},
     {"CertificateSigning", VERB_UPDATE, K(CertificateSigningRequest), NULL, admit_signing},

@@ -47,6 +47,7 @@ struct admit_row {
 admit_fn admit_cert_requester, admit_cert_rules, admit_namespace, admit_limit_defaults, admit_limit_bounds,
     admit_quota, admit_service_account, admit_priority_pod, admit_priority_class, admit_tolerations, admit_new_node,
     admit_storage_class, admit_storage_protection, admit_claim_resize, admit_runtime_class, admit_overhead,
-    admit_pod_security_labels, admit_pod_security, admit_topology, admit_ingress_class, admit_escalation,
-    admit_binding_escalation, admit_requester, admit_approval, admit_signing, admit_subject, admit_node,
-    admit_ephemeral, admit_webhooks_mutate, admit_webhooks_validate, admit_policies_mutate, admit_policies_validate;
+    admit_resize, admit_pod_security_labels, admit_pod_security, admit_topology, admit_ingress_class,
+    admit_escalation, admit_binding_escalation, admit_requester, admit_approval, admit_signing, admit_subject,
+    admit_node, admit_ephemeral, admit_webhooks_mutate, admit_webhooks_validate, admit_policies_mutate,
+    admit_policies_validate;
