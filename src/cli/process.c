@@ -135,6 +135,7 @@ static void set_options(struct request *r, const struct call_options *o)
     to->label_selector = str_borrow(r, o->label_selector);
     to->field_selector = str_borrow(r, o->field_selector);
     to->limit = o->limit;
+    to->bookmarks = o->marks;
     to->patch = formats[o->patch];
     to->grace_said = o->grace_s >= 0;
     to->grace_s = MAX(o->grace_s, 0);

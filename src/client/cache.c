@@ -5,6 +5,8 @@
 
 #define BACKOFF_MIN (100 * NS_PER_MS)
 #define BACKOFF_MAX (10 * NS_PER_S)
+#define MARK_AGAIN  (200 * NS_PER_MS)
+#define MARK_AWAY   NS_PER_S
 
 struct cache {
     struct transport *transport;
@@ -23,7 +25,51 @@ struct cache {
     int64_t backoff;
     struct list handlers;
     struct timer tell; /* handlers that came late */
+    struct obj *(*trim)(const struct obj *o);
+    int64_t reach;       /* cache_rev is to come there; not above it: nobody waits */
+    struct call mark;    /* asks for that */
+    int64_t marked;      /* the server was there when it was last asked */
+    struct timer remark; /* the answer to that may have been lost with the watch */
 };
+
+static void mark_ask(struct cache *c)
+{
+    if (!c->started || c->rev >= c->reach || call_active(&c->mark))
+        return;
+    call_start(&c->mark, c->transport,
+               &CALL_OPTIONS(.verb = CALL_LIST, .kind = c->set.kind, .ns = str_of(c->ns),
+                             .label_selector = str_of(c->labels), .field_selector = str_of(c->fields), .limit = 1,
+                             .marks = true));
+}
+
+static void mark_done(struct call *call)
+{
+    struct cache *c = container_of(call, struct cache, mark);
+    if (call->ok)
+        c->marked = call->rev;
+    if (c->rev >= c->reach)
+        return;
+    if (call->ok && call->rev < c->reach)
+        mark_ask(c); /* who asked meanwhile has seen more */
+    else
+        timer_set(&c->remark, call->ok ? MARK_AGAIN : MARK_AWAY);
+}
+
+static void mark_again(struct timer *t)
+{
+    mark_ask(container_of(t, struct cache, remark));
+}
+
+void cache_reach(struct cache *c, int64_t rev)
+{
+    c->reach = MAX(c->reach, rev);
+    if (!c->synced) /* the list that is to come is new enough, or asks again */
+        return;
+    if (c->marked < c->reach)
+        mark_ask(c);
+    else if (c->rev < c->reach && !timer_is_set(&c->remark))
+        timer_set(&c->remark, MARK_AGAIN); /* it is on its way */
+}
 
 static void tell_changed(struct cache *c, struct obj *was, struct obj *now)
 {
@@ -34,6 +80,8 @@ static void tell_changed(struct cache *c, struct obj *was, struct obj *now)
 
 static void tell_moved(struct cache *c)
 {
+    if (c->rev >= c->reach)
+        timer_stop(&c->remark);
     list_each (h, &c->handlers, struct cache_handler, node)
         if (h->told && h->moved)
             h->moved(h);
@@ -56,6 +104,12 @@ static void cache_put(struct cache *c, struct obj *o)
     AUTO(obj_unref) struct obj *was = objset_put(&c->set, o);
     if (!was || was->rev != o->rev)
         tell_changed(c, was, o);
+}
+
+/* What is kept of an object; a reference. */
+static struct obj *cache_keep(const struct cache *c, struct obj *o)
+{
+    return c->trim ? c->trim(o) : obj_ref(o);
 }
 
 static void list_next(struct cache *c);
@@ -108,6 +162,7 @@ static void cache_replace(struct cache *c)
     pages_clear(c);
     if (!c->synced) {
         c->synced = true;
+        mark_ask(c);
         list_each (h, &c->handlers, struct cache_handler, node)
             if (h->told && h->synced)
                 h->synced(h);
@@ -126,7 +181,7 @@ static void list_done(struct call *call)
         return;
     }
     for (size_t i = 0; i < call->n; i++)
-        array_push(&c->pages, obj_ref(call->items[i]));
+        array_push(&c->pages, cache_keep(c, call->items[i]));
     c->list_rev = call->rev;
     mem_free(c->continue_token);
     c->continue_token = call->continue_token.n > 0 ? str_dupz(call->continue_token) : NULL;
@@ -156,7 +211,11 @@ static void watch_event(struct watch *w, enum watch_event type, struct obj *obj,
     c->rev = MAX(c->rev, rev);
     switch (type) {
     case WATCH_ADDED:
-    case WATCH_MODIFIED: cache_put(c, obj); break;
+    case WATCH_MODIFIED: {
+        AUTO(obj_unref) struct obj *kept = cache_keep(c, obj);
+        cache_put(c, kept);
+        break;
+    }
     case WATCH_DELETED: cache_del(c, obj->ns, obj->name); break;
     case WATCH_BOOKMARK: break;
     }
@@ -214,12 +273,15 @@ struct cache *cache_new(struct transport *t, const struct cache_options *o)
     c->labels = str_dupz(o->label_selector);
     c->fields = str_dupz(o->field_selector);
     c->page = o->page;
+    c->trim = o->trim;
+    c->mark.done = mark_done;
     c->list.done = list_done;
     c->watch.event = watch_event;
     c->watch.ended = watch_ended;
     list_init(&c->handlers);
     timer_init(&c->again, t->loop, again_now);
     timer_init(&c->tell, t->loop, tell_late);
+    timer_init(&c->remark, t->loop, mark_again);
     return c;
 }
 
@@ -237,6 +299,8 @@ void cache_stop(struct cache *c)
 {
     c->started = false;
     call_cancel(&c->list);
+    call_cancel(&c->mark);
+    timer_stop(&c->remark);
     watch_stop(&c->watch);
     timer_stop(&c->again);
     pages_clear(c);

@@ -15,6 +15,8 @@ struct cache_options {
     struct str ns, label_selector, field_selector; /* "": all */
     const struct objindex *const *indexes;         /* NULL-terminated and static, or NULL */
     int64_t page;                                  /* objects a list call; 0: all in one answer */
+    /* What is kept of each object: a new one of the same names and revision, with less in it. NULL: all. */
+    struct obj *(*trim)(const struct obj *o);
 };
 struct cache *cache_new(struct transport *t, const struct cache_options *o);
 void cache_start(struct cache *c); /* handlers run from a later turn on */
@@ -28,6 +30,10 @@ struct obj *cache_peek(const struct cache *c, struct str ns, struct str name); /
 bool cache_synced(const struct cache *c);                                      /* the first list is in; stays true */
 /* Every change up to this revision is in. A write answered with revision R is seen once cache_rev >= R. */
 int64_t cache_rev(const struct cache *c);
+/* Sees to it that cache_rev comes to rev, soon, although nothing may change: `moved` tells. One small question to the
+ * server for all that is waited for at a time. What the cache then holds is no older than an object of any other kind
+ * that has this revision. */
+void cache_reach(struct cache *c, int64_t rev);
 
 /* Told of each change after it is in the set: added (was NULL), updated, deleted (now NULL). After a list again the
  * differences come as changes; was and now are always one object: one that took another's name in between is told as

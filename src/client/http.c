@@ -87,6 +87,8 @@ static void target_add(struct strbuf *b, const struct call_options *o)
         query_add(b, "resourceVersionMatch", o->resource_version_match);
         query_add(b, "continue", o->continue_token);
         query_num(b, "limit", o->limit);
+        if (o->marks)
+            query_add(b, "allowWatchBookmarks", S("true"));
         query_add(b, "fieldManager", o->field_manager);
         query_add(b, "fieldValidation", o->field_validation);
         if (o->dry_run && o->verb != CALL_DELETE)

@@ -178,6 +178,43 @@ TEST(a_cache_lists_then_watches_pieces_of_events)
     server_fini(&s);
 }
 
+static bool server_was_asked_how_far(struct server *s, struct cache *c)
+{
+    (void)c;
+    return str_has(strbuf_str(&s->asked), S("pods?limit=1&allowWatchBookmarks=true"));
+}
+
+TEST(a_cache_that_is_to_reach_a_revision_asks_once)
+{
+    struct server s;
+    server_init(&s);
+    s.answer =
+        "{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"7\"},\"items\":[" POD_JSON
+        "]}";
+    struct cache *c = cache_new(s.api, &(struct cache_options){.kind = K(Pod)});
+    struct cache_handler h = {.changed = nothing_changed};
+    cache_handler_add(c, &h);
+    cache_start(c);
+    run_until(&s, server_is_watched, c);
+    cache_reach(c, 7);
+    loop_run_once(s.loop, 10 * NS_PER_MS);
+    CHECK(!server_was_asked_how_far(&s, c)); /* it is there */
+    s.answer = "{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"9\"},\"items\":[]}";
+    cache_reach(c, 8);
+    cache_reach(c, 9);
+    run_until(&s, server_was_asked_how_far, c);
+    strbuf_reset(&s.asked);
+    http_write(s.watching, S("{\"type\":\"BOOKMARK\",\"object\":{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":"
+                             "{\"resourceVersion\":\"9\"}}}\n"));
+    run_until(&s, at_nine, c);
+    for (int i = 0; i < 10; i++)
+        loop_run_once(s.loop, 30 * NS_PER_MS);
+    CHECK(!server_was_asked_how_far(&s, c)); /* nor is it asked for what is reached */
+    CHECK_INT(objset_len(cache_set(c)), 1);
+    cache_free(c);
+    server_fini(&s);
+}
+
 TEST(a_server_that_is_not_there_is_an_error_with_its_address)
 {
     struct err err = ERR;

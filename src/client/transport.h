@@ -70,6 +70,8 @@ struct call_options {
     struct str label_selector, field_selector;
     struct str resource_version, resource_version_match, continue_token;
     int64_t limit; /* 0: none */
+    /* LIST: watches of this kind by the same user are told a bookmark of now, or as soon as they have caught up */
+    bool marks;
     bool as_table; /* GET, LIST: answered as a meta/v1 Table in `tree` */
     /* DELETE */
     int64_t grace_s; /* -1: the object's own */

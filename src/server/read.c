@@ -7,6 +7,7 @@
 #include "server/int.h"
 #include "server/limits.h"
 #include "server/scan.h"
+#include "server/watch.h"
 
 /* --- selectors --- */
 
@@ -547,6 +548,8 @@ static bool list_answer(struct request *r)
         if (!str_eq(o->resource_version_match, S("Exact")) && !(o->limit > 0 && !o->resource_version_match.n))
             rev = 0;
     }
+    if (o->bookmarks) /* after the snapshot: they are as new */
+        watches_mark(r);
     struct filter f;
     if (rev && rev != snap->rev) {
         if (!filter_of(r, &f))

@@ -45,9 +45,10 @@ struct watch_core {
     struct list node;         /* in server->watches */
     const struct kind *kind;
     struct filter filter;
-    struct str prefix, ns;
+    struct str prefix, ns, user;
     bool bookmarks, initial_bookmark, running;
-    bool hooked; /* what is in another version is told as a webhook converts it */
+    bool mark_wanted; /* once it has caught up */
+    bool hooked;      /* what is in another version is told as a webhook converts it */
     int64_t from, seconds;
     int64_t told; /* up to this revision, while it catches up */
     struct timer end, mark;
@@ -499,6 +500,8 @@ static void catch_up(struct watch_core *c)
     if (c->told == store_rev(store)) {
         past_over(c);
         interest_add(&c->server->interests, &c->interest, c->kind, c->ns, &c->filter);
+        if (c->mark_wanted)
+            tell_bookmark(c);
         return;
     }
     if (!c->past)
@@ -746,6 +749,7 @@ bool watching_start(struct watching *w, struct request *r)
     }
     c->prefix = object_prefix(&c->arena, r->kind);
     c->ns = str_dup(&c->arena, r->ns);
+    c->user = str_dup(&c->arena, r->user->name);
     if (r->kind->namespaced && r->ns.n)
         c->prefix = arena_fmt(&c->arena, STR_FMT STR_FMT "/", STR_ARG(c->prefix), STR_ARG(r->ns));
     c->bookmarks = o->bookmarks;
@@ -789,6 +793,39 @@ void watching_stop(struct watching *w)
     else
         loop_post(c->server->loop, stop_at_home, core_ref(c));
     core_unref(c);
+}
+
+struct watch_marking {
+    struct server *server;
+    const struct kind *kind; /* held */
+    struct str user;
+    struct arena arena;
+};
+
+/* In the store's loop. */
+static void watches_mark_at_home(void *arg)
+{
+    struct watch_marking *m = arg;
+    list_each (c, &m->server->watches, struct watch_core, node) {
+        if (c->kind != m->kind || !c->bookmarks || !str_eq(c->user, m->user))
+            continue;
+        if (c->interest.place)
+            tell_bookmark(c);
+        else
+            c->mark_wanted = true;
+    }
+    kind_unref(m->kind);
+    arena_fini(&m->arena);
+    mem_free(m);
+}
+
+void watches_mark(const struct request *r)
+{
+    struct watch_marking *m = NEW(struct watch_marking);
+    m->server = r->server;
+    m->kind = kind_ref(r->kind);
+    m->user = str_dup(&m->arena, r->user->name);
+    loop_post(m->server->loop, watches_mark_at_home, m);
 }
 
 void watches_of_gone(struct server *s, const struct kind_set *now)

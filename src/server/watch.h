@@ -30,6 +30,9 @@ struct watching {
  * answered with why not. Must be called in w->loop's thread. */
 MUST_USE bool watching_start(struct watching *w, struct request *r);
 void watching_go_on(struct watching *w); /* at any time */
+/* A list that asks for bookmarks: the watches of its kind that its user has, in any connection, are told how far they
+ * are. So who has an object of one kind can know that his watch of another has told all that came before. */
+void watches_mark(const struct request *r);
 /* What was just committed and published; the store's loop. */
 void watches_committed(struct server *s, const struct store_event *events, size_t n);
 void watches_stop(struct server *s); /* all of them, in the store's loop: nothing is told any more */

@@ -130,7 +130,8 @@ struct reader {
     struct request request;
     const struct kind *kind;
     const char *ns, *labels, *fields;
-    int64_t from; /* 0: with initial events */
+    const struct user *user; /* NULL: nobody */
+    int64_t from;            /* 0: with initial events */
     pthread_mutex_t lock;
     struct strbuf text;
     bool to_stop, stopped;
@@ -177,6 +178,8 @@ static void reader_start(void *arg)
         q->options.resource_version = arena_fmt(&q->arena, "%lld", (long long)r->from);
     else
         q->options.send_initial_events = SAID_YES;
+    if (r->user)
+        q->user = r->user;
     if (!watching_start(&r->watching, q))
         test_failed(__FILE__, __LINE__, STR_FMT, STR_ARG(q->answer.fail.message));
 }
@@ -289,6 +292,49 @@ TEST(a_write_asks_nobody_whom_it_does_not_concern)
         reader_fini(&all[i]);
     }
     mem_free(all);
+    world_fini(&w);
+}
+
+/* --- how far a watch is --- */
+
+static bool reader_was_told(const struct reader *r)
+{
+    return r->text.n > 0;
+}
+
+TEST(a_list_that_asks_for_bookmarks_marks_the_watches_of_its_user)
+{
+    struct world w;
+    world_init(&w, 1);
+    struct reader mine, other, another_kind;
+    static const struct user somebody = {.name = S_INIT("somebody")};
+    struct reader *all[] = {&mine, &other, &another_kind};
+    for (size_t i = 0; i < countof(all); i++) {
+        reader_init(all[i], &w, w.loop);
+        all[i]->kind = i == 2 ? K(Secret) : K(ConfigMap);
+        all[i]->from = store_rev(w.server->store);
+        all[i]->user = i == 1 ? &somebody : NULL;
+        reader_start(all[i]);
+    }
+    (void)visits_of(&w, K(Service), "default", "one", "");
+    int64_t rev = store_rev(w.server->store);
+    struct request q;
+    request_init(&q, w.server, w.loop, no_answer);
+    request_for(&q, VERB_LIST, K(ConfigMap), STR_NONE, STR_NONE, STR_NONE);
+    watches_mark(&q);
+    for (int64_t end = clock_mono() + 60 * NS_PER_S; !reader_was_told(&mine);) {
+        (void)loop_run_once(w.loop, 100 * NS_PER_MS);
+        CHECK(clock_mono() < end);
+    }
+    AUTO(arena_fini) struct arena a = ARENA;
+    CHECK_STR(strbuf_str(&mine.text), arena_fmt(&a, "|%lld ", (long long)rev));
+    CHECK(!reader_was_told(&other));
+    CHECK(!reader_was_told(&another_kind));
+    request_fini(&q);
+    for (size_t i = 0; i < countof(all); i++) {
+        reader_stop(all[i]);
+        reader_fini(all[i]);
+    }
     world_fini(&w);
 }
 
