@@ -3,7 +3,7 @@
 #pragma once
 #include "cli/settings.h"
 
-#define ROLE_SOCKETS_MAX 8
+#define ROLE_SOCKETS_MAX 9
 struct role_socket {
     char name[24]; /* "api", "api-unix", "dns-udp" ... */
     int fd;

@@ -56,6 +56,7 @@ static bool api_start(struct api_role *role, struct role_start *r, struct err *e
         {0, arena_fmt(a, "system:node:" STR_FMT, STR_ARG(s->node_name)).p, "system:nodes"},
         {ROLE_UID_DNS, "system:wherry-dns", NULL},
         {ROLE_UID_EDGE, "system:wherry-edge", NULL},
+        {ROLE_UID_RELAY, "system:wherry-relay", NULL},
     };
     struct server_options o = {
         .root = arena_strz(a, s->root),

@@ -16,6 +16,24 @@ static void on_term(struct signal_source *s, int signo)
     loop_stop(container_of(s, struct relay_role, on_term)->loop);
 }
 
+/* What a kubelet's configuration would say of this node. */
+static const char *configz_text(struct arena *a, const struct settings *s)
+{
+    return arena_fmt(a,
+                     "{\"kubeletconfig\":{\"enableServer\":true,\"address\":\"0.0.0.0\",\"port\":%lld,"
+                     "\"authentication\":{\"x509\":{\"clientCAFile\":\"" STR_FMT
+                     "/etc/wherry/keys/ca.crt\"},\"webhook\":{\"enabled\":true,\"cacheTTL\":\"2m0s\"},"
+                     "\"anonymous\":{\"enabled\":false}},"
+                     "\"authorization\":{\"mode\":\"Webhook\",\"webhook\":{\"cacheAuthorizedTTL\":\"5m0s\","
+                     "\"cacheUnauthorizedTTL\":\"30s\"}},\"clusterDomain\":\"" STR_FMT "\",\"clusterDNS\":[\"" STR_FMT
+                     "\"],\"cgroupDriver\":\"cgroupfs\",\"maxPods\":%lld,\"podCIDR\":\"" STR_FMT
+                     "\",\"enableDebuggingHandlers\":true,\"enableProfilingHandler\":false,"
+                     "\"enableDebugFlagsHandler\":false,\"enableSystemLogHandler\":true}}",
+                     (long long)s->relay_port, STR_ARG(s->root), STR_ARG(s->domain), STR_ARG(s->dns_ip),
+                     (long long)s->max_pods, STR_ARG(s->node_pod_cidr))
+        .p;
+}
+
 int role_relay(struct role_start *r)
 {
     struct relay_role role = {0};
@@ -30,7 +48,15 @@ int role_relay(struct role_start *r)
         log_error("relay.start", "error=\"%s\"", err.text);
         return 1;
     }
-    struct relay_config c = {.loop = loop, .own_listen_fd = fd, .server_uid = ROLE_UID_SERVER, .node_socket = node.p};
+    struct arena *a = &r->settings.arena;
+    struct relay_config c = {.loop = loop,
+                             .own_listen_fd = fd,
+                             .own_door_fd = role_socket(r, "relay-tls"),
+                             .api = arena_fmt(a, "unix:" STR_FMT "/server.sock", STR_ARG(r->settings.run)).p,
+                             .node_name = arena_strz(a, r->settings.node_name),
+                             .configz = configz_text(a, &r->settings),
+                             .server_uid = ROLE_UID_SERVER,
+                             .node_socket = node.p};
     if (supervisor_wants(&r->settings, "edge"))
         c.edge_socket = arena_fmt(&r->settings.arena, "unix:" STR_FMT "/edge.sock", STR_ARG(r->settings.run)).p;
     role.relay = relay_new(&c);

@@ -60,18 +60,20 @@
 
 struct socket_row {
     const char *name, *role;
-    int type;    /* SOCK_STREAM, SOCK_DGRAM */
-    mode_t mode; /* of a unix socket's file */
+    int type;      /* SOCK_STREAM, SOCK_DGRAM */
+    mode_t mode;   /* of a unix socket's file */
+    bool may_miss; /* the role starts without it, and says so: somebody else may have the port */
 };
 /* What each role listens on. Where: address_of. */
 static const struct socket_row socket_rows[SUPERVISOR_SOCKETS] = {
-    {"api", "server", SOCK_STREAM, 0},          /* for everybody */
-    {"api-pods", "server", SOCK_STREAM, 0},     /* for pods, also where `listen` is loopback */
-    {"api-unix", "server", SOCK_STREAM, 0666},  /* for the roles of this machine: who, says SO_PEERCRED */
-    {"relay-unix", "relay", SOCK_STREAM, 0666}, /* for the server of this machine */
-    {"edge-agent", "edge", SOCK_STREAM, 0666},  /* for HAProxy; in a folder that is the role's alone */
-    {"dns-udp", "dns", SOCK_DGRAM, 0},          {"dns-tcp", "dns", SOCK_STREAM, 0},
-    {"edge-unix", "edge", SOCK_STREAM, 0666}, /* for the relay of this machine: counters */
+    {"api", "server", SOCK_STREAM, 0, false},          /* for everybody */
+    {"api-pods", "server", SOCK_STREAM, 0, false},     /* for pods, also where `listen` is loopback */
+    {"api-unix", "server", SOCK_STREAM, 0666, false},  /* for the roles of this machine: who, says SO_PEERCRED */
+    {"relay-unix", "relay", SOCK_STREAM, 0666, false}, /* for the server of this machine */
+    {"edge-agent", "edge", SOCK_STREAM, 0666, false},  /* for HAProxy; in a folder that is the role's alone */
+    {"dns-udp", "dns", SOCK_DGRAM, 0, false},          {"dns-tcp", "dns", SOCK_STREAM, 0, false},
+    {"edge-unix", "edge", SOCK_STREAM, 0666, false}, /* for the relay of this machine: counters */
+    {"relay-tls", "relay", SOCK_STREAM, 0, true},    /* for whom the server lets in */
 };
 static const struct {
     const char *name;
@@ -110,6 +112,8 @@ static struct str address_of(struct supervisor *s, struct arena *a, const char *
         return arena_fmt(a, "unix:" STR_FMT "/edge/agent.sock", STR_ARG(c->run));
     if (strcmp(name, "relay-unix") == 0)
         return arena_fmt(a, "unix:" STR_FMT "/relay.sock", STR_ARG(c->run));
+    if (strcmp(name, "relay-tls") == 0)
+        return s->privileged ? arena_fmt(a, "0.0.0.0:%lld", (long long)c->relay_port) : STR_NONE;
     if (strcmp(name, "edge-unix") == 0)
         return arena_fmt(a, "unix:" STR_FMT "/edge.sock", STR_ARG(c->run));
     return arena_fmt(a, IP4_FMT ":53", IP4_ARG(node));
@@ -144,6 +148,11 @@ static bool open_sockets(struct supervisor *s, struct role *r, struct err *err)
         if (!address.n || r->sockets[i] >= 0)
             continue;
         r->sockets[i] = open_socket(row, address, err);
+        if (r->sockets[i] < 0 && row->may_miss) {
+            log_error("role.socket", "role=%s starts without it: error=\"%s\"", r->name, err->text);
+            *err = ERR;
+            continue;
+        }
         ok = r->sockets[i] >= 0;
     }
     arena_fini(&a);

@@ -5,7 +5,7 @@
 #include "sys/child.h"
 #include "sys/loop.h"
 
-enum { SUPERVISOR_SOCKETS = 8, SUPERVISOR_ROLES = 5 };
+enum { SUPERVISOR_SOCKETS = 9, SUPERVISOR_ROLES = 5 };
 
 struct role {
     struct supervisor *sup;

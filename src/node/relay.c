@@ -178,24 +178,46 @@ static bool may_ask(struct relay *r, const struct http_request *h)
     return h->peer->is_unix && (h->peer->cred.uid == r->cfg.server_uid || h->peer->cred.uid == 0);
 }
 
-static void on_request(struct http_request *h, void *arg)
+/* Paths that a kubelet has and that stay closed: 405, as one whose settings say so. */
+static const char *closed_door(struct str path)
 {
-    struct relay *r = arg;
+    return str_starts(path, S("/debug/pprof"))   ? "profiling endpoint is disabled.\n"
+           : str_starts(path, S("/debug/flags")) ? "flags endpoint is disabled.\n"
+                                                 : NULL;
+}
+
+static void serve_health(struct relay *r, struct http_request *h)
+{
+    relay_fail(h, r->node_fd >= 0 ? 200 : 503, r->node_fd >= 0 ? S("ok") : S("the node cannot be reached"));
+}
+
+static bool serve_page(struct relay *r, struct http_request *h)
+{
+    struct str health[] = {S("/healthz"), S("/healthz/ping"), S("/healthz/log"), S("/healthz/syncloop")};
+    for (size_t i = 0; i < countof(health); i++) {
+        if (str_eq(h->path, health[i])) {
+            serve_health(r, h);
+            return true;
+        }
+    }
+    const char *closed = closed_door(h->path);
+    if (closed)
+        relay_fail(h, 405, str_of(closed));
+    else if (str_eq(h->path, S("/configz")))
+        http_respond(h, 200, S("application/json"), str_of(r->cfg.configz));
+    else if (str_eq(h->path, S("/metrics/edge")))
+        relay_metrics(r, h);
+    else
+        return relay_figures(r, h);
+    return true;
+}
+
+void relay_serve(struct relay *r, struct http_request *h)
+{
     struct str rest = str_sub(h->path, 1, h->path.n), part[5] = {{0}};
     size_t n = 0;
-    fault_pass("relay.request");
-    if (!may_ask(r, h)) {
-        relay_fail(h, 401, S("Unauthorized"));
+    if (serve_page(r, h))
         return;
-    }
-    if (str_eq(h->path, S("/healthz"))) {
-        relay_fail(h, r->node_fd >= 0 ? 200 : 503, r->node_fd >= 0 ? S("ok") : S("the node cannot be reached"));
-        return;
-    }
-    if (str_eq(h->path, S("/metrics/edge"))) {
-        relay_metrics(r, h);
-        return;
-    }
     if (str_eq(h->path, S("/logs")) || str_starts(h->path, S("/logs/"))) {
         if (str_eq(h->method, S("GET")))
             relay_files(r, h, str_sub(h->path, MIN(h->path.n, sizeof "/logs/" - 1), h->path.n));
@@ -217,6 +239,16 @@ static void on_request(struct http_request *h, void *arg)
         relay_fail(h, 404, S("404 page not found"));
 }
 
+static void on_request(struct http_request *h, void *arg)
+{
+    struct relay *r = arg;
+    fault_pass("relay.request");
+    if (may_ask(r, h))
+        relay_serve(r, h);
+    else
+        relay_fail(h, 401, S("Unauthorized"));
+}
+
 struct relay *relay_new(const struct relay_config *c)
 {
     struct relay *r = NEW(struct relay);
@@ -231,5 +263,7 @@ struct relay *relay_new(const struct relay_config *c)
     struct http_server_config hc = {.service = {.request = on_request, .arg = r}};
     r->http = http_server_new(r->loop, &hc);
     http_server_listen(r->http, c->own_listen_fd);
+    if (c->own_door_fd >= 0)
+        relay_door_start(r, c->own_door_fd);
     return r;
 }

@@ -55,8 +55,11 @@ static void world_begin(void)
     ASSERT(l);
     node_door = listen_at(node_path, SOCK_SEQPACKET);
     door = listen_at(relay_path, SOCK_STREAM);
-    relay = relay_new(&(struct relay_config){
-        .loop = l, .own_listen_fd = door, .server_uid = (unsigned)getuid(), .node_socket = node_path});
+    relay = relay_new(&(struct relay_config){.loop = l,
+                                             .own_listen_fd = door,
+                                             .own_door_fd = -1,
+                                             .server_uid = (unsigned)getuid(),
+                                             .node_socket = node_path});
     for (int i = 0; i < 100 && node < 0; i++) {
         (void)loop_run_once(l, NS_PER_MS);
         node = accept4(node_door, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);

@@ -41,6 +41,8 @@ void relay_fail(struct http_request *h, int status, struct str text); /* plain t
 struct str relay_query(struct http_request *h, struct str name);      /* the first value; "" where absent */
 bool relay_query_true(struct http_request *h, struct str name);
 
+void relay_serve(struct relay *r, struct http_request *h); /* who asks, may */
+void relay_door_start(struct relay *r, int own_fd);        /* listening, for strangers */
 void relay_probe_start(struct relay *r, struct str id, const struct str *texts, size_t n);
 void relay_logs_init(struct relay *r);
 void relay_logs(struct relay *r, struct http_request *h, struct str ns, struct str pod, struct str container);
@@ -48,6 +50,8 @@ void relay_exec(struct relay *r, struct http_request *h, struct str ns, struct s
                 bool attach);
 void relay_forward(struct relay *r, struct http_request *h, struct str ns, struct str pod);
 void relay_metrics(struct relay *r, struct http_request *h);
+/* Answers where the path is one of figures; false: it is none. */
+MUST_USE bool relay_figures(struct relay *r, struct http_request *h);
 void relay_files(struct relay *r, struct http_request *h, struct str path);
 /* To the node: how a probe went. */
 void relay_probed(struct relay *r, struct str id, enum probe_outcome outcome, struct str text);

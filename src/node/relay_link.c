@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <netinet/in.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -589,6 +590,34 @@ static void on_file(struct relay_link *l, const struct relay_message *m)
     opening_free(o);
 }
 
+/* --- figures --- */
+
+/* Into a file in memory, however long: the relay reads it as its clients take it. */
+static void figures_came(void *arg, struct str text, const struct err *err)
+{
+    char *id = arg;
+    struct err why = ERR;
+    AUTO(fd_close) int fd = -1;
+    if (!the_link)
+        log_debug("relay.figures", "nobody listens");
+    else if (err && err->kind)
+        link_refuse(the_link, str_of(id), 500, err->text);
+    else if ((fd = memfd_create("figures", MFD_CLOEXEC)) >= 0 && write_all(fd, text, &why))
+        link_say(the_link, "figures", id, fd);
+    else
+        link_refuse(the_link, str_of(id), 500, fd < 0 ? "no file in memory is to be had" : why.text);
+    mem_free(id);
+}
+
+static void on_figures(struct relay_link *l, const struct relay_message *m)
+{
+    enum figures_kind kind;
+    if (m->n == 3 && relay_figures_kind(m->texts[2], &kind))
+        figures_text(l->agent, kind, figures_came, str_dupz(m->texts[1]));
+    else
+        link_refuse(l, m->texts[1], 400, "there are no such figures");
+}
+
 static void on_forget(struct relay_link *l, const struct relay_message *m)
 {
     struct link_session *s = find_session(l, m->texts[1]);
@@ -623,6 +652,8 @@ static void on_message(struct relay_link *l, struct str bytes, const int *fds, s
         on_file(l, &m);
     else if (str_eq(what, S("forward")))
         on_forward(l, &m);
+    else if (str_eq(what, S("figures")))
+        on_figures(l, &m);
     else if (str_eq(what, S("forget")))
         on_forget(l, &m);
     else

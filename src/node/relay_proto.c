@@ -116,3 +116,26 @@ bool relay_queue_flush(struct relay_queue *q, int socket, struct err *err)
     }
     return true;
 }
+
+static const char *const figures_words[] = {
+    [FIGURES_SUMMARY] = "summary",   [FIGURES_SUMMARY_SHORT] = "summary-short",
+    [FIGURES_RESOURCE] = "resource", [FIGURES_CADVISOR] = "cadvisor",
+    [FIGURES_PROBES] = "probes",     [FIGURES_KUBELET] = "kubelet",
+    [FIGURES_PODS] = "pods",         [FIGURES_USAGE] = "usage",
+};
+
+const char *relay_figures_word(enum figures_kind kind)
+{
+    return figures_words[kind];
+}
+
+bool relay_figures_kind(struct str word, enum figures_kind *out)
+{
+    for (size_t i = 0; i < countof(figures_words); i++) {
+        if (str_eqz(word, figures_words[i])) {
+            *out = (enum figures_kind)i;
+            return true;
+        }
+    }
+    return false;
+}

@@ -18,11 +18,14 @@
  *   file ID PATH                                     -> file ID  +fd: what is there below the node's /var/log
  *   forward ID NS POD PORT                           -> socket ID  +fd: a TCP socket in the pod's network, not yet
  *                                                       connected
+ *   figures ID KIND                                  -> figures ID  +fd: a file in memory with the text (figures.h);
+ *                                                       KIND: relay_figures_word
  *   forget ID                                        nobody is interested any more; no answer */
 #pragma once
 #include "base/err.h"
 #include "base/list.h"
 #include "base/str.h"
+#include "node/figures.h"
 
 #define RELAY_MESSAGE_MOST 65536
 #define RELAY_TEXTS_MOST   2048
@@ -38,6 +41,10 @@ bool relay_fits(const struct strbuf *b);
 /* Adds one text to a message being made; texts with a NUL inside are cut there. */
 void relay_add(struct strbuf *b, struct str text);
 void relay_addf(struct strbuf *b, const char *fmt, ...) PRINTF(2, 3);
+
+/* What figures are called between the two: "summary", "resource" ... */
+const char *relay_figures_word(enum figures_kind kind);
+MUST_USE bool relay_figures_kind(struct str word, enum figures_kind *out);
 
 #define RELAY_FDS_MOST     3
 #define RELAY_WAITING_MOST (8 << 20) /* bytes of messages that wait for the other side */

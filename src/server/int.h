@@ -136,6 +136,9 @@ struct val hpa_to_v2(struct arena *a, const struct val *v);
 struct obj *object_at(struct obj *o, int64_t rev);
 
 /* --- request.c --- */
+/* A serving certificate for the node that belongs to this server (its peer of system:nodes), as PEM; server.c. */
+MUST_USE bool server_node_leaf(struct server *s, struct strbuf *cert, struct strbuf *key, struct err *err);
+
 void request_finish(struct request *r); /* answered: gives back what its write holds, runs done in r->loop */
 
 /* --- verbs: each answers r now or later; they run after authorization --- */

@@ -153,12 +153,13 @@ struct keys *keys_open(const char *root, bool fresh, struct err *err)
     return TAKE(k);
 }
 
-bool keys_serving(struct keys *k, const struct leaf_names *n, struct strbuf *cert, struct strbuf *key,
-                  struct err *err)
+static bool serving_make(struct keys *k, struct str cn, struct str org, const struct leaf_names *n, int64_t now,
+                         struct strbuf *cert, struct strbuf *key, struct err *err)
 {
     AUTO(key_free) struct cert_key *leaf = key_new();
-    int64_t now = clock_real();
-    struct cert_spec spec = {.cn = S("kube-apiserver"),
+    struct cert_spec spec = {.cn = cn,
+                             .orgs = &org,
+                             .norgs = org.n ? 1 : 0,
                              .dns = n->dns,
                              .ndns = n->ndns,
                              .ips = n->ips,
@@ -168,6 +169,21 @@ bool keys_serving(struct keys *k, const struct leaf_names *n, struct strbuf *cer
     if (!cert_make(&spec, leaf, k->ca_pem, k->ca, cert, err))
         return false;
     key_pem(leaf, key);
+    return true;
+}
+
+bool keys_node(struct keys *k, struct str cn, const struct leaf_names *n, struct strbuf *cert, struct strbuf *key,
+               struct err *err)
+{
+    return serving_make(k, cn, S("system:nodes"), n, clock_real(), cert, key, err);
+}
+
+bool keys_serving(struct keys *k, const struct leaf_names *n, struct strbuf *cert, struct strbuf *key,
+                  struct err *err)
+{
+    int64_t now = clock_real();
+    if (!serving_make(k, S("kube-apiserver"), STR_NONE, n, now, cert, key, err))
+        return false;
     k->made_at = now;
     k->renew_at = now + LEAF_DAYS / 3 * 2 * DAY;
     return true;

@@ -38,6 +38,9 @@ struct leaf_names {
 struct keys *keys_open(const char *root, bool fresh, struct err *err) MUST_USE;
 void keys_free(struct keys *k); /* wipes; NULL is fine */
 AUTO_POINTER(keys_free, struct keys);
+/* Another leaf for a server, as which a node answers (CN system:node:NAME, O system:nodes). */
+MUST_USE bool keys_node(struct keys *k, struct str cn, const struct leaf_names *n, struct strbuf *cert,
+                        struct strbuf *key, struct err *err);
 /* A serving certificate and its key for these names, as PEM. */
 MUST_USE bool keys_serving(struct keys *k, const struct leaf_names *n, struct strbuf *cert, struct strbuf *key,
                            struct err *err);

@@ -151,6 +151,11 @@ static const char table[] =
     /* it writes one EndpointSlice of kube-system: boot.c */
     "role wherry:dns\n list,watch core namespaces,services\n list,watch discovery.k8s.io endpointslices\n"
     "bind wherry:dns wherry:dns u:system:wherry-dns\n"
+    /* the node's own HTTPS port: who asks there, and whether they may */
+    "role wherry:relay\n create authentication.k8s.io tokenreviews\n create authorization.k8s.io "
+    "subjectaccessreviews\n"
+    " get /wherry.dev/node-certificate\n"
+    "bind wherry:relay wherry:relay u:system:wherry-relay\n"
     /* the front door: certificates are in Secrets, and what it says of the API's objects is in their status */
     "role wherry:edge\n list,watch core configmaps,namespaces,nodes,secrets,services\n"
     " list,watch discovery.k8s.io endpointslices\n list,watch networking.k8s.io ingressclasses,ingresses\n"

@@ -154,6 +154,25 @@ static struct str host_of(struct str address)
 
 /* --- leaf certificates --- */
 
+bool server_node_leaf(struct server *s, struct strbuf *cert, struct strbuf *key, struct err *err)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct addresses x = {.a = &a};
+    struct str first = STR_NONE, node = STR_NONE;
+    for (size_t i = 0; i < s->options.npeers; i++)
+        if (str_eqz(S("system:nodes"), s->options.peers[i].group ? s->options.peers[i].group : ""))
+            node = str_of(s->options.peers[i].user);
+    add_ip(&x, S("127.0.0.1"));
+    add_ip(&x, S("::1"));
+    add_machine(&x, &first);
+    struct str dns[] = {str_sub(node, sizeof "system:node:" - 1, node.n), S("localhost")};
+    struct leaf_names leaf = {.dns = dns, .ndns = countof(dns), .ips = x.ips.p, .nips = x.ips.n};
+    bool ok = node.n ? keys_node(s->keys, node, &leaf, cert, key, err)
+                     : err_set(err, E_NOT_FOUND, "no node belongs to this server");
+    array_fini(&x.ips);
+    return ok;
+}
+
 static bool load_tls(struct server *s, struct err *err)
 {
     AUTO(arena_fini) struct arena a = ARENA;

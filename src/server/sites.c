@@ -28,6 +28,7 @@ static const struct {
     {S_INIT("/.well-known/openid-configuration"), false, site_token_config},
     {S_INIT("/openid/v1/jwks"), false, site_token_keys},
     {S_INIT("/wherry.dev/backup"), false, site_backup},
+    {S_INIT("/wherry.dev/node-certificate"), false, site_node_certificate},
     {S_INIT("/"), false, site_root},
 };
 

@@ -19,6 +19,7 @@ bool site_has_head(struct str path);       /* upstream routes discovery and vers
 site_fn site_discovery_api, site_discovery_apis, site_discovery_group, site_version, site_health, site_metrics,
     site_token_config, site_token_keys, site_root;
 site_fn site_openapi, site_openapi_two; /* openapi_site.c */
+site_fn site_node_certificate;          /* node_site.c */
 site_fn site_backup;                    /* backup_site.c */
 void backup_tidy(const char *store);    /* files beside the store of backups that a kill cut short */
 bool group_known(const struct kind_set *set, struct str group);                /* "" is the core's */
