@@ -174,9 +174,24 @@ static void check_key_ref(ERRS, const struct val *ref)
         check_format(e, AT(at, "key"), TEXT(ref, key), format_config_key);
 }
 
+static void check_file_key(ERRS, const struct val *file, const struct pod_rules *p)
+{
+    struct str volume = TEXT(file, volumeName);
+    const struct val *v = map_get(&p->volumes, volume);
+    if (REQUIRED(e, at, file, key))
+        check_format(e, AT(at, "key"), TEXT(file, key), format_env_name);
+    if (REQUIRED(e, at, file, path))
+        check_local_path(e, AT(at, "path"), TEXT(file, path));
+    if (!REQUIRED(e, at, file, volumeName))
+        return;
+    if (!v)
+        bad_not_found(e, AT(at, "volumeName"), volume, "");
+    else if (!HAS(v, emptyDir))
+        bad_text(e, AT(at, "volumeName"), volume, "referenced volume must be of type emptyDir");
+}
+
 static void check_env(ERRS, const struct val *env, const struct pod_rules *p)
 {
-    (void)p;
     each (var, env) {
         const struct at *here = ITEM(at, INDEX(env, var)), *from = AT(here, "valueFrom");
         const struct val *source = V(var, valueFrom);
@@ -193,14 +208,8 @@ static void check_env(ERRS, const struct val *env, const struct pod_rules *p)
             check_key_ref(e, AT(from, "configMapKeyRef"), V(source, configMapKeyRef));
         if (HAS(source, secretKeyRef) && ++n)
             check_key_ref(e, AT(from, "secretKeyRef"), V(source, secretKeyRef));
-        if (HAS(source, fileKeyRef) && ++n) {
-            const struct val *file = V(source, fileKeyRef);
-            if (REQUIRED(e, AT(from, "fileKeyRef"), file, key))
-                check_format(e, AT(AT(from, "fileKeyRef"), "key"), TEXT(file, key), format_env_name);
-            if (REQUIRED(e, AT(from, "fileKeyRef"), file, path))
-                check_local_path(e, AT(AT(from, "fileKeyRef"), "path"), TEXT(file, path));
-            REQUIRED(e, AT(from, "fileKeyRef"), file, volumeName);
-        }
+        if (HAS(source, fileKeyRef) && ++n)
+            check_file_key(e, AT(from, "fileKeyRef"), V(source, fileKeyRef), p);
         if (n == 0)
             bad_text(e, from, S(""),
                      "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or "

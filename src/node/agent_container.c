@@ -32,12 +32,14 @@ const struct pod_container *agent_wanted(struct agent_container *ac)
 /* --- starting --- */
 
 static void make_files(struct agent_container *ac);
+static void read_variables(struct agent_container *ac);
 static void container_prepare(struct agent_container *ac);
 static void link_log(struct agent_container *ac);
 static void container_run(struct agent_container *ac);
 
 static void (*const stages[])(struct agent_container *ac) = {
     make_files,        /* its termination message's file, the folder of its logs */
+    read_variables,    /* files of its pod's volumes that its environment is taken from */
     container_prepare, /* what the pod says, as the runtime wants it; cgroup, config.json and root by the runtime */
     link_log,          /* LOG/containers/POD_NS_CONTAINER-ID.log, by which log collectors find it */
     container_run,     /* crun: its program runs (oci) */
@@ -49,6 +51,8 @@ struct container_start {
     struct arena arena;
     struct str termination; /* path of its message's file */
     struct str program;     /* the first word of its command */
+    struct env_file *variables;
+    size_t nvariables;
 };
 
 static void stage_over(struct agent_container *ac)
@@ -92,6 +96,18 @@ static void make_files(struct agent_container *ac)
     struct arena *a = &ac->start->arena;
     ac->start->termination = agent_termination_file(ac, a);
     files_make(ac, ac->start->termination, log_folder(ac, a), files_made);
+}
+
+static void variables_read(struct agent_container *ac, struct env_file *files, size_t n)
+{
+    ac->start->variables = files;
+    ac->start->nvariables = n;
+    stage_over(ac);
+}
+
+static void read_variables(struct agent_container *ac)
+{
+    files_variables(ac, &ac->start->arena, variables_read);
 }
 
 void agent_run_removed(struct container *c, const struct err *err, void *arg)
@@ -199,6 +215,8 @@ static bool container_build(struct agent_container *ac, struct oci_container *oc
             services[ei.nservices++] = o;
     }
     ei.services = services;
+    ei.files = ac->start->variables;
+    ei.nfiles = ac->start->nvariables;
     struct podspec_input in = {
         .data = g->cfg.data,
         .sources = &sources,

@@ -7,6 +7,8 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "node/agent_int.h"
+#include "node/env.h"
+#include "node/env_file.h"
 #include "node/hooks.h"
 #include "sys/file.h"
 #include <errno.h>
@@ -81,6 +83,75 @@ void files_make(struct agent_container *ac, struct str termination, struct str l
     m->relay_gid = ac->ap->agent->cfg.relay_gid;
     m->done = done;
     lane_start(ac->ap->agent->files, &m->job, making_work, making_done);
+}
+
+struct variables {
+    struct job job;
+    struct agent_container *ac;
+    struct arena *arena;
+    ARRAY(struct env_file) files;
+    ARRAY(struct str) roots; /* of each one's volume; empty: there is none */
+    void (*done)(struct agent_container *ac, struct env_file *files, size_t n);
+};
+
+static void variables_work(struct job *j)
+{
+    struct variables *v = container_of(j, struct variables, job);
+    for (size_t i = 0; i < v->files.n; i++) {
+        struct env_file *f = &v->files.p[i];
+        if (!env_file_load(v->arena, v->roots.p[i].p, f->path, &f->text, &f->err))
+            ASSERT(f->err.kind);
+    }
+}
+
+static void variables_done(struct job *j)
+{
+    struct variables *v = container_of(j, struct variables, job);
+    struct env_file *files = arena_alloc(v->arena, (v->files.n + 1) * sizeof *files);
+    if (v->files.n)
+        memcpy(files, v->files.p, v->files.n * sizeof *files);
+    v->done(v->ac, files, v->files.n);
+    array_fini(&v->files);
+    array_fini(&v->roots);
+    mem_free(v);
+}
+
+static bool is_known(const struct variables *v, struct str volume, struct str path)
+{
+    array_each (f, &v->files)
+        if (str_eq(f->volume, volume) && str_eq(f->path, path))
+            return true;
+    return false;
+}
+
+/* Volumes are as the pod sees them: one in memory is mounted in its own mount namespace alone. */
+static void variables_add(struct variables *v, const struct val *ref)
+{
+    struct agent_pod *ap = v->ac->ap;
+    struct str volume = val_text_at(ref, N(volumeName)), path = val_text_at(ref, N(path)), at;
+    bool read_only;
+    if (is_known(v, volume, path) || !volumes_path(ap, v->arena, volume, &at, &read_only))
+        return;
+    array_push(&v->files, ((struct env_file){.volume = str_dup(v->arena, volume), .path = str_dup(v->arena, path)}));
+    array_push(&v->roots, arena_fmt(v->arena, "/proc/%d/root" STR_FMT, (int)sandbox_pid(ap->sandbox), STR_ARG(at)));
+}
+
+void files_variables(struct agent_container *ac, struct arena *a,
+                     void (*done)(struct agent_container *ac, struct env_file *files, size_t n))
+{
+    struct variables *v = NEW(struct variables);
+    v->ac = ac;
+    v->arena = a;
+    v->done = done;
+    val_each_item (e, val_get(agent_wanted(ac)->spec, N(env))) {
+        const struct val *ref = val_at(e, N(valueFrom), N(fileKeyRef));
+        if (ref && ac->ap->sandbox)
+            variables_add(v, ref);
+    }
+    if (v->files.n)
+        agent_job_long(ac->ap->agent, &v->job, variables_work, variables_done);
+    else
+        variables_done(&v->job);
 }
 
 struct linking {

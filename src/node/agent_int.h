@@ -167,6 +167,10 @@ void agent_drop_told(struct agent_pod *ap); /* earlier runs of which the object 
 
 /* agent_files.c: in the lane `files`; `done` in the loop */
 struct str agent_termination_file(struct agent_container *ac, struct arena *a);
+/* Reads what fileKeyRefs of the container name, into the arena, which outlives it. */
+struct env_file;
+void files_variables(struct agent_container *ac, struct arena *a,
+                     void (*done)(struct agent_container *ac, struct env_file *files, size_t n));
 void files_make(struct agent_container *ac, struct str termination, struct str logs,
                 void (*done)(struct agent_container *ac, const struct err *err));
 void files_link_log(struct agent_container *ac, void (*done)(struct agent_container *ac));

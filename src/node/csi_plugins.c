@@ -56,6 +56,12 @@ void csi_driver_unref(struct csi_driver *d)
     mem_free(d);
 }
 
+static struct grpc_client *plugin_client(struct csi *c, struct str socket)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    return grpc_client_new(c->agent->cfg.loop, STR_JOIN(&a, S("unix:"), socket), S("wherry"));
+}
+
 static struct csi_driver *driver_new(struct csi_plugin *p, const struct plugin_info *info)
 {
     struct csi_driver *d = NEW(struct csi_driver);
@@ -63,7 +69,7 @@ static struct csi_driver *driver_new(struct csi_plugin *p, const struct plugin_i
     d->plugin = p;
     d->name = str_dup(&d->arena, info->name);
     d->endpoint = str_dup(&d->arena, info->endpoint.n ? info->endpoint : p->path);
-    d->client = grpc_client_new(p->csi->agent->cfg.loop, d->endpoint);
+    d->client = plugin_client(p->csi, d->endpoint);
     return d;
 }
 
@@ -282,7 +288,7 @@ static void plugin_came(struct csi *c, struct str path, uint64_t inode, int64_t 
     if (!p) {
         p = NEW(struct csi_plugin);
         p->csi = c;
-        p->registrar = grpc_client_new(c->agent->cfg.loop, path);
+        p->registrar = plugin_client(c, path);
         timer_init(&p->again, c->agent->cfg.loop, on_again);
         p->path_text = str_dupz(path);
         p->path = str_of(p->path_text);

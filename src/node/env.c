@@ -1,4 +1,5 @@
 #include "node/env.h"
+#include "node/env_file.h"
 
 static void vars_fini(struct env_vars *v)
 {
@@ -166,6 +167,32 @@ static bool add_from(struct env *e, const struct env_input *in, const struct val
     return true;
 }
 
+static bool value_of_file(struct env *e, const struct env_input *in, const struct val *ref, struct str *out,
+                          bool *found, struct err *err)
+{
+    struct str volume = val_text_at(ref, N(volumeName)), path = val_text_at(ref, N(path)),
+               key = val_text_at(ref, N(key));
+    bool optional = val_true(val_get(ref, N(optional)));
+    const struct env_file *file = NULL;
+    for (size_t i = 0; i < in->nfiles && !file; i++)
+        if (str_eq(in->files[i].volume, volume) && str_eq(in->files[i].path, path))
+            file = &in->files[i];
+    *found = false;
+    if (!file)
+        return err_set(err, E_INVALID, "cannot find the volume \"" STR_FMT "\" referenced by FileKeyRef",
+                       STR_ARG(volume));
+    if (file->err.kind == E_NOT_FOUND && optional)
+        return true;
+    if (file->err.kind)
+        return *err = file->err, err_wrap(err, "couldn't parse env file of volume \"" STR_FMT "\"", STR_ARG(volume));
+    if (!env_file_find(e->arena, file->text, key, out, found, err))
+        return err_wrap(err, "couldn't parse env file \"" STR_FMT "\" of volume \"" STR_FMT "\"", STR_ARG(path),
+                        STR_ARG(volume));
+    return *found || optional ||
+           err_set(err, E_INVALID, "environment variable key \"" STR_FMT "\" not found in file \"" STR_FMT "\"",
+                   STR_ARG(key), STR_ARG(path));
+}
+
 static bool value_from(struct env *e, const struct env_input *in, const struct val *from, struct str *out,
                        bool *found, struct err *err)
 {
@@ -180,9 +207,9 @@ static bool value_from(struct env *e, const struct env_input *in, const struct v
         return source_key(a, in->sources, K(ConfigMap), in->pod->ns, ref, out, found, err);
     if ((ref = val_get(from, N(secretKeyRef))))
         return source_key(a, in->sources, K(Secret), in->pod->ns, ref, out, found, err);
-    return err_set(err, E_NOT_IMPLEMENTED,
-                   "this source of a value is not supported yet: use fieldRef, resourceFieldRef, configMapKeyRef or "
-                   "secretKeyRef");
+    if ((ref = val_get(from, N(fileKeyRef))))
+        return value_of_file(e, in, ref, out, found, err);
+    return err_set(err, E_INVALID, "valueFrom names no source");
 }
 
 static bool add_one(struct env *e, const struct env_input *in, const struct val *env, struct err *err)
@@ -192,7 +219,7 @@ static bool add_one(struct env *e, const struct env_input *in, const struct val 
     bool found = true;
     if (!value.n && from) {
         if (!value_from(e, in, from, &value, &found, err)) {
-            if (err->kind == E_NOT_IMPLEMENTED || err->kind == E_INVALID)
+            if (err->kind == E_INVALID || val_get(from, N(fileKeyRef)))
                 return err_wrap(err, "env " STR_FMT, STR_ARG(name));
             return false;
         }

@@ -30,6 +30,11 @@ struct env {
 void env_fini(struct env *e);
 AUTO_VALUE(env_fini, struct env);
 
+/* A file of variables that fileKeyRef names, as it was when the container starts. */
+struct env_file {
+    struct str volume, path, text;
+    struct err err; /* kind E_NONE: it was read */
+};
 /* Services of the pod's namespace (and default/kubernetes), for enableServiceLinks: each a core/v1 Service. */
 struct env_input {
     const struct sources *sources;
@@ -39,6 +44,8 @@ struct env_input {
     const struct obj *const *services;
     size_t nservices;
     struct str hostname;
+    const struct env_file *files; /* all that the container's variables name */
+    size_t nfiles;
 };
 /* Texts are in the arena. Errors as source_key; E_INVALID names the variable, E_TOO_LARGE the bound. */
 MUST_USE bool env_build(struct arena *a, const struct env_input *in, struct env *out, struct err *err);

@@ -637,28 +637,6 @@ static bool refuse_confinement(const struct val *security_context, bool selinux,
                         "use seccompProfile, or type Unconfined", err);
 }
 
-static bool refuse_grpc(const struct val *container, struct err *err)
-{
-    static const struct name *const probes[] = {N(startupProbe), N(livenessProbe), N(readinessProbe)};
-    for (size_t i = 0; i < countof(probes); i++)
-        if (val_at(container, probes[i], N(grpc)))
-            return err_set(err, E_NOT_IMPLEMENTED,
-                           STR_FMT ".grpc is not supported yet: use exec, httpGet or tcpSocket",
-                           STR_ARG(probes[i]->s));
-    return true;
-}
-
-static bool refuse_files_in_env(const struct val *container, struct err *err)
-{
-    val_each_item (e, val_get(container, N(env)))
-        if (val_at(e, N(valueFrom), N(fileKeyRef)))
-            return err_set(err, E_NOT_IMPLEMENTED,
-                           "env " STR_FMT ": valueFrom.fileKeyRef is not supported yet: use configMapKeyRef or "
-                           "secretKeyRef",
-                           STR_ARG(val_text_at(e, N(name))));
-    return true;
-}
-
 static void count_object(void *arg, const struct kind *kind, struct str name)
 {
     char key[300];
@@ -717,8 +695,7 @@ bool podspec_supported(const struct obj *pod, bool selinux, struct err *err)
     static const struct name *const lists[] = {N(initContainers), N(containers), N(ephemeralContainers)};
     for (size_t i = 0; i < countof(lists) && ok; i++) {
         val_each_item (c, val_get(spec, lists[i]))
-            ok = ok && refuse_grpc(c, err) && refuse_files_in_env(c, err) &&
-                 refuse_confinement(val_get(c, N(securityContext)), selinux, err);
+            ok = ok && refuse_confinement(val_get(c, N(securityContext)), selinux, err);
     }
     val_each_item (v, val_get(spec, N(volumes)))
         ok = ok && volume_type_of(v, err) != NULL;

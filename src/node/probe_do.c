@@ -123,7 +123,7 @@ static void on_timer(struct timer *t)
     struct prober *p = container_of(t, struct prober, timer);
     const struct val *spec = container_of_prober(p)->spec, *probe = probe_of(spec, p->state.kind);
     const struct val *exec = val_get(probe, N(exec)), *http = val_get(probe, N(httpGet)),
-                     *tcp = val_get(probe, N(tcpSocket));
+                     *tcp = val_get(probe, N(tcpSocket)), *grpc = val_get(probe, N(grpc));
     struct str ip = p->ac->ap->pod->ip;
     if (is_over(p))
         return;
@@ -143,11 +143,16 @@ static void on_timer(struct timer *t)
         p->command = str_dup(&p->arena, strbuf_str(&words));
         p->program = args.n ? args.p[0] : S("");
         container_exec_output(p->ac->run, args, p->state.spec.timeout_ns, on_exec, p);
-    } else if (http || tcp) {
-        relay_probe(http ? RELAY_PROBE_HTTP : RELAY_PROBE_TCP, http ? http : tcp, spec, ip, p->state.spec.timeout_ns,
-                    on_relay, p);
-    } else {
-        prober_answered(p, PROBED_UNKNOWN, S("this probe is not supported: use exec, httpGet or tcpSocket"));
+    } else if (http || tcp || grpc) {
+        relay_probe(http  ? RELAY_PROBE_HTTP
+                    : tcp ? RELAY_PROBE_TCP
+                          : RELAY_PROBE_GRPC,
+                    http  ? http
+                    : tcp ? tcp
+                          : grpc,
+                    spec, ip, p->state.spec.timeout_ns, on_relay, p);
+    } else { /* validation asks for one of them */
+        prober_answered(p, PROBED_UNKNOWN, S("missing probe handler"));
     }
 }
 

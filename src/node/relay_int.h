@@ -44,6 +44,8 @@ bool relay_query_true(struct http_request *h, struct str name);
 void relay_serve(struct relay *r, struct http_request *h); /* who asks, may */
 void relay_door_start(struct relay *r, int own_fd);        /* listening, for strangers */
 void relay_probe_start(struct relay *r, struct str id, const struct str *texts, size_t n);
+void relay_probe_grpc(struct relay *r, struct str id, struct str host, int port, int64_t timeout_ns,
+                      struct str service);
 void relay_logs_init(struct relay *r);
 void relay_logs(struct relay *r, struct http_request *h, struct str ns, struct str pod, struct str container);
 void relay_exec(struct relay *r, struct http_request *h, struct str ns, struct str pod, struct str container,

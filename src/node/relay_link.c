@@ -200,13 +200,13 @@ void relay_probe(enum relay_probe_kind kind, const struct val *action, const str
     int port = hooks_port(val_get(action, N(port)), container);
     relay_add(&b, S("probe"));
     relay_addf(&b, "%lld", (long long)q->id);
-    static const char *const said[] = {"http", "hook", "tcp"};
+    static const char *const said[] = {"http", "hook", "tcp", "grpc"};
     relay_add(&b, str_of(said[kind]));
     relay_add(&b, host.n ? host : pod_ip);
     relay_addf(&b, "%d", port);
     relay_addf(&b, "%lld", (long long)(timeout_ns / NS_PER_MS));
     relay_add(&b, str_eq(scheme, S("HTTPS")) ? S("https") : S("http"));
-    relay_add(&b, path.n ? path : S("/"));
+    relay_add(&b, kind == RELAY_PROBE_GRPC ? val_text_at(action, N(service)) : path.n ? path : S("/"));
     val_each_item (h, val_get(action, N(httpHeaders))) {
         relay_add(&b, val_text_at(h, N(name)));
         relay_add(&b, val_text_at(h, N(value)));

@@ -17,7 +17,7 @@ void relay_container_ended(struct str id);
 /* One attempt of a probe or hook (core/v1 HTTPGetAction, TCPSocketAction), done by the relay. Texts of failures as a
  * kubelet writes them: "HTTP probe failed with statuscode: 404", "dial tcp IP:PORT: connect: connection refused".
  * done comes later from the loop, once. Without a relay it waits for one: what could not be asked has not failed. */
-enum relay_probe_kind { RELAY_PROBE_HTTP, RELAY_PROBE_HOOK, RELAY_PROBE_TCP };
+enum relay_probe_kind { RELAY_PROBE_HTTP, RELAY_PROBE_HOOK, RELAY_PROBE_TCP, RELAY_PROBE_GRPC };
 void relay_probe(enum relay_probe_kind kind, const struct val *action, const struct val *container, struct str pod_ip,
                  int64_t timeout_ns, void (*done)(void *arg, enum probe_outcome outcome, struct str message),
                  void *arg);

@@ -214,12 +214,16 @@ static void connect_to(struct probing *p)
         &fns, p);
 }
 
-/* texts: http|hook|tcp HOST PORT TIMEOUT_MS https|http PATH [NAME VALUE]... */
+/* texts: http|hook|tcp|grpc HOST PORT TIMEOUT_MS https|http PATH [NAME VALUE]... */
 void relay_probe_start(struct relay *r, struct str id, const struct str *t, size_t n)
 {
     int64_t ms, port;
     if (n < 6 || !str_to_i64(t[3], 1, 3600000, &ms) || !str_to_i64(t[2], 0, 65535, &port)) {
         relay_probed(r, id, PROBED_UNKNOWN, S("the probe is not understood"));
+        return;
+    }
+    if (str_eqz(t[0], "grpc")) {
+        relay_probe_grpc(r, id, t[1], (int)port, ms * NS_PER_MS, t[5]);
         return;
     }
     struct probing *p = NEW(struct probing);

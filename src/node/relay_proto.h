@@ -6,6 +6,7 @@
  *
  * The node asks:
  *   probe ID http|hook|tcp HOST PORT TIMEOUT_MS https|http PATH [NAME VALUE]...
+ *   probe ID grpc HOST PORT TIMEOUT_MS http SERVICE
  *                                                    -> probed ID ok|warning|status|failed|errored|unknown TEXT
  * The relay asks; each is answered by `refused ID HTTP-STATUS TEXT` or as said:
  *   logs ID NS POD CONTAINER current|previous        -> logs ID RUN running|ended  +fd: folder of its log files

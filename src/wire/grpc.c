@@ -9,7 +9,7 @@
 struct grpc_client {
     struct loop *loop;
     struct http_client *http;
-    char *socket;
+    char *target, *agent;
 };
 
 static const struct {
@@ -134,10 +134,24 @@ static void call_answered(struct grpc_call *k, struct arena *a, const struct htt
     }
 }
 
+/* As grpc-go has it: "dial unix /path: connect: no such file or directory". */
+static struct str dial_words(struct arena *a, const struct grpc_call *k, int sys)
+{
+    struct str address = str_of(k->client->target);
+    bool local = str_starts(address, S("unix:"));
+    return arena_fmt(a,
+                     "connection error: desc = \"transport: Error while dialing: dial %s " STR_FMT ": connect: %s\"",
+                     local ? "unix" : "tcp", STR_ARG(str_sub(address, local ? 5 : 0, address.n)),
+                     sys == ENOENT         ? "no such file or directory"
+                     : sys == ECONNREFUSED ? "connection refused"
+                                           : "permission denied");
+}
+
 static void call_done(struct http_call *c, const struct http_answer *got, struct err *err)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct grpc_call *k = http_call_arg(c);
+    k->answered = got != NULL;
     if (got)
         call_answered(k, &a, got);
     else if (err->kind == E_TIMEOUT)
@@ -146,14 +160,7 @@ static void call_done(struct http_call *c, const struct http_answer *got, struct
         call_ends(k, GRPC_RESOURCE_EXHAUSTED,
                   arena_fmt(&a, "received message larger than max (%zu)", GRPC_ANSWER_MOST), STR_NONE);
     else if (err->sys == ENOENT || err->sys == ECONNREFUSED || err->sys == EACCES)
-        call_ends(k, GRPC_UNAVAILABLE,
-                  arena_fmt(&a,
-                            "connection error: desc = \"transport: Error while dialing: dial unix %s: connect: %s\"",
-                            k->client->socket,
-                            err->sys == ENOENT         ? "no such file or directory"
-                            : err->sys == ECONNREFUSED ? "connection refused"
-                                                       : "permission denied"),
-                  STR_NONE);
+        call_ends(k, GRPC_UNAVAILABLE, dial_words(&a, k, err->sys), STR_NONE);
     else
         call_ends(k, GRPC_UNAVAILABLE, str_of(err->text), STR_NONE);
 }
@@ -163,6 +170,7 @@ static void on_deadline(struct timer *t)
 {
     struct grpc_call *k = container_of(t, struct grpc_call, deadline);
     http_cancel(TAKE(k->call));
+    k->answered = false;
     call_ends(k, GRPC_DEADLINE_EXCEEDED, S("context deadline exceeded"), STR_NONE);
 }
 
@@ -173,7 +181,7 @@ void grpc_start(struct grpc_client *c, struct grpc_call *k, struct str method, s
     AUTO(strbuf_fini) struct strbuf body = STRBUF(request.n + FRAME_HEAD);
     char timeout[32];
     struct http_header fields[] = {
-        {S("te"), S("trailers")}, {S("user-agent"), S("wherry")}, {S("grpc-timeout"), STR_NONE}};
+        {S("te"), S("trailers")}, {S("user-agent"), str_of(c->agent)}, {S("grpc-timeout"), STR_NONE}};
     struct http_headers headers = {fields, countof(fields), countof(fields)};
     strbuf_addc(&body, 0);
     for (int shift = 24; shift >= 0; shift -= 8)
@@ -208,18 +216,24 @@ bool grpc_active(const struct grpc_call *k)
     return k->call != NULL;
 }
 
-struct grpc_client *grpc_client_new(struct loop *l, struct str socket)
+struct grpc_client *grpc_client_new(struct loop *l, struct str target, struct str agent)
 {
     static const struct http_client_session_type *const spoken[] = {&http2_client_session, NULL};
-    AUTO(arena_fini) struct arena a = ARENA;
     struct grpc_client *c = NEW(struct grpc_client);
     c->loop = l;
-    c->socket = str_dupz(socket);
-    c->http = http_client_new(l, &(struct http_client_config){.address = STR_JOIN(&a, S("unix:"), socket),
-                                                              .host = S("localhost"),
-                                                              .connections_most = 4,
-                                                              .sessions = spoken});
+    c->target = str_dupz(target);
+    c->agent = str_dupz(agent);
+    c->http = http_client_new(
+        l, &(struct http_client_config){.address = target,
+                                        .host = str_starts(target, S("unix:")) ? S("localhost") : STR_NONE,
+                                        .connections_most = 4,
+                                        .sessions = spoken});
     return c;
+}
+
+bool grpc_greeted(const struct grpc_client *c)
+{
+    return http_client_greeted(c->http);
 }
 
 void grpc_client_free(struct grpc_client *c)
@@ -227,6 +241,7 @@ void grpc_client_free(struct grpc_client *c)
     if (!c)
         return;
     http_client_free(c->http);
-    mem_free(c->socket);
+    mem_free(c->target);
+    mem_free(c->agent);
     mem_free(c);
 }

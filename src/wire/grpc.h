@@ -1,7 +1,7 @@
-/* grpc.h - unary calls of gRPC (over HTTP/2, plain, on a unix socket): one message goes, one comes back, or a status.
- * https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
+/* grpc.h - unary calls of gRPC (over HTTP/2, plain, on a unix socket or over TCP): one message goes, one comes back,
+ * or a status. https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
  *
- *   struct grpc_client *c = grpc_client_new(l, S("/var/lib/kubelet/plugins/x/csi.sock"));
+ *   struct grpc_client *c = grpc_client_new(l, S("unix:/var/lib/kubelet/plugins/x/csi.sock"), S("wherry"));
  *   grpc_start(c, &me->call, S("/csi.v1.Identity/Probe"), request, 10 * NS_PER_S);
  *
  * A call is embedded in its owner and ends once, by `done` in a later turn, or by grpc_cancel. Calls of one client
@@ -38,14 +38,18 @@ struct str grpc_code_name(struct arena *a, int code);
 
 struct grpc_client;
 struct http_call;
-struct grpc_client *grpc_client_new(struct loop *l, struct str socket) __attribute__((returns_nonnull));
-void grpc_client_free(struct grpc_client *c); /* no call is under way; NULL is fine */
+/* target: "unix:/path" or "host:port". agent: what it calls itself (user-agent). */
+struct grpc_client *grpc_client_new(struct loop *l, struct str target, struct str agent)
+    __attribute__((returns_nonnull));
+bool grpc_greeted(const struct grpc_client *c); /* a server has said something in HTTP/2, whatever it was */
+void grpc_client_free(struct grpc_client *c);   /* no call is under way; NULL is fine */
 AUTO_POINTER(grpc_client_free, struct grpc_client);
 
 struct grpc_call {
     void (*done)(struct grpc_call *k); /* may free the owner, or start it again */
     /* the answer, valid in `done` */
     int code;           /* enum grpc_code, or what the server says */
+    bool answered;      /* the server has said so; else it could not be asked, or went away, or was too late */
     struct str message; /* of a status that is not OK: any bytes a server likes, as UTF-8 */
     struct str answer;  /* the message, of OK */
     /* ours */

@@ -160,6 +160,11 @@ static void toy_begin(void)
     CHECK(fd >= 0);
     listener_start(&toy.listener, toy.loop, fd, toy_accept);
 }
+static struct grpc_client *toy_client(void)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    return grpc_client_new(toy.loop, arena_fmt(&a, "unix:%s", toy.path), S("test"));
+}
 static void toy_end(void)
 {
     listener_stop(&toy.listener);
@@ -205,8 +210,10 @@ TEST(grpc_calls_are_answered)
 {
     said = STRBUF(1 << 20);
     toy_begin();
-    struct grpc_client *c = grpc_client_new(toy.loop, str_of(toy.path));
+    struct grpc_client *c = toy_client();
+    CHECK(!grpc_greeted(c));
     call_one(c, "/ok", "OK answer\n");
+    CHECK(grpc_greeted(c));
     CHECK_STR(strbuf_str(&toy.got), ((struct str){"\0\0\0\0\7request", 12}));
     call_one(c, "/refusal", "rpc error: code = NotFound desc = volume x\n");
     call_one(c, "/late", "rpc error: code = FailedPrecondition desc = not yet: 5% \xe2\x82\xac \xef\xbf\xbd\n");
@@ -233,7 +240,7 @@ TEST(grpc_calls_survive_a_bad_server)
 {
     said = STRBUF(1 << 20);
     toy_begin();
-    struct grpc_client *c = grpc_client_new(toy.loop, str_of(toy.path));
+    struct grpc_client *c = toy_client();
     call_one(c, "/hang", "rpc error: code = DeadlineExceeded desc = context deadline exceeded\n");
     call_one(c, "/ok", "OK answer\n");
     CHECK_INT(toy.lines, 2); /* a line on which nothing was heard is not trusted again */
@@ -263,7 +270,7 @@ TEST(grpc_says_that_nobody_is_there)
 {
     said = STRBUF(1 << 20);
     toy_begin();
-    struct grpc_client *c = grpc_client_new(toy.loop, S("/nowhere/csi.sock"));
+    struct grpc_client *c = grpc_client_new(toy.loop, S("unix:/nowhere/csi.sock"), S("test"));
     call_one(
         c, "/ok",
         "rpc error: code = Unavailable desc = connection error: desc = \"transport: Error while dialing: dial unix "

@@ -190,7 +190,7 @@ static void session_data(struct http_client_session *s, struct str bytes)
     struct err err = ERR;
     n->busy++;
     if (n->call)
-        n->call->heard = true;
+        n->call->heard = n->s.line->client->greeted = true;
     while (n->call && (!n->call->paused || http1_at_end(&n->parser))) { /* no byte would come to tell the end with */
         enum http1_event e = http1_next(&n->parser, &arena, &bytes, &head, &body, &err);
         if (e == HTTP1_MORE)

@@ -304,7 +304,8 @@ static int frame_came(nghttp2_session *ng, const nghttp2_frame *frame, void *arg
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     int32_t id = frame->hd.stream_id;
     struct http2_way *w = id ? nghttp2_session_get_stream_user_data(ng, id) : NULL;
-    n->greeted |= frame->hd.type == NGHTTP2_SETTINGS;
+    if (frame->hd.type == NGHTTP2_SETTINGS)
+        n->greeted = n->s.line->client->greeted = true;
     n->going |= frame->hd.type == NGHTTP2_GOAWAY;
     if (frame->hd.type == NGHTTP2_HEADERS) {
         if (w && w->call) {

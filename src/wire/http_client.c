@@ -311,6 +311,11 @@ static void lines_free(struct list *lines)
     }
 }
 
+bool http_client_greeted(const struct http_client *c)
+{
+    return c->greeted;
+}
+
 void http_client_free(struct http_client *c)
 {
     if (!c)

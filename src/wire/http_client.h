@@ -33,6 +33,8 @@ struct http_client_config {
 };
 struct http_client *http_client_new(struct loop *l, const struct http_client_config *c)
     __attribute__((returns_nonnull));
+/* A server has said something: of HTTP/2, the frame that it begins with. */
+bool http_client_greeted(const struct http_client *c);
 void http_client_free(struct http_client *c); /* cancels what is under way; NULL is fine */
 AUTO_POINTER(http_client_free, struct http_client);
 

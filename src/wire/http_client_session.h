@@ -56,6 +56,7 @@ struct http_client {
     size_t lines;
     uint64_t opened;                               /* lines, ever */
     const struct http_client_session_type *spoken; /* on the line that was opened last; NULL: none was yet */
+    bool greeted;                                  /* a session has heard what its protocol begins with */
     struct soon soon;                              /* gives waiting calls lines */
 };
 void http_client_pump(struct http_client *c); /* in a later turn: calls may have become able to begin */

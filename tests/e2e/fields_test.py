@@ -482,8 +482,6 @@ REFUSED = [
     ('resources: {limits: {cpu: "1"}}', '', '', 'spec.resources'),
     ('securityContext: {appArmorProfile: {type: RuntimeDefault}}', '', '', 'securityContext.appArmorProfile'),
     ('', 'securityContext: {appArmorProfile: {type: Localhost, localhostProfile: mine}}', '', 'securityContext.appArmorProfile'),
-    ('', 'livenessProbe: {grpc: {port: 80, service: s}}', '', 'livenessProbe.grpc'),
-    ('', 'env: [{name: A, valueFrom: {fileKeyRef: {volumeName: v, path: f, key: k, optional: false}}}]', 'emptyDir: {}', 'fileKeyRef'),
 ] + [('', 'volumeMounts: [{name: v, mountPath: /v}]', source, 'volume "v"') for source in '''
     gcePersistentDisk: {pdName: p, fsType: ext4, partition: 1, readOnly: true}
     awsElasticBlockStore: {volumeID: v}
