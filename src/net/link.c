@@ -340,3 +340,60 @@ bool pod_link_list(struct instance in, struct pod_links *out, struct err *err)
     }
     return true;
 }
+
+struct link_counting {
+    struct instance in;
+    struct link_counts *out;
+};
+
+static void count_each_link(const struct nlmsghdr *h, void *arg)
+{
+    struct link_counting *l = arg;
+    const struct ifinfomsg *m = mnl_nlmsg_get_payload(h);
+    struct link_count c = {.loopback = m->ifi_flags & IFF_LOOPBACK};
+    struct rtnl_link_stats64 st = {0};
+    const struct nlattr *a;
+    if (h->nlmsg_type != RTM_NEWLINK)
+        return;
+    mnl_attr_for_each(a, h, sizeof *m)
+    {
+        int type = mnl_attr_get_type(a), n = (int)mnl_attr_get_payload_len(a);
+        if (type == IFLA_IFNAME)
+            (void)snprintf(c.name, sizeof c.name, "%.*s", n, mnl_attr_get_str(a));
+        else if (type == IFLA_STATS64)
+            memcpy(&st, mnl_attr_get_payload(a), MIN((size_t)n, sizeof st));
+    }
+    (void)name_ours(l->in, c.name, &c.ip);
+    c.rx_bytes = st.rx_bytes;
+    c.rx_packets = st.rx_packets;
+    c.rx_errors = st.rx_errors;
+    c.rx_dropped = st.rx_dropped;
+    c.tx_bytes = st.tx_bytes;
+    c.tx_packets = st.tx_packets;
+    c.tx_errors = st.tx_errors;
+    c.tx_dropped = st.tx_dropped;
+    array_push(&l->out->links, c);
+}
+
+static void count_again(void *arg)
+{
+    array_clear(&((struct link_counting *)arg)->out->links);
+}
+
+bool link_counts_read(struct instance in, struct link_counts *out, struct err *err)
+{
+    AUTO(netlink_close) struct netlink nl = NETLINK;
+    AUTO(nlbuf_fini) struct nlbuf b = NLBUF;
+    struct link_counting l = {in, out};
+    struct ifinfomsg m = {0};
+    *out = (struct link_counts){0};
+    if (!netlink_open(&nl, NETLINK_ROUTE, err))
+        return err_wrap(err, "counters of links");
+    nlbuf_begin(&b, RTM_GETLINK, 0, &m, sizeof m);
+    nlbuf_end(&b);
+    if (!netlink_dump(&nl, &b, count_each_link, count_again, &l, err)) {
+        array_fini(&out->links);
+        return err_wrap(err, "counters of links");
+    }
+    return true;
+}

@@ -54,3 +54,17 @@ struct pod_links {
 };
 MUST_USE bool pod_link_list(struct instance in, struct pod_links *out, struct err *err); /* out->links: array_fini */
 void pod_link_name(struct instance in, uint32_t ip, char name[IFNAMSIZ]);
+
+/* What has passed the links of this namespace since each was made, as its own end sees it: of a pod's link (ip set),
+ * the other way round than the pod sees it. */
+struct link_count {
+    char name[IFNAMSIZ];
+    uint32_t ip; /* 0: not a pod's */
+    bool loopback;
+    uint64_t rx_bytes, rx_packets, rx_errors, rx_dropped;
+    uint64_t tx_bytes, tx_packets, tx_errors, tx_dropped;
+};
+struct link_counts {
+    ARRAY(struct link_count) links;
+};
+MUST_USE bool link_counts_read(struct instance in, struct link_counts *out, struct err *err); /* array_fini(links) */

@@ -47,6 +47,8 @@
 #include "node/admit.h"
 #include "node/agent_int.h"
 #include "node/csi.h"
+#include "node/disk_use.h"
+#include "node/figures_int.h"
 #include "node/podspec.h"
 #include "sys/file.h"
 #include "sys/pulse.h"
@@ -94,6 +96,7 @@ static void free_pod(struct agent_pod *ap)
     images_forget(ap);
     hostpaths_forget(ap);
     csi_forget(ap);
+    disk_use_forget(ap);
     configs_drop(ap);
     timer_stop(&ap->wake);
     timer_stop(&ap->refresh);
@@ -663,6 +666,7 @@ struct agent *agent_new(const struct agent_config *config, struct err *err)
     AUTO(agent_free) struct agent *g = NEW(struct agent);
     g->cfg = *config;
     g->began = clock_real();
+    list_init(&g->disk_queue);
     if (gethostname(g->hostname, sizeof g->hostname - 1) < 0) {
         (void)err_errno(err, "gethostname");
         return NULL;
@@ -717,6 +721,7 @@ void agent_free(struct agent *g)
         cache_handler_del(&g->on_services);
         cache_handler_del(&g->on_nodes);
     }
+    figures_free(g->figures);
     map_each (e, &g->by_uid)
         free_pod(e->value);
     map_fini(&g->by_uid);

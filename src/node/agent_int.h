@@ -26,6 +26,8 @@ struct host_look;
 struct container_start;
 struct csi;
 struct csi_pod;
+struct disk_pod;
+struct figures;
 struct last_words;
 
 struct agent {
@@ -53,9 +55,12 @@ struct agent {
     struct arena arena;
     bool adopted;
     struct inotify hostpaths;
-    bool watches_paths; /* hostpaths works */
-    int names_watch;    /* in it: the names of images on this machine; -1: none */
-    int orphans;        /* sandboxes of pods that are gone, on their way out */
+    bool watches_paths;      /* hostpaths works */
+    int names_watch;         /* in it: the names of images on this machine; -1: none */
+    int orphans;             /* sandboxes of pods that are gone, on their way out */
+    struct list disk_queue;  /* pods whose disk use is to be counted (disk_use.c), */
+    int disk_looks;          /* and how many are being counted */
+    struct figures *figures; /* NULL: nobody has asked lately */
     char hostname[256];
 };
 
@@ -107,6 +112,8 @@ struct agent_pod {
     int64_t status_retry_at; /* mono: the last write failed; 0: no */
     int64_t settling_since;  /* mono: containers are about to be up, the status of now is soon another; 0: no */
     struct csi_pod *csi;     /* it waits for volumes of drivers, or has; NULL: never */
+    struct disk_pod *disk;   /* what it takes of the disk, once somebody has asked; NULL: nobody has */
+    int64_t usage_began;     /* mono: of the count of its disk use that is under way (usage.c) */
     struct list leave_node;  /* in the list of those that wait to have left */
     struct drain *drain;     /* being watched until quiet; NULL: no */
     bool host_ports;

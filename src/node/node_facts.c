@@ -54,6 +54,17 @@ static int64_t most_pids(struct arena *a)
     return ok ? MIN(numbers, threads) : 0;
 }
 
+int64_t node_memory(void)
+{
+    return (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+}
+
+int64_t node_pids(void)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    return most_pids(&a);
+}
+
 void node_facts_read(struct arena *a, const char *path, struct node_facts *out)
 {
     struct utsname u;
@@ -71,7 +82,7 @@ void node_facts_read(struct arena *a, const char *path, struct node_facts *out)
     out->boot_id = line_of(a, "/proc/sys/kernel/random/boot_id");
     out->os_image = os_image(a);
     out->cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    out->memory_bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+    out->memory_bytes = node_memory();
     if (statvfs(path, &v) == 0)
         out->disk_bytes = (int64_t)v.f_blocks * (int64_t)v.f_frsize;
     out->pids = most_pids(a);

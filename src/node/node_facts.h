@@ -10,3 +10,6 @@ struct node_facts {
 };
 /* Texts in the arena. disk: of the file system that holds `path`. What cannot be read is empty or 0. */
 void node_facts_read(struct arena *a, const char *path, struct node_facts *out);
+/* Two of them, again and again: bytes; processes that the kernel has numbers and memory for, 0: not known. */
+int64_t node_memory(void);
+int64_t node_pids(void);

@@ -59,13 +59,3 @@ MUST_USE bool cgroup_wait_empty(const struct cgroups *g, const char *path, int t
 bool cgroup_empty(const struct cgroups *g, const char *path);
 /* Removes the group with its children, everywhere. False with CONFLICT while a process is left. */
 MUST_USE bool cgroup_remove(const struct cgroups *g, const char *path, struct err *err);
-
-struct cgroup_stats {
-    uint64_t cpu_ns; /* used since creation */
-    uint64_t throttled_ns, throttled_periods, periods;
-    uint64_t memory, memory_working_set, memory_rss, memory_limit; /* bytes; limit 0: none */
-    uint64_t page_faults, major_faults;
-    uint64_t pids;
-    uint64_t oom_kills;
-};
-MUST_USE bool cgroup_stats(const struct cgroups *g, const char *path, struct cgroup_stats *out, struct err *err);

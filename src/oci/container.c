@@ -15,7 +15,6 @@
 #include "sys/file.h"
 #include <dirent.h>
 #include <errno.h>
-#include <ftw.h>
 #include <signal.h>
 
 struct container *container_make(struct sandbox *s, struct str id, struct str note, struct str log)
@@ -309,26 +308,12 @@ bool container_limits(struct container *c, const struct oci_limits *limits, stru
     return true;
 }
 
-static _Thread_local struct {
-    uint64_t bytes, inodes;
-} sum; /* nftw has no argument for its callback */
-
-static int sum_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+const char *container_cgroup(const struct container *c)
 {
-    (void)path, (void)flag, (void)ftw;
-    sum.bytes += (uint64_t)st->st_blocks * 512;
-    sum.inodes++;
-    return 0;
+    return c->cgroup;
 }
 
-bool container_disk(const char *data_dir, struct str id, uint64_t *bytes, uint64_t *inodes, struct err *err)
+struct str container_folder(const struct container *c, struct arena *a)
 {
-    char path[PATH_MAX];
-    (void)snprintf(path, sizeof path, "%s/containers/" STR_FMT "/upper", data_dir, STR_ARG(id));
-    sum.bytes = sum.inodes = 0;
-    if (nftw(path, sum_one, 16, FTW_PHYS | FTW_MOUNT) < 0)
-        return err_errno(err, "walk %s", path);
-    *bytes = sum.bytes;
-    *inodes = sum.inodes;
-    return true;
+    return str_dup(a, str_of(c->data_dir));
 }

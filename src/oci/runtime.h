@@ -13,7 +13,7 @@
  * `about` is written last: a folder without one had not begun to be anything, and is thrown away.
  */
 #pragma once
-#include "oci/cgroup.h"
+#include "oci/cgroup_stats.h"
 #include "oci/seccomp.h"
 #include "oci/spec.h"
 #include "sys/loop.h"
@@ -129,8 +129,11 @@ void container_data_set(struct container *c, void *data);
 /* Stats of one container or (container NULL) of the pod. Reads some kernel files: in a job if there are many. */
 MUST_USE bool container_stats(const struct container *c, struct cgroup_stats *out, struct err *err);
 MUST_USE bool sandbox_stats(const struct sandbox *s, struct cgroup_stats *out, struct err *err);
-/* Bytes and inodes of the writable layer. Walks it: only in a job (id and data folder are copied first). */
-MUST_USE bool container_disk(const char *data_dir, struct str id, uint64_t *bytes, uint64_t *inodes, struct err *err);
+/* Their groups, by which the same is read in a job (cgroup_stats.h). */
+const char *container_cgroup(const struct container *c);
+const char *sandbox_cgroup(const struct sandbox *s);
+/* What it has written lies below: its writable layer (upper), and folders that its image declares as volumes. */
+struct str container_folder(const struct container *c, struct arena *a);
 /* Changes limits in place (vertical scaling). */
 MUST_USE bool container_limits(struct container *c, const struct oci_limits *limits, struct err *err);
 

@@ -514,3 +514,8 @@ bool sandbox_stats(const struct sandbox *s, struct cgroup_stats *out, struct err
 {
     return cgroup_stats(&s->rt->cgroups, s->cgroup, out, err);
 }
+
+const char *sandbox_cgroup(const struct sandbox *s)
+{
+    return s->cgroup;
+}

@@ -1,5 +1,5 @@
 #include "base/test.h"
-#include "oci/cgroup.h"
+#include "oci/cgroup_stats.h"
 #include "oci/seccomp.h"
 #include "oci/spec.h"
 #include "wire/json.h"
