@@ -123,8 +123,20 @@ static bool bind_seal(int tree, const struct oci_bind *b, struct err *err)
            err_errno(err, "make " STR_FMT " read-only", STR_ARG(b->root));
 }
 
+/* In the words that runtimes have for it. */
+static bool bind_map_ids(int tree, int users, const struct oci_bind *b, struct err *err)
+{
+    struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)users};
+    if (!b->ids || mount_setattr(tree, "", AT_EMPTY_PATH, &attr, sizeof attr) == 0)
+        return true;
+    return err_set(err, E_INVALID,
+                   "failed to set MOUNT_ATTR_IDMAP on " STR_FMT
+                   ": %s (maybe the filesystem used doesn't support idmap mounts on this kernel?)",
+                   STR_ARG(b->called.n ? b->called : b->root), strerror(errno));
+}
+
 /* What was resolved, as a mount that is nowhere yet. */
-static int bind_take(const struct oci_bind *b, struct err *err)
+static int bind_take(const struct oci_bind *b, int users, struct err *err)
 {
     AUTO(fd_close) int fd = bind_resolve(b, err);
     if (fd < 0)
@@ -142,7 +154,7 @@ static int bind_take(const struct oci_bind *b, struct err *err)
                    : open_tree(fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
     if (tree < 0)
         return err_errno(err, "take " STR_FMT " for a mount", STR_ARG(b->root)), -1;
-    return bind_seal(tree, b, err) ? TAKE_FD(tree) : -1;
+    return bind_map_ids(tree, users, b, err) && bind_seal(tree, b, err) ? TAKE_FD(tree) : -1;
 }
 
 static bool bind_put(int tree, const char *folder, size_t i, struct err *err)
@@ -162,6 +174,7 @@ static bool bind_put(int tree, const char *folder, size_t i, struct err *err)
 }
 
 struct binds {
+    int users;
     const char *folder;
     const struct oci_bind *list;
     int *trees; /* taken before, on this side; -1: to be taken there */
@@ -173,20 +186,20 @@ static bool put_all(void *arg, struct err *err)
     const struct binds *b = arg;
     for (size_t i = 0; i < b->n; i++) {
         if (b->trees[i] < 0)
-            b->trees[i] = bind_take(&b->list[i], err);
+            b->trees[i] = bind_take(&b->list[i], b->users, err);
         if (b->trees[i] < 0 || !bind_put(b->trees[i], b->folder, i, err))
             return false;
     }
     return true;
 }
 
-bool binds_attach(int mntns, const char *folder, const struct oci_bind *list, size_t n, struct err *err)
+bool binds_attach(int mntns, int users, const char *folder, const struct oci_bind *list, size_t n, struct err *err)
 {
     AUTO_FREE int *trees = mem_alloc((n + 1) * sizeof *trees);
-    struct binds b = {folder, list, trees, n};
+    struct binds b = {users, folder, list, trees, n};
     bool ok = true;
     for (size_t i = 0; i < n; i++) {
-        trees[i] = ok && list[i].shared ? bind_take(&list[i], err) : -1;
+        trees[i] = ok && list[i].shared ? bind_take(&list[i], users, err) : -1;
         ok = ok && (!list[i].shared || trees[i] >= 0);
     }
     if (ok && mkdir(folder, 0711) < 0)

@@ -21,6 +21,7 @@ struct oci_bind {
                            within root and never out of it. Folders that are missing are made, with root's mode */
     bool shared;        /* taken from the host's own mounts: what is mounted in it comes out there */
     enum oci_seal seal;
+    bool ids; /* its owners are seen as the pod's user namespace has them (an idmapped mount) */
     const struct oci_inner *inner;
     size_t ninner;
     struct str called; /* how errors name it: volumeMount "v" of container "c" */
@@ -28,5 +29,7 @@ struct oci_bind {
 
 /* Mounts each at FOLDER/INDEX in the mount namespace `mntns`, where FOLDER is nobody's but ours; it goes away with
  * its mounts. E_INVALID: it leads out of its root or cannot be made there (the log says why: strangers are told
- * nothing of the host), or there is nothing to be shared with. Blocking: for a job. */
-MUST_USE bool binds_attach(int mntns, const char *folder, const struct oci_bind *list, size_t n, struct err *err);
+ * nothing of the host), there is nothing to be shared with, or its file system cannot be idmapped. users: the user
+ * namespace for those with `ids`; -1: there are none. Blocking: for a job. */
+MUST_USE bool binds_attach(int mntns, int users, const char *folder, const struct oci_bind *list, size_t n,
+                           struct err *err);

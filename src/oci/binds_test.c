@@ -71,7 +71,7 @@ static int mount_open(const struct world *w, const char *folder)
 static bool volume_attach(const struct world *w, const char *folder, const char *beneath, struct err *err)
 {
     const struct oci_bind b = {str_of(w->volume), str_of(beneath), .called = S("volumeMount v")};
-    return binds_attach(w->mntns, folder, &b, 1, err);
+    return binds_attach(w->mntns, -1, folder, &b, 1, err);
 }
 
 TEST(a_bind_is_what_lies_beneath_and_nothing_else)
@@ -231,11 +231,11 @@ TEST(what_is_mounted_below_a_shared_bind_comes_out_at_the_host)
         return;
     struct err err = ERR;
     struct oci_bind b = {str_of(w.volume), .shared = true, .called = S("volumeMount v")};
-    CHECK(!binds_attach(w.mntns, w.folder, &b, 1, &err) && err.kind == E_INVALID &&
+    CHECK(!binds_attach(w.mntns, -1, w.folder, &b, 1, &err) && err.kind == E_INVALID &&
           strstr(err.text, "is not on a shared mount"));
     CHECK(mount(w.volume, w.volume, NULL, MS_BIND, NULL) == 0 && mount(NULL, w.volume, NULL, MS_SHARED, NULL) == 0);
     err = ERR;
-    CHECK_OK(binds_attach(w.mntns, w.folder, &b, 1, &err), err);
+    CHECK_OK(binds_attach(w.mntns, -1, w.folder, &b, 1, &err), err);
     CHECK(mkdirat(w.fd, "inner", 0755) == 0);
     pid_t pid = fork();
     if (pid == 0) {
@@ -274,7 +274,7 @@ TEST(a_sealed_bind_is_read_only_before_anybody_sees_it)
         struct err err = ERR;
         (void)snprintf(folder, sizeof folder, "%s-%zu", w.folder, i);
         const struct oci_bind b = {str_of(w.volume), .seal = rows[i].seal, .called = S("volumeMount v")};
-        CHECK_OK(binds_attach(w.mntns, folder, &b, 1, &err), err);
+        CHECK_OK(binds_attach(w.mntns, -1, folder, &b, 1, &err), err);
         AUTO(fd_close) int fd = mount_open(&w, folder);
         static const char *const names[] = {"file", "in/file"};
         const int want[] = {rows[i].outer, rows[i].inner};
@@ -302,7 +302,7 @@ TEST(a_sealed_bind_has_places_for_what_is_mounted_in_it)
     const struct oci_inner leads_out = {S("out/x"), S(""), S("")};
     struct oci_bind b = {str_of(w.volume), .seal = OCI_SEALED, .inner = inner, .ninner = countof(inner),
                          .called = S("volumeMount v")};
-    CHECK_OK(binds_attach(w.mntns, w.folder, &b, 1, &err), err);
+    CHECK_OK(binds_attach(w.mntns, -1, w.folder, &b, 1, &err), err);
     AUTO(fd_close) int fd = mount_open(&w, w.folder);
     CHECK(fstatat(fd, "a/b", &st, 0) == 0 && S_ISDIR(st.st_mode) && (st.st_mode & 07777) == 0755);
     CHECK(fstatat(fd, "c/hosts", &st, 0) == 0 && S_ISREG(st.st_mode));
@@ -312,7 +312,7 @@ TEST(a_sealed_bind_has_places_for_what_is_mounted_in_it)
     b.ninner = 1;
     char folder[300];
     (void)snprintf(folder, sizeof folder, "%s-2", w.folder);
-    CHECK(!binds_attach(w.mntns, folder, &b, 1, &err));
+    CHECK(!binds_attach(w.mntns, -1, folder, &b, 1, &err));
     AUTO(fd_close) int out = open(w.outside, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     CHECK(faccessat(out, "x", F_OK, 0) < 0);
     world_end(&w);

@@ -123,13 +123,11 @@ void container_remove_blocking(struct runtime_work *w)
 {
     struct container *c = container_of(w, struct container, work);
     struct runtime *rt = c->rt;
-    char path[PATH_MAX];
-    if (!cgroup_kill(&rt->cgroups, c->cgroup))                     /* strays in a shared pid namespace */
+    runtime_delete(c->sandbox, c->id);         /* before its groups go: they are in what it knows */
+    if (!cgroup_kill(&rt->cgroups, c->cgroup)) /* strays in a shared pid namespace */
         w->ok = cgroup_wait_empty(&rt->cgroups, c->cgroup, 10000); /* if not, rmdir says so */
     w->ok = cgroup_remove(&rt->cgroups, c->cgroup, &w->err);
     fault_pass("oci.remove.cgroup");
-    (void)snprintf(path, sizeof path, "%s/crun/%s", rt->state, c->id);
-    tree_drop(path);
     tree_drop(c->data_dir);
     fault_pass("oci.remove.data");
     content_unuse(rt->content, str_of(c->id));

@@ -55,8 +55,9 @@ static bool overlay_options(struct container *c, const struct image *im, struct 
 {
     AUTO(strbuf_fini) struct strbuf o = STRBUF(sizeof m->overlay - 1);
     char path[PATH_MAX];
-    bool links = im->nlayers * (DIGEST_HEX + 1) + 2 * strlen(c->data_dir) + 100 > sizeof m->overlay;
-    (void)snprintf(m->layers, sizeof m->layers, "%s/layers", c->rt->content->dir);
+    bool mapped = c->sandbox->first_id && im->nlayers;
+    bool links = !mapped && im->nlayers * (DIGEST_HEX + 1) + 2 * strlen(c->data_dir) + 100 > sizeof m->overlay;
+    (void)snprintf(m->layers, sizeof m->layers, "%s/layers", mapped ? c->dir : c->rt->content->dir);
     if (links || im->nlayers == 0) {
         (void)snprintf(m->layers, sizeof m->layers, "%s/l", c->data_dir);
         if (mkdir(m->layers, 0711) < 0)
@@ -65,7 +66,9 @@ static bool overlay_options(struct container *c, const struct image *im, struct 
     strbuf_addz(&o, "lowerdir=");
     for (size_t i = 0; i < im->nlayers; i++) {
         const char *hex = im->layers[im->nlayers - 1 - i].hex; /* overlayfs names the upmost first */
-        if (links) {
+        if (mapped) {                                          /* layers_map */
+            strbuf_addf(&o, "%s%zu", i ? ":" : "", i);
+        } else if (links) {
             char to[PATH_MAX];
             (void)snprintf(path, sizeof path, "%s/%zu", m->layers, i);
             (void)snprintf(to, sizeof to, "%s/layers/%s", c->rt->content->dir, hex);
@@ -86,6 +89,13 @@ static bool overlay_options(struct container *c, const struct image *im, struct 
     return true;
 }
 
+/* What is written belongs to the ids of the pod's users, as what is read does. */
+static bool own_by_users(const struct container *c, const char *path, struct err *err)
+{
+    uint32_t id = c->sandbox->first_id;
+    return !id || lchown(path, id, id) == 0 || err_errno(err, "chown %s", path);
+}
+
 static bool create_folders(struct container *c, struct err *err)
 {
     static const char *const below[] = {"", "/upper", "/work"};
@@ -94,6 +104,8 @@ static bool create_folders(struct container *c, struct err *err)
         (void)snprintf(path, sizeof path, "%s%s", c->data_dir, below[i]);
         if (mkdir(path, i == 1 ? 0755 : 0711) < 0)
             return err_errno(err, "mkdir %s", path);
+        if (i == 1 && !own_by_users(c, path, err))
+            return false;
     }
     (void)snprintf(path, sizeof path, "%s/rootfs", c->dir);
     if (mkdir(c->dir, 0711) < 0 || mkdir(path, 0711) < 0)
@@ -105,17 +117,37 @@ static bool create_folders(struct container *c, struct err *err)
     return dirs_make(path, 0755, err);
 }
 
-static bool create_binds(struct container *c, struct err *err)
+static bool binds_put(struct container *c, const char *folder, const struct oci_bind *list, size_t n, struct err *err)
 {
     char path[PATH_MAX];
-    if (!c->prepared->nbinds)
+    if (!n)
         return true;
     (void)snprintf(path, sizeof path, "/proc/%d/ns/mnt", (int)c->sandbox->pid);
     AUTO(fd_close) int mntns = open(path, O_RDONLY | O_CLOEXEC);
+    AUTO(fd_close) int users = -1;
     if (mntns < 0)
         return err_errno(err, "the mount namespace of %s", c->sandbox->name);
-    (void)snprintf(path, sizeof path, "%s/binds", c->dir);
-    return binds_attach(mntns, path, c->prepared->binds, c->prepared->nbinds, err);
+    (void)snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)c->sandbox->pid, SHIM_USER_FD);
+    if (c->sandbox->first_id && (users = open(path, O_RDONLY | O_CLOEXEC)) < 0)
+        return err_errno(err, "the user namespace of %s", c->sandbox->name);
+    (void)snprintf(path, sizeof path, "%s/%s", c->dir, folder);
+    return binds_attach(mntns, users, path, list, n, err);
+}
+
+/* The image's layers as the pod's users see them: as the overlay names them, the upmost first. */
+static bool layers_map(struct container *c, const struct image *im, struct arena *a, struct err *err)
+{
+    struct oci_bind *list = arena_alloc(a, (im->nlayers + 1) * sizeof *list);
+    for (size_t i = 0; i < im->nlayers; i++)
+        list[i] = (struct oci_bind){
+            .root = arena_fmt(a, "%s/layers/%s", c->rt->content->dir, im->layers[im->nlayers - 1 - i].hex),
+            .ids = true};
+    return !c->sandbox->first_id || binds_put(c, "layers", list, im->nlayers, err);
+}
+
+static bool create_binds(struct container *c, const struct image *im, struct arena *a, struct err *err)
+{
+    return binds_put(c, "binds", c->prepared->binds, c->prepared->nbinds, err) && layers_map(c, im, a, err);
 }
 
 static bool create_files(struct container *c, struct err *err)
@@ -156,7 +188,8 @@ static bool create_message(struct container *c, const struct image *im, struct e
         return err_set(err, E_INVALID, "log: a path of at most %zu bytes is needed", sizeof m->log - 1);
     memcpy(m->log, c->log, strlen(c->log));
     (void)snprintf(m->lock, sizeof m->lock, "%s/lock", c->data_dir);
-    cgroup_join_lines(g, c->cgroup, &join);
+    if (!c->sandbox->program[0]) /* others put there themselves what they start */
+        cgroup_join_lines(g, c->cgroup, &join);
     cgroup_quota_lines(g, c->cgroup, &c->limits, &after);
     cgroup_oom_file(g, c->cgroup, m->oom, sizeof m->oom);
     if (join.over || after.over)
@@ -178,7 +211,8 @@ static void create_blocking(struct runtime_work *w)
     w->ok = content_use(c->rt->content, str_of(c->id), &c->image, &w->err) &&
             image_read(c->rt->content, &a, str_of(name), &im, &w->err);
     fault_pass("oci.create.used");
-    w->ok = w->ok && create_folders(c, &w->err) && create_binds(c, &w->err) && create_message(c, &im, &w->err);
+    w->ok = w->ok && create_folders(c, &w->err) && create_binds(c, &im, &a, &w->err) &&
+            create_message(c, &im, &w->err);
     fault_pass("oci.create.folders");
     w->ok = w->ok && create_files(c, &w->err);
     fault_pass("oci.create.about");
@@ -420,6 +454,9 @@ static void join_pod(struct container *c, struct oci_container *o)
         o->ns[i] = OCI_NS_PATH;
         o->ns_path[i] = arena_fmt(&c->arena, "/proc/%d/ns/%s", (int)holder, names[i]);
     }
+    o->first_id = c->sandbox->first_id;
+    if (o->first_id)
+        o->user_ns = arena_fmt(&c->arena, "/proc/%d/fd/%d", (int)c->sandbox->pid, SHIM_USER_FD);
 }
 
 /* Our own files and those below them always answer. */
@@ -459,6 +496,8 @@ static bool create_prepare(struct container *c, const struct container_spec *spe
     if (spec->log.n && (spec->log.p[0] != '/' || str_find_char(spec->log, '\n') >= 0))
         return err_set(err, E_INVALID, "log: must be an absolute path");
     join_pod(c, &o);
+    o.cgroup = str_of(c->cgroup);
+    o.other_runtime = c->sandbox->program[0] != 0;
     AUTO_FREE char *binds = str_dupz(arena_fmt(&c->arena, "%s/binds", c->dir));
     p->nbinds = oci_binds_place(&o, &c->arena, binds, &p->binds);
     p->far = looks_elsewhere(c->rt, p->binds, p->nbinds);
@@ -469,12 +508,12 @@ static bool create_prepare(struct container *c, const struct container_spec *spe
         for (size_t i = 0; i < o.volumes.n; i++)
             c->volumes.p[c->volumes.n++] = str_dup(&c->arena, o.volumes.p[i]);
     }
-    if (!runtime_filter(c->rt, &o, &bpf, err) ||
+    if (!runtime_filter(c->rt, &o, &c->arena, &bpf, err) ||
         !oci_container_json(&o, &c->arena, rootfs, bpf, &p->config, &c->notices, err))
         return false;
     oci_exec_base(&o, &p->base);
     p->all_devices = o.privileged;
-    p->traces = o.capabilities & oci_caps_all() & OCI_CAP(CAP_SYS_PTRACE) && !o.privileged &&
+    p->traces = !o.other_runtime && o.capabilities & oci_caps_all() & OCI_CAP(CAP_SYS_PTRACE) && !o.privileged &&
                 o.ns[OCI_NS_PID] != OCI_NS_HOST;
     p->ndevices = o.ndevices;
     p->devices = mem_alloc((o.ndevices + 1) * sizeof *p->devices);

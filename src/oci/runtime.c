@@ -183,7 +183,7 @@ static struct seccomp *profile_open(struct runtime *rt, const char *path, struct
     return s;
 }
 
-bool runtime_filter(struct runtime *rt, const struct oci_container *c, struct str *bpf, struct err *err)
+bool runtime_filter(struct runtime *rt, struct oci_container *c, struct arena *a, struct str *bpf, struct err *err)
 {
     *bpf = S("");
     if (c->privileged || c->seccomp == OCI_SECCOMP_UNCONFINED)
@@ -191,7 +191,12 @@ bool runtime_filter(struct runtime *rt, const struct oci_container *c, struct st
     char path[PATH_MAX];
     (void)snprintf(path, sizeof path, STR_FMT, STR_ARG(c->seccomp_profile));
     struct seccomp *s = profile_open(rt, c->seccomp_profile.n ? path : NULL, err);
-    return s && seccomp_filter(s, c->capabilities, bpf, err);
+    if (!s || !c->other_runtime)
+        return s && seccomp_filter(s, c->capabilities, bpf, err);
+    AUTO(strbuf_fini) struct strbuf json = STRBUF(1 << 20);
+    seccomp_json(s, c->capabilities, &json);
+    c->seccomp_json = str_dup(a, strbuf_str(&json));
+    return true;
 }
 
 struct runtime *runtime_new(const struct runtime_config *config, struct err *err)
@@ -216,13 +221,20 @@ struct runtime *runtime_new(const struct runtime_config *config, struct err *err
         return err_set(err, E_INVALID, "data folder %s: at most 150 bytes, without \",\", \":\" and \"\\\"",
                        rt->data),
                NULL;
-    static const char *const below[] = {"/pods", "/crun"};
+    /* what is below pods is entered by the roots of pods' user namespaces, nobody on the host; it has no secrets but
+     * in files of our own */
+    static const struct {
+        const char *name;
+        mode_t mode;
+    } below[] = {{"/pods", 0711}, {"/crun", 0700}};
     if (!dirs_make(rt->state, 0711, err))
         return NULL;
     for (size_t i = 0; i < countof(below); i++) {
-        (void)snprintf(path, sizeof path, "%s%s", rt->state, below[i]);
+        (void)snprintf(path, sizeof path, "%s%s", rt->state, below[i].name);
         if (!dir_make_private(path, err))
             return NULL;
+        if (chmod(path, below[i].mode) < 0)
+            return err_errno(err, "chmod %s", path), NULL;
     }
     (void)snprintf(path, sizeof path, "%s/containers", rt->data);
     if (!dirs_make(rt->data, 0711, err) || !dir_make_private(path, err) || !cgroups_detect(&rt->cgroups, err))
@@ -231,9 +243,9 @@ struct runtime *runtime_new(const struct runtime_config *config, struct err *err
     if (!rt->content)
         return NULL;
     /* the usual filter is compiled (or found on disk) now, so that no pod waits for it */
-    const struct oci_container usual = {.capabilities = OCI_CAPS_DEFAULT};
+    struct oci_container usual = {.capabilities = OCI_CAPS_DEFAULT};
     struct str bpf;
-    if (!runtime_filter(rt, &usual, &bpf, err))
+    if (!runtime_filter(rt, &usual, NULL, &bpf, err))
         return NULL;
     return TAKE(rt);
 }
@@ -389,6 +401,23 @@ static void adopt_containers(struct sandbox *s)
         (void)closedir(dir);
 }
 
+/* Lines "KEY VALUE" of `about`, where it has any: one that nobody knows here is a newer program's. */
+static void adopt_more(struct sandbox *s, struct str rest)
+{
+    struct str line, key, value;
+    while (str_cut(&rest, '\n', &line)) {
+        uint64_t n;
+        if (!str_split(line, ' ', &key, &value))
+            continue;
+        if (str_eqz(key, "ids") && str_to_u64(value, UINT32_MAX, &n))
+            s->first_id = (uint32_t)n;
+        if (str_eqz(key, "program")) {
+            mem_free(s->program);
+            s->program = str_dupz(value);
+        }
+    }
+}
+
 static void adopt_one(struct runtime *rt, const char *id)
 {
     char path[PATH_MAX];
@@ -409,6 +438,7 @@ static void adopt_one(struct runtime *rt, const char *id)
         return;
     }
     struct sandbox *s = sandbox_make(rt, str_of(id), name, strbuf_str(&note), cgroup);
+    adopt_more(s, rest);
     adopt_containers(s);
     rt->adopting++;
     struct shim_request *q = NEW(struct shim_request), *watch = NEW(struct shim_request);

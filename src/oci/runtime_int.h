@@ -60,9 +60,11 @@ void work_start(struct runtime_work *w, struct runtime *rt, void (*blocking)(str
 struct sandbox {
     struct runtime *rt;
     char *id, *name, *note, *cgroup, *dir, *shm;
+    char *program;      /* an OCI runtime other than crun; "": crun */
+    uint32_t first_id;  /* of its user namespace; 0: it has none of its own */
     struct arena arena; /* limits */
     struct oci_limits limits;
-    struct shim_sandbox *wanted; /* until the shim has it */
+    struct shim_pod *wanted; /* until the shim has it */
     int fd;
     struct poll poll;
     struct timer silent; /* set while an answer is awaited: since anything was heard of the shim */
@@ -108,6 +110,8 @@ void sandbox_link_drop(struct sandbox *s); /* what was not sent, and nobody is t
 void request_fail(void *arg);              /* for loop_post, of a struct shim_request */
 struct sandbox *sandbox_make(struct runtime *rt, struct str id, struct str name, struct str note, struct str cgroup);
 void sandbox_free(struct sandbox *s);
+/* What another runtime than crun knows of a container is its to forget. Blocking. */
+void runtime_delete(const struct sandbox *s, const char *id);
 void sandbox_stop_on(struct sandbox *s); /* after a container's job has ended */
 void limits_copy(struct arena *a, struct oci_limits *to, const struct oci_limits *from);
 void container_free(struct container *c);
@@ -127,5 +131,7 @@ MUST_USE bool small_read(const char *path, size_t max, struct strbuf *out, struc
 MUST_USE bool dirs_make(const char *path, mode_t mode, struct err *err);
 void tree_drop(const char *path);
 bool id_valid(struct str id);
-/* seccomp filter for a container, from the loop's thread. */
-MUST_USE bool runtime_filter(struct runtime *rt, const struct oci_container *c, struct str *bpf, struct err *err);
+/* The seccomp filter of a container, from the loop's thread: compiled for crun, `bpf`; for other runtimes, that
+ * compile it themselves, as config.json has it: o->seccomp_json. */
+MUST_USE bool runtime_filter(struct runtime *rt, struct oci_container *o, struct arena *a, struct str *bpf,
+                             struct err *err);

@@ -19,6 +19,7 @@
  * Its messages: sandbox_link.c.
  */
 #include "base/fault.h"
+#include "base/log.h"
 #include "oci/runtime_int.h"
 #include "sys/child.h"
 #include "sys/file.h"
@@ -30,6 +31,8 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+
+#define DELETE_MS 10000 /* for another runtime to forget a container; then its groups are emptied all the same */
 
 /* ---- life ---- */
 
@@ -43,6 +46,7 @@ struct sandbox *sandbox_make(struct runtime *rt, struct str id, struct str name,
     s->name = str_dupz(name);
     s->note = str_dupz(note);
     s->cgroup = str_dupz(cgroup);
+    s->program = mem_dupz("");
     (void)snprintf(path, sizeof path, "%s/pods/%s", rt->state, s->id);
     s->dir = mem_dupz(path);
     (void)snprintf(path, sizeof path, "%s/shm", s->dir);
@@ -68,7 +72,7 @@ void sandbox_free(struct sandbox *s)
     sandbox_link_drop(s);
     execs_lost(s);
     map_fini(&s->containers);
-    char *const texts[] = {s->id, s->name, s->note, s->cgroup, s->dir, s->shm};
+    char *const texts[] = {s->id, s->name, s->note, s->cgroup, s->dir, s->shm, s->program};
     for (size_t i = 0; i < countof(texts); i++)
         mem_free(texts[i]);
     mem_free(s->wanted);
@@ -144,6 +148,10 @@ static void start_blocking(struct runtime_work *w)
     int pair[2] = {-1, -1};
     bool v2 = s->rt->cgroups.mode == CGROUP_V2;
     strbuf_addf(&about, "%s\n%s\n", s->name, s->cgroup);
+    if (s->first_id)
+        strbuf_addf(&about, "ids %u\n", s->first_id);
+    if (s->program[0])
+        strbuf_addf(&about, "program %s\n", s->program);
     w->ok = dirs_make(s->dir, 0711, &w->err);
     fault_pass("oci.sandbox.dir");
     (void)snprintf(path, sizeof path, "%s/note", s->dir);
@@ -198,10 +206,22 @@ static bool shim_end(const struct sandbox *s, struct err *err)
     return poll(&p, 1, 10000) > 0 || err_set(err, E_TIMEOUT, "the shim of %s does not end", s->name);
 }
 
+void runtime_delete(const struct sandbox *s, const char *id)
+{
+    char root[PATH_MAX], path[PATH_MAX + SHIM_ID + 1];
+    struct err err = ERR;
+    AUTO(strbuf_fini) struct strbuf said = STRBUF(4096);
+    (void)snprintf(root, sizeof root, "%s/crun", s->rt->state);
+    (void)snprintf(path, sizeof path, "%s/%s", root, id);
+    const char *const argv[] = {s->program, "--root", root, "delete", "--force", id, NULL};
+    if (s->program[0] && access(path, F_OK) == 0 && !command_run(argv, S(""), &said, DELETE_MS, &err))
+        log_warn("runtime.delete", "pod=%s container=%s error=\"%s\"", s->name, id, err.text);
+    tree_drop(path);
+}
+
 static void clean_blocking(struct runtime_work *w)
 {
     struct sandbox *s = container_of(w, struct sandbox, work);
-    char path[PATH_MAX];
     struct runtime *rt = s->rt;
     if (!shim_end(s, &w->err)) {
         w->ok = false; /* its folder stays, and is found at the next adoption */
@@ -211,8 +231,7 @@ static void clean_blocking(struct runtime_work *w)
         w->ok = cgroup_wait_empty(&rt->cgroups, s->cgroup, 10000); /* if not, rmdir says so */
     map_each (e, &s->containers) {
         struct container *c = e->value;
-        (void)snprintf(path, sizeof path, "%s/crun/%s", rt->state, c->id);
-        tree_drop(path);
+        runtime_delete(s, c->id);
         fault_pass("oci.clean.crun");
         tree_drop(c->data_dir);
         content_unuse(rt->content, str_of(c->id));
@@ -291,7 +310,8 @@ static void start_spawned(struct runtime_work *w)
         return;
     }
     sandbox_connect(s, s->fd);
-    sandbox_send(s, SHIM_SANDBOX, s->wanted, NULL, request_for(s, start_sandboxed));
+    bool more = s->first_id || s->program[0]; /* than an older shim has heard of */
+    sandbox_send(s, more ? SHIM_POD : SHIM_SANDBOX, s->wanted, NULL, request_for(s, start_sandboxed));
     sandbox_send(s, SHIM_WATCH, NULL, NULL, request_for(s, answer_ignore));
     sandbox_send(s, SHIM_HELLO, NULL, NULL, request_for(s, start_ready));
 }
@@ -316,8 +336,14 @@ static bool copy_text(char *to, size_t size, struct str from, const char *field,
 
 static bool start_prepare(struct sandbox *s, const struct sandbox_spec *spec, struct err *err)
 {
-    struct shim_sandbox *m = s->wanted = NEW(struct shim_sandbox);
+    struct shim_sandbox *m;
     struct runtime *rt = s->rt;
+    s->wanted = NEW(struct shim_pod);
+    m = &s->wanted->sandbox;
+    mem_free(s->program);
+    s->program = str_dupz(spec->program);
+    s->first_id = s->wanted->first_id = spec->first_id;
+    s->wanted->ids = OCI_IDS;
     AUTO(strbuf_fini) struct strbuf sysctls = STRBUF(sizeof m->sysctls);
     for (size_t i = 0; i < spec->sysctls.n; i++) {
         if (str_find_char(spec->sysctls.p[i], '\n') >= 0)
@@ -328,7 +354,8 @@ static bool start_prepare(struct sandbox *s, const struct sandbox_spec *spec, st
         return err_set(err, E_TOO_LARGE, "sysctls: over %zu bytes", sizeof m->sysctls - 1);
     m->flags = (spec->host_net ? 0 : SHIM_NEW_NET) | (spec->host_ipc ? 0 : SHIM_NEW_IPC) |
                (spec->hostname.n ? SHIM_NEW_UTS : 0) | (spec->share_pid && !spec->host_pid ? SHIM_NEW_PID : 0) |
-               (rt->cgroups.mode == CGROUP_HYBRID ? SHIM_HIDE_UNIFIED : 0);
+               (rt->cgroups.mode == CGROUP_HYBRID ? SHIM_HIDE_UNIFIED : 0) |
+               (spec->program.n ? SHIM_OTHER_RUNTIME : 0) | (spec->first_id ? SHIM_NEW_USER : 0);
     m->shm_mib = spec->shm_mib ? spec->shm_mib : 64;
     char crun_root[PATH_MAX];
     (void)snprintf(crun_root, sizeof crun_root, "%s/crun", rt->state);
@@ -342,7 +369,7 @@ static bool start_prepare(struct sandbox *s, const struct sandbox_spec *spec, st
         return err_set(err, E_INVALID, "note: over 65536 bytes");
     return copy_text(m->name, sizeof m->name, spec->name, "name", err) &&
            copy_text(m->state, sizeof m->state, str_of(s->dir), "state folder", err) &&
-           copy_text(m->crun, sizeof m->crun, str_of(rt->crun), "crun", err) &&
+           copy_text(m->crun, sizeof m->crun, spec->program.n ? spec->program : str_of(rt->crun), "crun", err) &&
            copy_text(m->crun_root, sizeof m->crun_root, str_of(crun_root), "state folder", err) &&
            copy_text(m->hostname, sizeof m->hostname, spec->hostname, "hostname", err) &&
            copy_text(m->sysctls, sizeof m->sysctls, strbuf_str(&sysctls), "sysctls", err);
@@ -478,6 +505,11 @@ struct str sandbox_note(const struct sandbox *s)
 pid_t sandbox_pid(const struct sandbox *s)
 {
     return s->pid;
+}
+
+uint32_t sandbox_first_id(const struct sandbox *s)
+{
+    return s->first_id;
 }
 
 bool sandbox_lost(const struct sandbox *s)

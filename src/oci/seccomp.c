@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/map.h"
 #include "oci/digest.h"
+#include "oci/jsonout.h"
 #include "oci/seccomp_int.h"
 #include "wire/json.h"
 #include <fcntl.h>
@@ -374,6 +375,87 @@ void seccomp_free(struct seccomp *s)
     mem_free(s);
 }
 
+/* ---- as text ---- */
+
+static void json_action(struct strbuf *b, const char *key, const char *errno_key, uint32_t action)
+{
+    static const struct {
+        uint32_t value;
+        const char *name;
+    } actions[] = {{SCMP_ACT_ALLOW, "SCMP_ACT_ALLOW"},
+                   {SCMP_ACT_KILL_PROCESS, "SCMP_ACT_KILL_PROCESS"},
+                   {SCMP_ACT_KILL, "SCMP_ACT_KILL"},
+                   {SCMP_ACT_LOG, "SCMP_ACT_LOG"},
+                   {SCMP_ACT_TRAP, "SCMP_ACT_TRAP"}};
+    const char *name = "SCMP_ACT_ERRNO";
+    for (size_t i = 0; i < countof(actions); i++)
+        if (action == actions[i].value)
+            name = actions[i].name;
+    jout_field(b, key, str_of(name));
+    if ((action & 0xffff0000U) != SCMP_ACT_ERRNO(0))
+        return;
+    jout_key(b, errno_key);
+    jout_num(b, action & 0xffff);
+}
+
+static void json_rule(struct strbuf *b, const struct rule *r)
+{
+    jout_open(b, '{');
+    jout_key(b, "names");
+    jout_open(b, '[');
+    for (size_t i = 0; i < r->nnames; i++)
+        jout_str(b, r->names[i]);
+    jout_close(b, ']');
+    json_action(b, "action", "errnoRet", r->action);
+    jout_key(b, "args");
+    jout_open(b, '[');
+    for (size_t i = 0; i < r->nargs; i++) {
+        const struct scmp_arg_cmp *arg = &r->args[i];
+        jout_open(b, '{');
+        jout_key(b, "index");
+        jout_num(b, arg->arg);
+        jout_key(b, "value");
+        jout_comma(b);
+        strbuf_addf(b, "%llu", (unsigned long long)arg->datum_a);
+        jout_key(b, "valueTwo");
+        jout_comma(b);
+        strbuf_addf(b, "%llu", (unsigned long long)arg->datum_b);
+        for (size_t k = 0; k < countof(ops); k++)
+            if (ops[k].op == arg->op)
+                jout_field(b, "op", str_of(ops[k].name));
+        jout_close(b, '}');
+    }
+    jout_close(b, ']');
+    jout_close(b, '}');
+}
+
+/* Of these capabilities and this machine; what it says is not what is said of all calls anyway. */
+static bool rule_holds(const struct seccomp *s, const struct rule *r, uint64_t caps)
+{
+    return !r->other_arch && !(r->with & ~caps) && !(r->without & caps) && r->action != s->base;
+}
+
+void seccomp_json(const struct seccomp *s, uint64_t capabilities, struct strbuf *out)
+{
+    uint64_t caps = capabilities & s->matters;
+    jout_open(out, '{');
+    json_action(out, "defaultAction", "defaultErrnoRet", s->base);
+    jout_key(out, "architectures");
+    jout_open(out, '[');
+    for (size_t i = 0; i < s->archs.n; i++)
+        for (size_t k = 0; k < countof(archs); k++)
+            if (archs[k].value == s->archs.p[i])
+                jout_str(out, str_of(archs[k].name));
+    jout_close(out, ']');
+    jout_key(out, "syscalls");
+    jout_open(out, '[');
+    for (size_t i = 0; i < s->rules.n; i++)
+        if (rule_holds(s, &s->rules.p[i], caps))
+            json_rule(out, &s->rules.p[i]);
+    jout_close(out, ']');
+    jout_close(out, '}');
+}
+
 /* ---- compiling ---- */
 
 static bool add_rule(scmp_filter_ctx ctx, const struct rule *r, struct err *err)
@@ -402,10 +484,8 @@ static bool filter_compile(const struct seccomp *s, uint64_t caps, struct strbuf
     if (!ok)
         err_errno(err, "libseccomp");
     for (size_t i = 0; ok && i < s->rules.n; i++) {
-        const struct rule *r = &s->rules.p[i];
-        if (r->other_arch || (r->with & ~caps) || (r->without & caps) || r->action == s->base)
-            continue;
-        ok = add_rule(ctx, r, err);
+        if (rule_holds(s, &s->rules.p[i], caps))
+            ok = add_rule(ctx, &s->rules.p[i], err);
     }
     if (ok && s->newer)
         add_newer(bpf);

@@ -16,3 +16,5 @@ AUTO_POINTER(seccomp_free, struct seccomp);
 /* Base64 of the raw BPF; lives as long as s. Compiles at the first use of a capability set (5-25 ms): in a job.
  * Not for two threads at a time. */
 MUST_USE bool seccomp_filter(struct seccomp *s, uint64_t capabilities, struct str *out, struct err *err);
+/* The same rules as the runtime-spec's linux.seccomp, for runtimes that compile them themselves. */
+void seccomp_json(const struct seccomp *s, uint64_t capabilities, struct strbuf *out);

@@ -81,7 +81,8 @@ extern struct kept_client clients[SHIM_CLIENTS];
 extern struct shim_msg in_msg;
 extern struct shim_answer out_msg;
 extern struct shim_sandbox pod;
-extern bool ready, quitting; /* ready: it is a sandbox */
+extern uint32_t pod_first_id, pod_ids; /* of its user namespace; pod_ids 0: it has none of its own */
+extern bool ready, quitting;           /* ready: it is a sandbox */
 extern uint32_t quit_client, quit_seq;
 extern pid_t pod_init;
 extern int listener, signals, here; /* here: the state folder */
@@ -142,6 +143,9 @@ void launches_end(void); /* what is frozen does not end */
 bool join_as(const struct kept_container *c, pid_t pid);
 pid_t crun_start(struct kept_container *c, bool exec, const char *log, const char *const *args, int in, int out,
                  int err);
+bool runtime_is_other(void); /* not crun */
+/* Its own `kill`: what it says of the container's process may be a process of its own (a sandbox, a machine). */
+bool runtime_kill(const struct kept_container *c, int sig);
 int console_listen(const char *name, char *path, size_t size);
 size_t take_fds(struct msghdr *h, int *fds, size_t room);
 int console_take(int *console); /* the master, or -1: not there yet */
@@ -154,10 +158,16 @@ bool pid_save(void);
 bool is_crun(pid_t pid);
 void children_reap(void);
 
+/* The pod's user namespace (shim_user.c). NULL, or what went wrong, with errno. */
+const char *users_set_up(int flags);
+pid_t users_clone(void); /* a child in a pid namespace of its own, which belongs to the pod's users */
+
 /* The sandbox (shim_pod.c). do_...: 0, or an errno. */
 int init_main(void);
+const char *pod_settings(void);  /* host name and sysctls, in the namespaces that they are of */
 int shim_fail(const char *what); /* fills the answer's text; the status is errno */
 int do_sandbox(void);
+int do_pod(void);
 int do_mount(void);
 
 /* Clients (shim_request.c). */

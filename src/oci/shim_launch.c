@@ -85,7 +85,7 @@ pid_t crun_start(struct kept_container *c, bool exec, const char *log, const cha
 {
     struct launch *l = NULL;
     int go[2] = {-1, -1};
-    if (!launch_begin(c, exec && c->guard[0], &l))
+    if (!runtime_is_other() && !launch_begin(c, exec && c->guard[0], &l))
         return -1;
     pid_t pid = l && pipe2(go, O_CLOEXEC) < 0 ? -1 : fork();
     if (pid == 0) {
@@ -123,8 +123,7 @@ static void score_as(pid_t pid)
         (void)write_file(AT_FDCWD, "/proc/self/oom_score_adj", 0, score, (size_t)n);
 }
 
-static void crun_become(const struct kept_container *c, bool join, const char *log, const char *const *args, int in,
-                        int out, int err)
+static void signals_default(void)
 {
     sigset_t none;
     sigemptyset(&none);
@@ -132,6 +131,38 @@ static void crun_become(const struct kept_container *c, bool join, const char *l
     static const unsigned long dfl[4]; /* the kernel's sigaction; the library's call leaves its own two signals out */
     for (int sig = 1; sig < NSIG; sig++)
         syscall(SYS_rt_sigaction, sig, dfl, NULL, (size_t)8);
+}
+
+bool runtime_is_other(void)
+{
+    return pod.flags & SHIM_OTHER_RUNTIME;
+}
+
+static void runtime_exec(const char *const *argv)
+{
+    static const char *const env[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
+    close_range(3, ~0U, 0);
+    execve(pod.crun, (char **)argv, (char **)env);
+}
+
+bool runtime_kill(const struct kept_container *c, int sig)
+{
+    char number[16];
+    struct shim_text t = TEXT(number);
+    add_number(&t, sig);
+    pid_t pid = fork();
+    if (pid != 0)
+        return pid > 0;
+    const char *argv[] = {pod.crun, "--root", pod.crun_root, "kill", c->id, number, NULL};
+    signals_default();
+    runtime_exec(argv);
+    _exit(NODE_FAILED);
+}
+
+static void crun_become(const struct kept_container *c, bool join, const char *log, const char *const *args, int in,
+                        int out, int err)
+{
+    signals_default();
     char log_option[64 + SHIM_PATH + 2 * SHIM_ID];
     struct shim_text t = TEXT(log_option);
     text_add(&t, "--log=");
@@ -140,12 +171,14 @@ static void crun_become(const struct kept_container *c, bool join, const char *l
     text_add(&t, c->id);
     text_add(&t, "/");
     text_add(&t, log);
-    const char *argv[24] = {"crun", "--root", pod.crun_root, "--cgroup-manager=disabled", log_option};
+    bool other = runtime_is_other();
+    const char *argv[24] = {other ? pod.crun : "crun", "--root", pod.crun_root, log_option,
+                            other ? "--log-format=json" : "--cgroup-manager=disabled"};
     for (size_t i = 5; i < sizeof argv / sizeof argv[0] - 1 && *args;)
         argv[i++] = *args++;
     if (c->state == SHIM_RUNNING)
         score_as(c->pid);
-    if (join && !write_lines(c->join)) {
+    if (join && !other && !write_lines(c->join)) {
         error_save(c->id, log, "joining the container's cgroup");
         _exit(NODE_FAILED);
     }
@@ -155,11 +188,24 @@ static void crun_become(const struct kept_container *c, bool join, const char *l
         from[i] = from[i] < 0 ? open("/dev/null", O_RDWR) : fcntl(from[i], F_DUPFD, 10);
     for (int i = 0; i < 3; i++)
         dup2(from[i], i);
-    close_range(3, ~0U, 0);
-    static const char *const env[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
-    execve(pod.crun, (char **)argv, (char **)env);
+    runtime_exec(argv);
     error_save(c->id, log, pod.crun);
     _exit(NODE_FAILED);
+}
+
+/* The message in a line of JSON, as other runtimes write them. */
+static bool json_message(const char *line, struct shim_text *to)
+{
+    static const char key[] = "\"msg\":\"";
+    const char *at = strstr(line, key);
+    if (!at)
+        return false;
+    for (at += sizeof key - 1; *at && *at != '"'; at++) {
+        bool escaped = *at == '\\' && at[1];
+        char text[2] = {escaped ? *++at : *at, 0};
+        text_add(to, escaped && text[0] == 'n' ? " " : text);
+    }
+    return true;
 }
 
 /* The last thing that crun said; crun puts a time before it. */
@@ -176,6 +222,8 @@ static void error_read(const char *id, const char *log, char text[SHIM_TEXT])
         body[--n] = 0;
     char *from = strrchr(body, '\n');
     from = from ? from + 1 : body;
+    if (runtime_is_other() && json_message(from, &t))
+        return;
     char *after = strstr(from, "Z: ");
     if (from[0] == '2' && after && after - from < 40)
         from = after + 3;

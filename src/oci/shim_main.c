@@ -197,7 +197,7 @@ int main(int argc, char **argv)
     if (argc == 2 && strcmp(argv[1], "--init") == 0 && getpid() == 1)
         return init_main();
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {
-        static const char text[] = "wherry-shim protocol 2\n";
+        static const char text[] = "wherry-shim protocol 3\n";
         return write(1, text, sizeof text - 1) < 0;
     }
     struct stat st;

@@ -71,7 +71,7 @@ static pid_t init_start(void)
     int tell[2] = {-1, -1}, life[2] = {-1, -1}, program = own_program();
     if (program < 0 || pipe2(tell, O_CLOEXEC) < 0 || pipe2(life, O_CLOEXEC) < 0)
         return -1;
-    pid_t pid = (pid_t)syscall(SYS_clone, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0);
+    pid_t pid = users_clone();
     if (pid == 0) {
         static char name[] = "wherry-init", option[] = "--init";
         char *argv[] = {name, option, NULL}, *env[] = {NULL};
@@ -166,14 +166,24 @@ static const char *sysctls_write(char *list)
     return NULL;
 }
 
+const char *pod_settings(void)
+{
+    if (pod.flags & SHIM_NEW_UTS && pod.hostname[0] && sethostname(pod.hostname, strlen(pod.hostname)) < 0)
+        return "setting the host name";
+    return sysctls_write(pod.sysctls);
+}
+
 static const char *sandbox_set_up(void)
 {
     int flags = CLONE_NEWNS;
     flags |= pod.flags & SHIM_NEW_NET ? CLONE_NEWNET : 0;
     flags |= pod.flags & SHIM_NEW_IPC ? CLONE_NEWIPC : 0;
     flags |= pod.flags & SHIM_NEW_UTS ? CLONE_NEWUTS : 0;
-    if (unshare(flags) < 0)
+    const char *why = NULL;
+    if (unshare(pod_ids ? CLONE_NEWNS : flags) < 0)
         return "making the pod's namespaces";
+    if (pod_ids && (why = users_set_up(flags & ~CLONE_NEWNS)))
+        return why;
     /* not before: it would see no mount that is made here */
     here = open(pod.state, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (here < 0 || fchdir(here) < 0)
@@ -182,12 +192,9 @@ static const char *sandbox_set_up(void)
         return "making mounts private";
     if (pod.flags & SHIM_HIDE_UNIFIED && umount2("/sys/fs/cgroup/unified", MNT_DETACH) < 0)
         return "hiding /sys/fs/cgroup/unified from crun";
-    if (pod.flags & SHIM_NEW_UTS && pod.hostname[0] && sethostname(pod.hostname, strlen(pod.hostname)) < 0)
-        return "setting the host name";
     if (!pid_save())
         return "writing down who it is";
-    const char *why = sysctls_write(pod.sysctls);
-    if (why)
+    if (!pod_ids && (why = pod_settings()))
         return why;
     if (pod.shm_mib) {
         char options[64];
@@ -219,11 +226,13 @@ int shim_fail(const char *what) /* fills the answer's text; the status is errno 
     return keep;
 }
 
-int do_sandbox(void)
+static int pod_become(const struct shim_sandbox *m, uint32_t first_id, uint32_t ids)
 {
     if (ready)
         return EALREADY;
-    pod = in_msg.u.sandbox;
+    pod = *m;
+    pod_first_id = first_id;
+    pod_ids = pod.flags & SHIM_NEW_USER ? ids : 0;
     errno = 0;
     const char *why = sandbox_set_up();
     if (why)
@@ -235,6 +244,16 @@ int do_sandbox(void)
         _exit(1);
     ready = true;
     return 0;
+}
+
+int do_sandbox(void)
+{
+    return pod_become(&in_msg.u.sandbox, 0, 0);
+}
+
+int do_pod(void)
+{
+    return pod_become(&in_msg.u.pod.sandbox, in_msg.u.pod.first_id, in_msg.u.pod.ids);
 }
 
 int do_mount(void)

@@ -13,7 +13,7 @@
 
 #define SHIM_MAGIC 0x4d494853u /* "SHIM" */
 #ifndef SHIM_VERSION           /* `make newer` has a higher one */
-#define SHIM_VERSION 2
+#define SHIM_VERSION 3
 #endif
 
 #define SHIM_ID         65   /* 64 hex digits */
@@ -47,6 +47,7 @@ enum shim_op {
     SHIM_WATCH,     /* events to this connection from now on */
     SHIM_QUIT,      /* kills what runs and ends; the answer is the last message */
     SHIM_GUARD,     /* shim_guard: its processes may trace others (SYS_PTRACE). Since 2 */
+    SHIM_POD,       /* shim_pod: in place of SHIM_SANDBOX. Since 3 */
     SHIM_EVENT_EXIT = 100, /* shim_status */
     SHIM_EVENT_EXEC_EXIT,  /* shim_exec_exit; only to the connection that asked for the exec */
     SHIM_EVENT_LOG_FULL,   /* shim_target: the log has passed log_max since it was opened */
@@ -64,8 +65,11 @@ enum {
     SHIM_NEW_NET = 1,
     SHIM_NEW_IPC = 2,
     SHIM_NEW_UTS = 4,
-    SHIM_NEW_PID = 8,      /* one pid namespace for the pod, with a small init of ours */
-    SHIM_HIDE_UNIFIED = 16 /* crun refuses hybrid hosts: unmount /sys/fs/cgroup/unified in this namespace */
+    SHIM_NEW_PID = 8,       /* one pid namespace for the pod, with a small init of ours */
+    SHIM_HIDE_UNIFIED = 16, /* crun refuses hybrid hosts: unmount /sys/fs/cgroup/unified in this namespace */
+    SHIM_OTHER_RUNTIME =
+        32,             /* `crun` is another OCI runtime: it is asked as containerd asks, and joins groups itself */
+    SHIM_NEW_USER = 64, /* a user namespace, to which the others belong */
 };
 struct shim_sandbox {
     uint32_t flags;
@@ -77,6 +81,12 @@ struct shim_sandbox {
     char hostname[65];
     char sysctls[2048]; /* "net.core.somaxconn=1024\n"... */
 };
+struct shim_pod {
+    struct shim_sandbox sandbox;
+    uint32_t first_id, ids; /* of the host, which are 0 and up in the pod's user namespace */
+};
+/* The descriptor under which a shim keeps the pod's user namespace: /proc/PID/fd/SHIM_USER_FD. */
+#define SHIM_USER_FD 100
 struct shim_hello {
     uint32_t pid;      /* of the shim: /proc/PID/ns/{net,ipc,uts,mnt} are the pod's */
     uint32_t init_pid; /* of the pod's pid namespace; 0: it has none */
@@ -152,6 +162,7 @@ struct shim_msg {
     struct shim_head head;
     union {
         struct shim_sandbox sandbox;
+        struct shim_pod pod;
         struct shim_hello hello;
         struct shim_mount mount;
         struct shim_create create;
@@ -181,6 +192,7 @@ static inline long shim_request_size(unsigned op)
 {
     switch (op) {
     case SHIM_SANDBOX: return sizeof(struct shim_sandbox);
+    case SHIM_POD: return sizeof(struct shim_pod);
     case SHIM_MOUNT: return sizeof(struct shim_mount);
     case SHIM_CREATE: return sizeof(struct shim_create);
     case SHIM_GUARD: return sizeof(struct shim_guard);
@@ -239,6 +251,7 @@ static inline const char *shim_check(const struct shim_msg *m, size_t n)
     if (n != sizeof m->head + (size_t)want)
         return "wrong size for its operation";
     switch (m->head.op) {
+    case SHIM_POD: /* begins with one */
     case SHIM_SANDBOX: {
         const struct shim_sandbox *s = &m->u.sandbox;
         return SHIM_ENDS(s->name) && SHIM_ENDS(s->state) && SHIM_ENDS(s->crun) && SHIM_ENDS(s->crun_root) &&

@@ -107,6 +107,8 @@ static int do_kill(struct kept_container *c)
     int sig = in_msg.u.kill.signal;
     if (sig < 0 || sig >= NSIG)
         return EINVAL;
+    if (c->state == SHIM_RUNNING && runtime_is_other() && sig != SIGKILL)
+        return runtime_kill(c, sig) ? 0 : errno;
     if (c->state == SHIM_RUNNING)
         return kill(c->pid, sig) < 0 ? errno : 0;
     if (c->state == SHIM_STARTING && sig == SIGKILL)
@@ -301,6 +303,12 @@ static int op_sandbox(struct shim_turn *t)
     return do_sandbox();
 }
 
+static int op_pod(struct shim_turn *t)
+{
+    (void)t;
+    return do_pod();
+}
+
 static int op_mount(struct shim_turn *t)
 {
     (void)t;
@@ -409,6 +417,7 @@ static const struct {
     [SHIM_WATCH] = {BEFORE_READY, op_watch},
     [SHIM_QUIT] = {BEFORE_READY, op_quit},
     [SHIM_GUARD] = {ON_CONTAINER, op_guard},
+    [SHIM_POD] = {BEFORE_READY, op_pod},
 };
 
 static int turn_perform(struct shim_turn *t)
@@ -439,7 +448,7 @@ static void client_request(struct kept_client *k, size_t size, int fds[3])
     int status = turn_perform(&t);
     if (status >= 0)
         send_to(k, op, in_msg.head.seq, status, -1);
-    if (op == SHIM_SANDBOX && status != 0 && !ready)
+    if ((op == SHIM_SANDBOX || op == SHIM_POD) && status != 0 && !ready)
         _exit(1); /* nothing worth keeping: the asker has read why */
 }
 

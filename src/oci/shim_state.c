@@ -11,6 +11,7 @@ struct kept_client clients[SHIM_CLIENTS];
 struct shim_msg in_msg;
 struct shim_answer out_msg;
 struct shim_sandbox pod;
+uint32_t pod_first_id, pod_ids;
 bool ready, quitting;
 uint32_t quit_client, quit_seq;
 pid_t pod_init;

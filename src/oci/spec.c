@@ -159,6 +159,21 @@ static void inner_of(const struct oci_container *c, struct arena *a, const size_
     out->inner = list;
 }
 
+/* In a user namespace the flags of a mount are locked, and a runtime that does not name all of them when it makes one
+ * read-only is refused. What is read-only is so before it sees it, so it need not. */
+static void seal_instead(struct oci_mount *m, struct arena *a)
+{
+    struct strs options = {arena_alloc(a, (m->options.n + 1) * sizeof(struct str)), 0};
+    for (size_t i = 0; i < m->options.n; i++) {
+        bool flat = str_eqz(m->options.p[i], "ro"), deep = str_eqz(m->options.p[i], "rro");
+        if (!flat && !deep)
+            options.p[options.n++] = m->options.p[i];
+        else if (m->seal == OCI_OPEN)
+            m->seal = deep ? OCI_SEALED_DEEP : OCI_SEALED;
+    }
+    m->options = options;
+}
+
 size_t oci_binds_place(struct oci_container *c, struct arena *a, const char *folder, struct oci_bind **out)
 {
     struct oci_mount *mounts = arena_dup(a, c->mounts, c->nmounts * sizeof *mounts);
@@ -167,12 +182,16 @@ size_t oci_binds_place(struct oci_container *c, struct arena *a, const char *fol
     size_t n = 0;
     for (size_t i = 0; i < c->nmounts; i++) {
         struct oci_mount *m = &mounts[i];
-        if (!m->beneath.n && !m->shared && !m->seal)
+        bool ids = c->user_ns.n && str_eqz(m->type, "bind") && !str_starts(m->source, S(VOLUME_SOURCE));
+        if (!m->beneath.n && !m->shared && !m->seal && !ids)
             continue;
+        if (ids)
+            seal_instead(m, a);
         list[n] = (struct oci_bind){.root = str_dup(a, m->source),
                                     .beneath = str_dup(a, m->beneath),
                                     .shared = m->shared,
                                     .seal = m->seal,
+                                    .ids = ids,
                                     .called = str_dup(a, m->called)};
         if (m->seal && !parents)
             parents = parents_of(c, a);
@@ -491,6 +510,78 @@ static bool add_pairs(struct strbuf *b, const char *key, struct strs pairs, stru
     return true;
 }
 
+static void add_mappings(const struct oci_container *c, const char *key, struct strbuf *b)
+{
+    jout_key(b, key);
+    jout_open(b, '[');
+    jout_open(b, '{');
+    jout_key(b, "containerID");
+    jout_num(b, 0);
+    jout_key(b, "hostID");
+    jout_num(b, c->first_id);
+    jout_key(b, "size");
+    jout_num(b, OCI_IDS);
+    jout_close(b, '}');
+    jout_close(b, ']');
+}
+
+static void add_device_rule(struct strbuf *b, bool allow, const struct oci_device *d)
+{
+    jout_open(b, '{');
+    jout_key(b, "allow");
+    jout_bool(b, allow);
+    if (d) {
+        jout_field(b, "type", (struct str){&d->type, 1});
+        jout_key(b, "major");
+        jout_num(b, d->major);
+        jout_key(b, "minor");
+        jout_num(b, d->minor);
+    }
+    jout_field(b, "access", d && d->access.n ? d->access : S("rwm"));
+    jout_close(b, '}');
+}
+
+static void add_number(struct strbuf *b, const char *key, uint64_t value)
+{
+    if (!value)
+        return;
+    jout_key(b, key);
+    jout_comma(b);
+    strbuf_addf(b, "%llu", (unsigned long long)value);
+}
+
+/* What crun finds done (cgroup.h), for a runtime that does it itself or hands it to a machine of its own. The usual
+ * devices it adds by itself. */
+static void add_resources(const struct oci_container *c, struct strbuf *b)
+{
+    const struct oci_limits *l = &c->limits;
+    jout_field(b, "cgroupsPath", c->cgroup);
+    jout_key(b, "resources");
+    jout_open(b, '{');
+    jout_key(b, "devices");
+    jout_open(b, '[');
+    add_device_rule(b, c->privileged, NULL);
+    for (size_t i = 0; i < c->ndevices && !c->privileged; i++)
+        add_device_rule(b, true, &c->devices[i]);
+    jout_close(b, ']');
+    jout_key(b, "cpu");
+    jout_open(b, '{');
+    add_number(b, "shares", l->cpu_shares);
+    add_number(b, "quota", (uint64_t)l->cpu_quota_us);
+    add_number(b, "period", l->cpu_quota_us && !l->cpu_period_us ? 100000 : l->cpu_period_us);
+    jout_close(b, '}');
+    jout_key(b, "memory");
+    jout_open(b, '{');
+    add_number(b, "limit", (uint64_t)l->memory);
+    jout_close(b, '}');
+    jout_close(b, '}');
+    if (c->seccomp_json.n) {
+        jout_key(b, "seccomp");
+        jout_comma(b);
+        strbuf_add(b, c->seccomp_json);
+    }
+}
+
 static void add_linux(const struct oci_container *c, struct strbuf *b)
 {
     static const char *const types[] = {"pid", "network", "ipc", "uts", "mount", "cgroup"};
@@ -505,7 +596,19 @@ static void add_linux(const struct oci_container *c, struct strbuf *b)
             jout_field(b, "path", c->ns_path[i]);
         jout_close(b, '}');
     }
+    if (c->user_ns.n) {
+        jout_open(b, '{');
+        jout_field(b, "type", S("user"));
+        jout_field(b, "path", c->user_ns);
+        jout_close(b, '}');
+    }
     jout_close(b, ']');
+    if (c->user_ns.n) {
+        add_mappings(c, "uidMappings", b);
+        add_mappings(c, "gidMappings", b);
+    }
+    if (c->other_runtime)
+        add_resources(c, b);
     if (c->propagation != OCI_PRIVATE)
         jout_field(b, "rootfsPropagation", c->propagation == OCI_SHARED ? S("rshared") : S("rslave"));
     add_list(b, "maskedPaths", c->masked);

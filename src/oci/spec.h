@@ -75,7 +75,14 @@ struct oci_container {
     size_t nrlimits;
     struct oci_limits limits;
     struct strs annotations; /* "key=value" */
+    /* Filled in by the runtime (runtime.h). */
+    struct str user_ns; /* path of the pod's user namespace; empty: the host's users */
+    uint32_t first_id;  /* OCI_IDS ids of the host from here on are 0 and up in it */
+    bool other_runtime; /* not crun: groups, devices and seccomp are for it to set up */
+    struct str cgroup;  /* for such a one: path from the root of the hierarchy */
+    struct str seccomp_json;
 };
+#define OCI_IDS 65536 /* that a pod with users of its own has */
 
 /* The mounts of c that need binds_attach: their sources become FOLDER/0 ... in that order. */
 struct oci_bind;
