@@ -150,6 +150,8 @@ int role_node(struct role_start *r)
         .front_door = supervisor_wants(s, "edge"),
         .max_pods = (int)s->max_pods,
         .relay_port = (int)s->relay_port,
+        .runtimes = strz_of(a, s->runtimes),
+        .pod_users = strz_of(a, s->pod_users),
         .insecure_registries = strz_of(a, s->insecure_registries),
         .relay_gid = ROLE_UID_RELAY,
         .version = wherry_version,

@@ -17,6 +17,7 @@
 #include "api/codec.h"
 #include "api/formats.h"
 #include "node/node_facts.h"
+#include "node/runtimes.h"
 #include "sys/file.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -160,6 +161,12 @@ static bool check_folder(struct str v, struct err *err)
            err_set(err, E_INVALID, "is no absolute path of a folder, without \"..\" and without a '/' at its end");
 }
 
+static bool check_users(struct str v, struct err *err)
+{
+    struct user_ids ids;
+    return user_ids_read(v, S(""), S(""), 0, &ids, err);
+}
+
 /* In the order of --help. */
 static const struct setting rows[] = {
     {"listen", TEXT, AT(listen), "0.0.0.0:6443", "address and port of the API", check_listen},
@@ -173,6 +180,11 @@ static const struct setting rows[] = {
     {"cluster-domain", TEXT, AT(domain), "cluster.local", "what names of Services end in", check_domain},
     {"insecure-registries", TEXT, AT(insecure_registries), "",
      "registries (host:port, separated by commas) that are spoken to without TLS", check_registries},
+    {"runtimes", TEXT, AT(runtimes), "",
+     "OCI runtimes beside crun, for RuntimeClasses: HANDLER=/PROGRAM, separated by commas", runtimes_check},
+    {"pod-users", TEXT, AT(pod_users), "",
+     "FIRST:COUNT of the host's ids for pods with hostUsers: false; empty: kubelet's in /etc/subuid, else from 65536",
+     check_users},
     {"max-pods", NUMBER, AT(max_pods), TEXT_OF(MAX_PODS), "pods that this node takes", NULL},
     {"volumes-dir", TEXT, AT(volumes_dir), "",
      "folder of the volumes that StorageClass local makes; empty: volumes below /var/lib/wherry", check_folder},

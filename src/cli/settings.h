@@ -12,6 +12,8 @@ struct settings {
     struct str roles;  /* "server,node,..." */
     struct str node_name, node_ip;
     struct str pod_cidr, node_pod_cidr, service_cidr, domain;
+    struct str runtimes;            /* "HANDLER=/PROGRAM,..." */
+    struct str pod_users;           /* "FIRST:COUNT" */
     struct str insecure_registries; /* "host:port,..." spoken to by http */
     struct str volumes_dir;         /* empty: DATA/volumes */
     int64_t volumes_percent;

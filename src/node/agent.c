@@ -104,6 +104,7 @@ static void free_pod(struct agent_pod *ap)
     call_cancel(&ap->status_call);
     call_cancel(&ap->delete_call);
     call_cancel(&ap->look_call);
+    call_cancel(&ap->class_call);
     array_each (ac, &ap->containers) {
         probes_stop(*ac);
         mem_free(*ac);
@@ -523,6 +524,7 @@ static struct agent_pod *add_pod(struct agent *g, struct obj *o)
     ap->status_call.done = status_done;
     ap->delete_call.done = delete_done;
     ap->look_call.done = look_done;
+    ap->class_call.done = agent_class_done;
     list_init(&ap->config_refs);
     list_init(&ap->leave_node);
     ap->dir = dir_of(ap, g->cfg.data, "pods");

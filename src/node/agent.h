@@ -17,6 +17,8 @@ struct agent_config {
     int64_t volumes_percent;       /* of the room for volumes, so much may be promised */
     const char *kubelet;           /* /var/lib/kubelet, where drivers of storage look for a kubelet's folders */
     const char *shim, *crun, *job; /* programs */
+    const char *runtimes;          /* "HANDLER=/PROGRAM,...": OCI runtimes for RuntimeClasses */
+    const char *pod_users;         /* "FIRST:COUNT": ids for pods with users of their own; "": runtimes.h */
     const char *cgroup;            /* "/wherry-ID": the group below which pods are */
     struct instance instance;
     struct cidr4 cluster_pods, node_pods, services;

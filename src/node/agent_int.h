@@ -6,6 +6,7 @@
 #include "node/agent.h"
 #include "node/named.h"
 #include "node/pod.h"
+#include "node/runtimes.h"
 #include "node/sources.h"
 #include "node/volume.h"
 #include "node/volume_mount.h"
@@ -52,6 +53,8 @@ struct agent {
     struct val allocatable, capacity; /* of the node, in `arena` */
     int64_t pod_pids;                 /* processes that a pod may have; 0: any number */
     bool selinux;                     /* the host has it */
+    struct user_ids user_ids;         /* for pods with users of their own */
+    uint32_t user_ids_last;           /* that were given to one */
     struct arena arena;
     bool adopted;
     struct inotify hostpaths;
@@ -86,19 +89,21 @@ struct agent_pod {
     size_t sandbox_stage;                       /* of its making: agent_sandbox.c */
     ARRAY(struct agent_container *) containers; /* each stays where it is: calls under way point to it */
     struct timer wake, refresh, usage;
-    bool kicked, dead;     /* dead: gone from the table, waits for what is under way */
-    bool admitted;         /* or refused; until then it stays as it came */
-    struct call look_call; /* at the Node, before a pod is refused for what a newer one might say */
-    int pending;           /* jobs and calls under way that point here */
-    bool secrets_read;     /* those for pulls, and what was wrong with them told */
-    bool wants_address;    /* there was none when its volumes were last tried */
-    bool wants_claim;      /* another pod had it when its volumes were last tried */
-    bool has_claims;       /* they are mounted for it, or about to be */
-    bool volumes_waiting;  /* for something that has not been heard of yet */
-    bool volumes_busy;     /* they are being written */
-    bool teardown_waits;   /* until that is over */
-    bool volumes_stale;    /* and what is written is old already */
-    int64_t refresh_gap;   /* before a refresh of volumes that failed is tried again; 0: it did not */
+    bool kicked, dead;      /* dead: gone from the table, waits for what is under way */
+    bool admitted;          /* or refused; until then it stays as it came */
+    struct call look_call;  /* at the Node, before a pod is refused for what a newer one might say */
+    struct call class_call; /* for its RuntimeClass, before each of its sandboxes */
+    struct str program;     /* the OCI runtime of that; empty: crun */
+    int pending;            /* jobs and calls under way that point here */
+    bool secrets_read;      /* those for pulls, and what was wrong with them told */
+    bool wants_address;     /* there was none when its volumes were last tried */
+    bool wants_claim;       /* another pod had it when its volumes were last tried */
+    bool has_claims;        /* they are mounted for it, or about to be */
+    bool volumes_waiting;   /* for something that has not been heard of yet */
+    bool volumes_busy;      /* they are being written */
+    bool teardown_waits;    /* until that is over */
+    bool volumes_stale;     /* and what is written is old already */
+    int64_t refresh_gap;    /* before a refresh of volumes that failed is tried again; 0: it did not */
     struct host_look *host_check, *host_wait; /* at paths of the host, under way; NULL: none */
     bool host_waits;                          /* for one of those to appear */
     bool logs_removed;                        /* or tried: once */
@@ -154,6 +159,7 @@ struct ip_text {
 struct ip_text agent_ip(const struct agent_pod *ap);
 void agent_sandbox_start(struct agent_pod *ap);
 void agent_sandbox_stop(struct agent_pod *ap);
+void agent_class_done(struct call *c); /* of class_call */
 
 /* agent_container.c */
 const struct pod_container *agent_wanted(struct agent_container *ac);

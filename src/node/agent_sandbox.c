@@ -77,12 +77,14 @@ void agent_sandbox_stop(struct agent_pod *ap)
 
 /* --- making it --- */
 
+static void find_runtime(struct agent_pod *ap);
 static void sandbox_create(struct agent_pod *ap);
 static void link_pod(struct agent_pod *ap);
 static void mount_memory(struct agent_pod *ap);
 static void open_ports(struct agent_pod *ap);
 
 static void (*const stages[])(struct agent_pod *ap) = {
+    find_runtime,   /* what its RuntimeClass names */
     sandbox_create, /* its folders, its cgroup and its shim, which is in the namespaces (oci) */
     link_pod,       /* a veth with the pod's address; routes to it. None on the host's network */
     mount_memory,   /* a tmpfs for each emptyDir of medium Memory */
@@ -113,6 +115,63 @@ static void sandbox_made(struct sandbox *s, const struct err *err, void *arg)
     stage_over(ap, err);
 }
 
+/* A class is asked for when it is needed and not followed: its handler never changes. */
+static void find_runtime(struct agent_pod *ap)
+{
+    struct str class = val_text_at(obj_spec(ap->pod->obj), N(runtimeClassName));
+    ap->program = S("");
+    if (class.n)
+        call_start(&ap->class_call, ap->agent->cfg.transport,
+                   &CALL_OPTIONS(.verb = CALL_GET, .kind = K(RuntimeClass), .name = class));
+    else
+        stage_over(ap, NULL);
+}
+
+void agent_class_done(struct call *c)
+{
+    fault_pass("node.saw.class");
+    struct agent_pod *ap = container_of(c, struct agent_pod, class_call);
+    struct err err = ERR;
+    struct str handler = c->ok && c->obj ? val_text_at(&c->obj->tree, N(handler)) : S(""), program = S("");
+    if (!c->ok)
+        (void)err_set(&err, c->err.kind,
+                      "failed to create sandbox for pod \"" STR_FMT "_" STR_FMT "(" STR_FMT ")\": %s",
+                      STR_ARG(ap->pod->name), STR_ARG(ap->pod->ns), STR_ARG(ap->pod->uid), c->err.text);
+    else if (!runtimes_find(str_of(ap->agent->cfg.runtimes ? ap->agent->cfg.runtimes : ""), handler, &program))
+        (void)err_set(&err, E_NOT_FOUND,
+                      "rpc error: code = Unknown desc = failed to get sandbox runtime: no runtime for \"" STR_FMT
+                      "\" is configured",
+                      STR_ARG(handler));
+    ap->program = program; /* of the setting, which outlives the agent */
+    stage_over(ap, err.kind ? &err : NULL);
+}
+
+static bool ids_taken(void *arg, uint32_t first)
+{
+    struct agent *g = arg;
+    for (struct sandbox *s = sandbox_next(g->runtime, NULL); s; s = sandbox_next(g->runtime, s))
+        if (sandbox_first_id(s) == first)
+            return true;
+    return false;
+}
+
+/* Its own ids, where the pod wants users of its own: they are its until its sandbox is gone, and sandboxes are what
+ * they are remembered by. */
+static bool users_of(struct agent_pod *ap, uint32_t *first, struct err *err)
+{
+    struct agent *g = ap->agent;
+    *first = 0;
+    if (podspec_host_users(ap->pod->obj))
+        return true;
+    if (!g->user_ids.n)
+        return err_set(err, E_UNAVAILABLE,
+                       "can't set `spec.hostUsers: false`, runtime does not support user namespaces: %s",
+                       g->user_ids.why);
+    *first = g->user_ids_last = user_ids_take(&g->user_ids, g->user_ids_last, ids_taken, g);
+    return *first || err_set(err, E_UNAVAILABLE,
+                             "create user namespace: could not find an empty slot to allocate a user namespace");
+}
+
 static void sandbox_create(struct agent_pod *ap)
 {
     struct agent *g = ap->agent;
@@ -121,9 +180,10 @@ static void sandbox_create(struct agent_pod *ap)
     AUTO(arena_fini) struct arena a = ARENA;
     struct pod_hostname hostname;
     struct strs sysctls;
+    uint32_t first_id;
     struct err err = ERR;
     if (!podspec_hostname(&a, p->obj, str_of(g->hostname), str_of(g->cfg.domain), &hostname, &err) ||
-        !podspec_sysctls(&a, p->obj, &sysctls, &err)) {
+        !users_of(ap, &first_id, &err) || !podspec_sysctls(&a, p->obj, &sysctls, &err)) {
         struct err why = ERR;
         (void)err_set(&why, err.kind,
                       "failed to generate sandbox config for pod \"" STR_FMT "_" STR_FMT "(" STR_FMT ")\": %s",
@@ -142,6 +202,8 @@ static void sandbox_create(struct agent_pod *ap)
         .host_ipc = val_true(val_get(spec, N(hostIPC))),
         .host_pid = val_true(val_get(spec, N(hostPID))),
         .share_pid = val_true(val_get(spec, N(shareProcessNamespace))),
+        .program = ap->program,
+        .first_id = first_id,
     };
     podspec_pod_limits(spec, &ss.limits);
     ss.limits.pids = g->pod_pids;

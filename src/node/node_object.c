@@ -7,6 +7,8 @@
 #include "node/condition.h"
 #include "node/csi.h"
 #include "node/node_facts.h"
+#include "sys/file.h"
+#include <fcntl.h>
 
 #define LEASE_SECONDS   40
 #define LEASE_EVERY     (10 * NS_PER_S)
@@ -164,6 +166,30 @@ static struct val labels_val(struct node_object *n, struct arena *a)
     return m;
 }
 
+/* Read-only mounts with all below, and files under other ids, are made by the node itself, whatever runtime starts
+ * the program. */
+static struct val handler_val(struct node_object *n, struct arena *a, struct str name)
+{
+    struct val h = val_map();
+    struct val *features = val_need_map(a, &h, N(features));
+    val_set_text(a, &h, N(name), name);
+    val_set_bool(a, features, N(recursiveReadOnlyMounts), true);
+    val_set_bool(a, features, N(userNamespaces), n->agent->user_ids.n > 0);
+    return h;
+}
+
+static struct val handlers_val(struct node_object *n, struct arena *a)
+{
+    struct val list = val_list();
+    struct str rest = str_of(n->agent->cfg.runtimes ? n->agent->cfg.runtimes : ""), name, program;
+    val_add(a, &list, handler_val(n, a, S("")));
+    if (!runtimes_find(rest, S("crun"), &program) || !program.n)
+        val_add(a, &list, handler_val(n, a, S("crun")));
+    while (runtimes_next(&rest, &name, &program))
+        val_add(a, &list, handler_val(n, a, name));
+    return list;
+}
+
 static struct val status_val(struct writing *w)
 {
     struct node_object *n = w->n;
@@ -185,6 +211,8 @@ static struct val status_val(struct writing *w)
     val_set(a, &s, N(nodeInfo), node_info(n, a));
     val_set(a, &s, N(images), images_val(w));
     val_set_num(a, val_need_map(a, &s, N(daemonEndpoints), N(kubeletEndpoint)), N(Port), g->cfg.relay_port);
+    val_set(a, &s, N(runtimeHandlers), handlers_val(n, a));
+    val_set_bool(a, val_need_map(a, &s, N(features)), N(supplementalGroupsPolicy), true);
     struct val in_use = val_list();
     bool had = known && val_len(val_get(obj_status(known), N(volumesInUse)));
     if (csi_in_use(g->csi, a, &in_use) && (had || val_len(&in_use)))
@@ -429,6 +457,29 @@ void node_object_news(struct node_object *n)
         timer_set(&n->status_timer, 0);
 }
 
+static struct str file_text(struct arena *a, const char *path)
+{
+    struct err ignored = ERR; /* not there: nobody has subordinate ids */
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
+    return file_read(AT_FDCWD, path, &b, &ignored) ? str_dup(a, strbuf_str(&b)) : S("");
+}
+
+static void users_look(struct agent *g, struct str kernel)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct err err = ERR; /* the setting was looked at when it was read */
+    struct str most = str_trim(file_text(&a, "/proc/sys/user/max_user_namespaces"));
+    if (!user_ids_read(str_of(g->cfg.pod_users ? g->cfg.pod_users : ""), file_text(&a, "/etc/subuid"),
+                       file_text(&a, "/etc/subgid"), (unsigned)g->cfg.max_pods, &g->user_ids, &err))
+        g->user_ids.why = "setting pod-users is none";
+    if (!user_ids_kernel(kernel))
+        g->user_ids = (struct user_ids){.why = "the kernel is older than 6.3"};
+    else if (!most.n || str_eqz(most, "0"))
+        g->user_ids = (struct user_ids){.why = "user.max_user_namespaces is 0"};
+    if (g->user_ids.why)
+        log_info("node.users", "pods with hostUsers: false cannot be had: %s", g->user_ids.why);
+}
+
 struct node_object *node_object_new(struct agent *g)
 {
     struct node_object *n = NEW(struct node_object);
@@ -437,6 +488,7 @@ struct node_object *node_object_new(struct agent *g)
     g->pod_pids = n->facts.pids ? MAX(n->facts.pids / PODS_OF_PIDS, PIDS_LEAST) : 0;
     if (!g->cfg.max_pods)
         g->cfg.max_pods = 110;
+    users_look(g, n->facts.kernel);
     if (!g->cfg.relay_port)
         g->cfg.relay_port = 10250;
     g->allocatable = resources_val(n, &g->arena, true);

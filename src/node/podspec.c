@@ -60,6 +60,12 @@ bool podspec_hostname(struct arena *a, const struct obj *pod, struct str node_ho
     return true;
 }
 
+bool podspec_host_users(const struct obj *pod)
+{
+    const struct val *users = val_get(obj_spec(pod), N(hostUsers));
+    return !users || val_true(users);
+}
+
 const char *podspec_qos_folder(const struct obj *pod)
 {
     struct str qos = val_text_at(obj_status(pod), N(qosClass));
@@ -679,13 +685,10 @@ static bool spec_fits(const struct val *spec, const struct obj *pod, struct err 
 bool podspec_supported(const struct obj *pod, bool selinux, struct err *err)
 {
     const struct val *spec = obj_spec(pod), *security_context = val_get(spec, N(securityContext));
-    const struct val *users = val_get(spec, N(hostUsers)), *resources = val_get(spec, N(resources));
+    const struct val *resources = val_get(spec, N(resources));
     bool room = val_asked(val_get(resources, N(limits))) || val_asked(val_get(resources, N(requests)));
     struct str os = val_text_at(spec, N(os), N(name));
     bool ok = spec_fits(spec, pod, err) &&
-              field_refuse(users && !val_true(users) ? users : NULL, "spec.hostUsers: false", "leave it out", err) &&
-              field_refuse(val_get(spec, N(runtimeClassName)), "spec.runtimeClassName",
-                           "leave it out to run with crun", err) &&
               field_refuse(val_asked(val_get(spec, N(resourceClaims))), "spec.resourceClaims",
                            "ask for devices by hostPath", err) &&
               field_refuse(room ? resources : NULL, "spec.resources", "set resources on each container", err) &&
@@ -742,7 +745,8 @@ bool podspec_sysctls(struct arena *a, const struct obj *pod, struct strs *out, s
     *out = (struct strs){0};
     if (!host_net) { /* as containerd 2 has it: any user may listen on any port, and ping */
         strs_add(a, out, S("net.ipv4.ip_unprivileged_port_start=0"));
-        strs_add(a, out, S("net.ipv4.ping_group_range=0 2147483647"));
+        if (podspec_host_users(pod)) /* elsewhere there are not that many groups */
+            strs_add(a, out, S("net.ipv4.ping_group_range=0 2147483647"));
     }
     val_each_item (v, list) {
         struct str name = sysctl_name(a, val_text_at(v, N(name)));

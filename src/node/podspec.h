@@ -28,6 +28,8 @@ MUST_USE bool podspec_container(struct arena *a, const struct podspec_input *in,
 void podspec_limits(const struct val *resources, struct oci_limits *out);
 /* The pod's group: sums over containers. */
 void podspec_pod_limits(const struct val *pod_spec, struct oci_limits *out);
+/* Not hostUsers: false. */
+bool podspec_host_users(const struct obj *pod);
 /* "guaranteed": "", else "burstable", "besteffort": the folder of the pod's cgroup. */
 const char *podspec_qos_folder(const struct obj *pod);
 /* What the node does not do yet and a pod asks for: false with a sentence naming the field. selinux: the host has it.

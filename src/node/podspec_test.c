@@ -409,9 +409,7 @@ TEST(podspec_what_is_not_there_yet_is_refused_by_name)
         const char *spec, *names; /* NULL: accepted */
     } rows[] = {
         {"containers: [{name: c}]", NULL},
-        {"hostUsers: false", "spec.hostUsers: false is not supported yet"},
-        {"hostUsers: true", NULL},
-        {"runtimeClassName: gvisor", "spec.runtimeClassName is not supported yet"},
+        {"hostUsers: false, runtimeClassName: gvisor", NULL},
         {"securityContext: {seLinuxOptions: {}, windowsOptions: {}, sysctls: []}, resources: {}, resourceClaims: []",
          NULL},
         {"resources: {limits: {}}", NULL},
@@ -457,6 +455,7 @@ TEST(podspec_sysctls_that_are_safe_are_the_pods)
     } rows[] = {
         {"hostname: x", "net.ipv4.ip_unprivileged_port_start=0,net.ipv4.ping_group_range=0 2147483647"},
         {"hostNetwork: true", ""},
+        {"hostUsers: false", "net.ipv4.ip_unprivileged_port_start=0"},
         {"securityContext: {sysctls: [{name: net.ipv4.ip_unprivileged_port_start, value: '1024'}]}",
          "net.ipv4.ip_unprivileged_port_start=0,net.ipv4.ping_group_range=0 "
          "2147483647,net.ipv4.ip_unprivileged_port_start=1024"},

@@ -475,8 +475,6 @@ def a_service_takes_nothing_of_others(c):
 
 # What this node cannot do: the part of a pod that asks for it, and the words of the sentence that names it.
 REFUSED = [
-    ('hostUsers: false', '', '', 'spec.hostUsers'),
-    ('runtimeClassName: other', '', '', 'spec.runtimeClassName'),
     ('resourceClaims: [{name: r, resourceClaimName: x}]', '', '', 'spec.resourceClaims'),
     ('resourceClaims: [{name: r, resourceClaimTemplateName: x}]', 'resources: {claims: [{name: r, request: q}]}', '', 'spec.resourceClaims'),
     ('resources: {limits: {cpu: "1"}}', '', '', 'spec.resources'),
