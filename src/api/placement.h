@@ -14,9 +14,8 @@ bool pod_has_host_port(const struct obj *pod);
 bool pod_ports_clash(const struct obj *pod, const struct obj *other);
 /* An amount out of a ResourceList: thousandths of cpu, whole units of everything else. */
 int64_t resource_amount(const struct val *amounts, struct str resource);
-/* What the pod asks for: containers and sidecars together, or the greatest init container with the sidecars before
- * it; or what stands for the whole pod; and its overhead. */
-int64_t pod_request(const struct obj *pod, struct str resource);
+/* What the pod asks for, as pod_resources has it (usage.h: flags), of one resource and without an arena. */
+int64_t pod_request(const struct obj *pod, struct str resource, int flags);
 /* The claim that a volume of a pod stands for, "" for none. For one that is made for the pod alone (ephemeral) the
  * name is in the arena. */
 struct str pod_claim(struct arena *a, const struct obj *pod, const struct val *volume);

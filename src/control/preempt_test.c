@@ -1,5 +1,6 @@
 /* Preemption over the fake API: what one sees of it, and what holds at every write whatever happens in between. */
 #include "api/placement.h"
+#include "api/usage.h"
 #include "control/pods.h"
 #include "control/world_test.h"
 
@@ -58,7 +59,7 @@ TEST(a_pod_takes_the_place_of_a_less_important_one)
 
 static int64_t pod_cpu(const struct obj *pod)
 {
-    return pod_request(pod, S("cpu"));
+    return pod_request(pod, S("cpu"), POD_OVERHEAD);
 }
 
 static int64_t pod_rank(const struct obj *pod)

@@ -1,5 +1,6 @@
 #include "api/placement.h"
 #include "api/quantity.h"
+#include "api/usage.h"
 #include "control/pods.h"
 #include "control/sched_int.h"
 
@@ -93,7 +94,7 @@ void sched_requests(struct sched *s, const struct obj *pod, int64_t *ask)
     map_each (it, &s->resources) {
         size_t id = (size_t)(intptr_t)it->value - 1;
         if (asked[id])
-            ask[id] = pod_request(pod, it->key);
+            ask[id] = pod_request(pod, it->key, POD_OVERHEAD | POD_STATUS);
     }
     ask[RES_PODS] = 1;
 }

@@ -75,7 +75,9 @@ struct str stateful_head(struct question *q, const struct obj *o);
 why_fn why_cronjob; /* why_cronjob.c */
 why_fn why_job;     /* why_jobs.c */
 why_fn why_pod;     /* why_pod.c */
-why_fn why_ingress; /* why_ingress.c */
+bool why_resize(struct question *q, const struct obj *pod,
+                struct finding *f); /* why_resize.c; of one that is ready */
+why_fn why_ingress;                 /* why_ingress.c */
 struct str ingress_head(struct question *q, const struct obj *o);
 why_fn why_issuer, why_order, why_challenge;                        /* why_acme.c */
 why_fn why_certificate, why_cert_request;                           /* why_cert.c */

@@ -238,7 +238,12 @@ static void pod_chain(struct question *q, const struct obj *pod, struct finding 
 
 void why_pod(struct question *q, const struct obj *pod, struct finding *f)
 {
-    if (pod_is_ready(pod) && !obj_deleting(pod)) {
+    bool ready = pod_is_ready(pod) && !obj_deleting(pod);
+    if (ready && why_resize(q, pod, f)) {
+        pod_chain(q, pod, f);
+        return;
+    }
+    if (ready) {
         f->reason = S("it is ready");
         return;
     }

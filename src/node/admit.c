@@ -1,5 +1,6 @@
 #include "node/admit.h"
 #include "api/placement.h"
+#include "api/usage.h"
 #include "base/map.h"
 
 struct admit_asking {
@@ -47,14 +48,15 @@ static const struct val *node_allocatable(const struct admit_asking *q)
 
 static bool check_resource(struct admit_asking *q, struct str resource)
 {
-    int64_t asked = pod_request(q->pod, resource), used = 0, has = resource_amount(node_allocatable(q), resource);
+    int64_t asked = pod_request(q->pod, resource, POD_OVERHEAD), used = 0,
+            has = resource_amount(node_allocatable(q), resource);
     /* of somebody else's device plugin, which may not have told the Node yet: as a kubelet, not this check's matter
      */
     bool foreign = str_find_char(resource, '/') >= 0 && str_find(resource, S("kubernetes.io/")) < 0;
     if (asked <= 0 || (foreign && !val_get_str(node_allocatable(q), resource)))
         return true;
     for (size_t i = 0; i < q->nothers; i++)
-        used += pod_request(q->others[i], resource);
+        used += pod_request(q->others[i], resource, POD_OVERHEAD);
     return asked <= has - used || short_of(q, resource, asked, used, has);
 }
 

@@ -162,6 +162,8 @@ static void status_done(struct call *c)
         AUTO(obj_unref) struct obj *o = call_take_obj(c);
         if (o && o->rev > ap->pod->obj->rev)
             take_news(ap, o); /* the next write builds on this one */
+        if (ap->pod->wanted)
+            timer_set(&ap->agent->resizes, 0);
         agent_pod_kick(ap);
         return;
     }
@@ -344,7 +346,10 @@ static void agent_step(struct agent_pod *ap)
     agent_drop_told(ap);
     pulse_doing("pod " NAMED_FMT, NAMED_ARG(p));
     fault_pass("node.step");
+    bool was_here = p->state < POD_CLEANING;
     pod_step(ap->facts, clock_mono(), &out);
+    if (was_here && p->state >= POD_CLEANING)
+        timer_set(&ap->agent->resizes, 0); /* for others there is room now */
     array_each (x, &out.list)
         agent_do(ap, x);
     if (pod_is_to_end(p) && (csi_let_go(ap) || hostpaths_let_go(ap) || volumes_let_go(ap))) {
@@ -510,6 +515,7 @@ static void on_node(struct cache_handler *h, struct obj *was, struct obj *now)
         if (!ap->admitted)
             agent_admit(ap);
     }
+    timer_set(&g->resizes, 0);
 }
 
 static struct agent_pod *add_pod(struct agent *g, struct obj *o)
@@ -551,6 +557,8 @@ static void pod_here(struct agent *g, struct obj *o)
         if (ap->admitted && !ap->pod->rejected)
             configs_need(ap);
     }
+    if (ap->pod->wanted)
+        timer_set(&g->resizes, 0);
     if (g->adopted)
         agent_pod_kick(ap);
 }
@@ -563,6 +571,7 @@ static void on_pod(struct cache_handler *h, struct obj *was, struct obj *now)
         pod_gone(ap->facts, clock_mono());
         ap->dead = true;
         (void)map_del(&g->by_uid, was->uid);
+        timer_set(&g->resizes, 0);
         agent_pod_kick(ap);
     }
     if (now)
@@ -693,6 +702,7 @@ struct agent *agent_new(const struct agent_config *config, struct err *err)
     if (!g->runtime)
         return NULL;
     g->events = events_new(config->transport, "kubelet", config->name);
+    timer_init(&g->resizes, config->loop, agent_resizes_look);
     struct str mine = arena_fmt(a, "spec.nodeName=%s", config->name);
     struct str own = arena_fmt(a, "metadata.name=%s", config->name);
     g->pods = cache_new(config->transport, &(struct cache_options){.kind = K(Pod), .field_selector = mine});
@@ -728,6 +738,7 @@ void agent_free(struct agent *g)
         free_pod(e->value);
     map_fini(&g->by_uid);
     hostpaths_stop(g);
+    timer_stop(&g->resizes);
     csi_free(g->csi);
     provisioner_free(g->provisioner);
     node_object_free(g->node);

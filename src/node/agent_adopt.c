@@ -76,6 +76,14 @@ static void find_runs(struct agent_pod *ap, struct sandbox *s)
     }
 }
 
+/* Where no resize was under way the groups are as they should be; where one was, they are read. */
+static void force_recall(struct agent_pod *ap, int c)
+{
+    struct cgroup_bounds bounds = pod_bounds(ap->pod, c);
+    if (!ap->pod->resize.in_progress)
+        pod_saw_force(ap->facts, c, &bounds);
+}
+
 static void adopt_container(struct agent_container *ac)
 {
     const struct pod *p = ac->ap->pod;
@@ -91,6 +99,7 @@ static void adopt_container(struct agent_container *ac)
     container_status(ac->run, &st);
     container_data_set(ac->run, ac);
     pod_saw_adopted_run(facts, ac->index, container_id(ac->run), number, st.started_ns, clock_mono());
+    force_recall(ac->ap, ac->index);
     if (st.state == CONTAINER_EXITED)
         agent_container_exited(ac, WORDS_AT_ONCE);
     else
@@ -112,6 +121,7 @@ static void adopt_running(struct agent_pod *ap, struct sandbox *s, uint32_t ip)
         services_host_ports(ap, true);
     timer_set(&ap->usage, USAGE_FIRST);
     pod_saw_adopted(ap->facts, str_of(ap->ip ? agent_ip(ap).z : ap->agent->cfg.host_ip));
+    force_recall(ap, -1);
     find_runs(ap, s);
     array_each (ac, &ap->containers) {
         if ((*ac)->run)

@@ -270,7 +270,9 @@ static void container_prepare(struct agent_container *ac)
     random_bytes(raw, sizeof raw);
     strbuf_add_hex(&id, raw, sizeof raw);
     const struct container_user user = {true, oci.uid, oci.gid, oci.groups, oci.ngroups};
+    const struct cgroup_bounds bounds = podspec_bounds(&oci.limits);
     pod_saw_starting(ap->facts, ac->index, strbuf_str(&id), &user);
+    pod_saw_force(ap->facts, ac->index, &bounds);
     struct container_spec cs = {
         .id = strbuf_str(&id),
         .note = arena_fmt(a, STR_FMT " %d", STR_ARG(c->name), pod_run_number(c)),

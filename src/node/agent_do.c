@@ -55,6 +55,7 @@ static const struct deed deeds[] = {
     DEED(KILL, .container = kill_now),                         /* pod_saw_exit */
     DEED(LEAVE, .pod = services_leave),                        /* pod_saw_left */
     DEED(DRAIN, .pod = services_drain),                        /* pod_saw_drained */
+    DEED(RESIZE, .pod = agent_resize),                         /* pod_saw_resized */
     DEED(EVENT, .told = event_tell),                           /* nothing */
     [DO_DELETE_OBJECT] = {.pod = agent_delete}, /* pod_gone, when the API says so; its places are where it is sent */
 };

@@ -64,6 +64,7 @@ struct agent {
     struct list disk_queue;  /* pods whose disk use is to be counted (disk_use.c), */
     int disk_looks;          /* and how many are being counted */
     struct figures *figures; /* NULL: nobody has asked lately */
+    struct timer resizes;    /* pods that wait for room to be resized in are looked at */
     char hostname[256];
 };
 
@@ -174,6 +175,10 @@ int agent_stop_signal(struct agent_container *ac);
 void agent_hook(struct agent_container *ac, bool poststart);
 void agent_drop_earlier(struct agent_container *ac);
 void agent_run_removed(struct container *c, const struct err *err, void *arg); /* a container_done that only logs */
+
+/* agent_resize.c */
+void agent_resizes_look(struct timer *t); /* of agent.resizes: there may be room now */
+void agent_resize(struct agent_pod *ap);  /* answers with pod_saw_resized */
 
 /* agent_adopt.c: what an earlier agent left */
 void agent_drop_told(struct agent_pod *ap); /* earlier runs of which the object tells how they ended */

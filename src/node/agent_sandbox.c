@@ -205,8 +205,10 @@ static void sandbox_create(struct agent_pod *ap)
         .program = ap->program,
         .first_id = first_id,
     };
-    podspec_pod_limits(spec, &ss.limits);
+    podspec_pod_limits(&p->obj->tree, &ss.limits);
     ss.limits.pids = g->pod_pids;
+    const struct cgroup_bounds bounds = podspec_bounds(&ss.limits);
+    pod_saw_force(ap->facts, -1, &bounds);
     ap->sandbox = sandbox_start(g->runtime, &ss, sandbox_made, ap);
     sandbox_data_set(ap->sandbox, ap);
 }

@@ -184,6 +184,7 @@ struct pod *pod_new(struct obj *obj, struct str host_ip, int64_t now, int64_t re
     add_containers(p, val_at(pod_spec(p), N(ephemeralContainers)), CONTAINER_EPHEMERAL);
     for (size_t i = 0; i < p->containers.n; i++)
         container_recall(p, (int)i);
+    pod_resize_recall(p);
     if (phase_is_final(obj) && !any_told_running(obj)) {
         p->state = POD_CLEANING; /* what an earlier agent concluded stays so */
         p->concluded = true;
@@ -195,6 +196,7 @@ struct pod *pod_new(struct obj *obj, struct str host_ip, int64_t now, int64_t re
 void pod_free(struct pod *p)
 {
     obj_unref(p->obj);
+    obj_unref(p->wanted);
     array_fini(&p->containers);
     arena_fini(&p->arena);
     mem_free(p);
@@ -221,7 +223,7 @@ static void pod_told_over(struct pod *p, const struct obj *obj, int64_t now)
 void pod_wanted(struct pod *p, struct obj *obj, int64_t now)
 {
     AUTO(obj_unref) struct obj *was = p->obj; /* what `spec` of the containers points into until they move on */
-    p->obj = obj_ref(obj);
+    pod_take_object(p, obj);
     add_containers(p, val_at(pod_spec(p), N(ephemeralContainers)), CONTAINER_EPHEMERAL);
     array_each (c, &p->containers) {
         const struct val *spec = spec_container(pod_spec(p), c->role, c->name);
@@ -643,8 +645,9 @@ void pod_tidy(struct pod *p)
         return;
     struct arena old = p->arena;
     p->arena = ARENA;
-    struct str *const own[] = {&p->uid, &p->ns,      &p->name,        &p->volumes_message, &p->sandbox_message,
-                               &p->ip,  &p->host_ip, &p->fail_message};
+    struct str *const own[] = {
+        &p->uid, &p->ns,      &p->name,         &p->volumes_message,        &p->sandbox_message,
+        &p->ip,  &p->host_ip, &p->fail_message, &p->resize.pending_message, &p->resize.error};
     for (size_t i = 0; i < countof(own); i++)
         *own[i] = str_dup(&p->arena, *own[i]);
     array_each (c, &p->containers) {

@@ -11,6 +11,7 @@
 #pragma once
 #include "api/obj.h"
 #include "base/array.h"
+#include "oci/cgroup.h"
 
 /* Where the pod stands. The moves that are allowed stand in pod_moves (pod.c). */
 enum pod_state {
@@ -44,6 +45,11 @@ struct container_user {
     uint32_t uid, gid;
     const uint32_t *groups;
     size_t ngroups;
+};
+
+struct pod_force {
+    bool known;
+    struct cgroup_bounds bounds;
 };
 
 struct pod_container {
@@ -81,12 +87,29 @@ struct pod_container {
     int64_t kill_at;              /* mono ns: SIGKILL then; 0: not decided */
     bool termed, killed;
     struct container_user user; /* of the running process, for status.user */
+    struct pod_force force;     /* what its group bounds, while it runs */
+};
+
+/* Resizing (pod_resize.c). What is wanted of resources is first allocated, if the node has room for it, and then put
+ * in force in the groups of the pod and its containers. */
+struct pod_resize {
+    const char *pending; /* PodResizePending: Deferred, Infeasible; NULL: nothing waits to be allocated */
+    struct str pending_message;
+    int64_t pending_generation, pending_since; /* since: real ns */
+    bool in_progress;                          /* PodResizeInProgress */
+    struct str error;                          /* of the last try to put it in force; empty: none */
+    int64_t progress_generation;
+    enum part acting; /* BUSY: groups are being changed; nothing is started meanwhile */
+    int64_t retry_at, retry_gap;
+    struct pod_force force; /* what the pod's group bounds */
 };
 
 struct pod {
     struct arena
         arena;       /* texts that outlive one object: names, ids, messages; of this struct and its actions alone */
-    struct obj *obj; /* the wanted pod, owned reference */
+    struct obj *obj; /* the wanted pod, with the resources that are allocated to it; owned reference */
+    struct obj *wanted; /* the pod as it is wanted, where other resources are; or NULL. Owned */
+    struct pod_resize resize;
     struct str uid, ns, name;
     enum pod_state state;
 
@@ -132,6 +155,7 @@ enum pod_action_kind {
     DO_KILL,            /* container: SIGKILL */
     DO_LEAVE,           /* wait for the data planes; answered by pod_saw_left */
     DO_DRAIN,           /* watch its connections; answered by pod_saw_drained */
+    DO_RESIZE,          /* put in force what is allocated; answered by pod_saw_resized */
     DO_EVENT,           /* event, container or -1 */
     DO_DELETE_OBJECT,   /* DELETE with grace 0 and the uid */
 };
@@ -198,6 +222,14 @@ void pod_saw_earlier_exit(struct pod *p, int c, struct str id, int exit_code, bo
 bool pod_saw_missing(struct pod *p, int c, int64_t real);
 /* The same of all its containers, and of the sandbox. A pod that never ran is none the wiser. */
 void pod_saw_rebooted(struct pod *p, int64_t real, int64_t now);
+/* Of its groups: as they are made, or were found; container -1: the pod's own. */
+void pod_saw_force(struct pod *p, int c, const struct cgroup_bounds *bounds);
+/* The groups are as they could be made; error empty: as they should be. */
+void pod_saw_resized(struct pod *p, struct str error, int64_t now);
+/* There is room for what is wanted, and it is set aside. */
+void pod_allocate(struct pod *p);
+/* There is none, now (Deferred) or at all (Infeasible). True: that is news for who watches its events. */
+bool pod_defer(struct pod *p, const char *reason, struct str message, int64_t real);
 void pod_saw_probe(struct pod *p, int c, bool passed_startup, bool ready, const char *unhealthy_why);
 void pod_saw_hook(struct pod *p, int c, bool poststart, bool ok, struct str message);
 void pod_saw_service(struct pod *p, bool serves); /* do Services send it connections? */
@@ -212,7 +244,14 @@ void pod_step(struct pod *p, int64_t now, struct pod_actions *out);
 /* The status this pod has now: core/v1 PodStatus, complete, as a map in the arena. */
 struct val pod_status(const struct pod *p, struct arena *a, int64_t real);
 const struct val *pod_container_told(const struct pod *p,
-                                     int c);                  /* what the object's status says of it; may be NULL */
+                                     int c); /* what the object's status says of it; may be NULL */
+/* What the allocated resources come to: of a container, or (-1) of the pod's own group. */
+struct cgroup_bounds pod_bounds(const struct pod *p, int c);
+bool pod_is_resizable(const struct pod_container *c);
+bool pod_resize_restarts(const struct pod *p,
+                         int c); /* it runs with others, and its policy wants a new run for that */
+/* What is wanted, allocated or in force of resources, as an event shows it: {"containers":[...],"generation":N}. */
+struct str pod_resize_text(struct arena *a, const struct val *spec, int64_t generation, struct str error);
 const char *pod_phase(const struct pod *p);                   /* Pending, Running, Succeeded, Failed */
 int pod_container_find(const struct pod *p, struct str name); /* index, or -1 */
 bool pod_container_up(const struct pod_container *c);         /* it runs and its postStart hook is through */

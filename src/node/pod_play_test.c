@@ -33,6 +33,16 @@ void play_end(struct play *y)
     arena_fini(&y->arena);
 }
 
+void play_resized(struct play *y, const char *error)
+{
+    for (int i = -1; i < (int)y->p->containers.n && !*error; i++) {
+        struct cgroup_bounds now = pod_bounds(y->p, i);
+        if (i < 0 || (y->p->containers.p[i].run == RUN_RUNNING && pod_is_resizable(&y->p->containers.p[i])))
+            pod_saw_force(y->p, i, &now);
+    }
+    pod_saw_resized(y->p, str_of(error), y->now);
+}
+
 void play_answer(struct play *y, const struct pod_action *a)
 {
     static const char *const words[] = {
@@ -48,6 +58,7 @@ void play_answer(struct play *y, const struct pod_action *a)
         [DO_KILL] = "kill",
         [DO_LEAVE] = "leave",
         [DO_DRAIN] = "drain",
+        [DO_RESIZE] = "resize",
         [DO_EVENT] = "!",
         [DO_DELETE_OBJECT] = "delete",
     };
@@ -71,6 +82,7 @@ void play_answer(struct play *y, const struct pod_action *a)
         pod_saw_exit(y->p, a->container, play_run_id(y->p, a->container), 137, false, S(""), PLAY_REAL, PLAY_REAL,
                      y->now);
         break;
+    case DO_RESIZE: play_resized(y, ""); break;
     case DO_LEAVE:
     case DO_DRAIN:
     case DO_TERM:

@@ -22,6 +22,7 @@ void play_sandbox(struct play *y,
                   const char *yaml); /* it has its sandbox and asks for an image; from here on the test answers */
 void play_delete(struct play *y, int64_t grace);
 void play_answer(struct play *y, const struct pod_action *a);
+void play_resized(struct play *y, const char *error); /* "": what is allocated is in force */
 void play_exits(struct play *y, const char *name, int code);
 struct str play_run_id(const struct pod *p, int c);
 struct obj *pod_of(struct arena *a, const char *yaml);

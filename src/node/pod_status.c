@@ -1,5 +1,5 @@
-#include "api/placement.h"
 #include "api/quantity.h"
+#include "api/usage.h"
 #include "base/clock.h"
 #include "node/condition.h"
 #include "node/pod.h"
@@ -167,8 +167,9 @@ static bool gates_open(struct status_view *v, struct strbuf *closed)
 
 static bool is_own_condition(struct str type)
 {
-    static const char *const own[] = {"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady",
-                                      "PodScheduled"};
+    static const char *const own[] = {"PodReadyToStartContainers", "Initialized",  "Ready",
+                                      "ContainersReady",           "PodScheduled", "PodResizePending",
+                                      "PodResizeInProgress"};
     for (size_t i = 0; i < countof(own); i++)
         if (str_eqz(type, own[i]))
             return true;
@@ -185,10 +186,25 @@ static bool ended_unborn(const struct pod *p)
     return false;
 }
 
+/* They are of the generation that was looked at, whatever has come since. */
+static void add_resize_conditions(struct status_view *v, struct val *list)
+{
+    const struct pod_resize *r = &v->p->resize;
+    if (r->pending) {
+        add_condition(v, list, "PodResizePending", true, r->pending, r->pending_message);
+        val_set_num(v->a, &list->list[list->n - 1], N(observedGeneration), r->pending_generation);
+    }
+    if (r->in_progress) {
+        add_condition(v, list, "PodResizeInProgress", true, r->error.n ? "Error" : NULL, r->error);
+        val_set_num(v->a, &list->list[list->n - 1], N(observedGeneration), r->progress_generation);
+    }
+}
+
 static void add_conditions(struct status_view *v, struct val *status, const char *phase)
 {
     const struct pod *p = v->p;
     struct val list = val_list();
+    add_resize_conditions(v, &list);
     val_each_item (c, val_get(v->old, N(conditions))) {
         if (!is_own_condition(val_text_at(c, N(type))))
             val_add(v->a, &list, val_copy(v->a, c));
@@ -344,13 +360,39 @@ static void add_mounts(struct status_view *v, struct val *status, const struct p
         val_set(v->a, status, N(volumeMounts), list);
 }
 
+/* As it is in force, where that is not what it should be. */
+static void amount_put(struct status_view *v, struct val *list, const char *resource, struct str amount)
+{
+    if (list && val_get_str(list, str_of(resource)))
+        val_set_str(v->a, list, str_of(resource), val_str(v->a, amount));
+}
+
+static void force_put(struct status_view *v, struct val *resources, const struct pod_force *f,
+                      const struct cgroup_bounds *want)
+{
+    struct val *limits = val_get_mut(resources, N(limits)), *requests = val_get_mut(resources, N(requests));
+    if (!f->known)
+        return;
+    if (f->bounds.cpu_quota_us != want->cpu_quota_us)
+        amount_put(v, limits, "cpu", quantity_of_milli(v->a, f->bounds.cpu_quota_us / 100));
+    if (f->bounds.memory != want->memory)
+        amount_put(v, limits, "memory", quantity_of_bytes(v->a, f->bounds.memory));
+    if (f->bounds.cpu_shares != want->cpu_shares)
+        amount_put(v, requests, "cpu", quantity_of_milli(v->a, podspec_milli_of_shares(f->bounds.cpu_shares)));
+}
+
 static void add_running_facts(struct status_view *v, struct val *status, const struct pod_container *c)
 {
     const struct val *resources = val_get(c->spec, N(resources));
     const struct val *requests = val_get(resources, N(requests));
     if (val_len(requests))
         val_set(v->a, status, N(allocatedResources), val_copy(v->a, requests));
-    val_set(v->a, status, N(resources), resources ? val_copy(v->a, resources) : val_map());
+    struct val now = resources ? val_copy(v->a, resources) : val_map();
+    if (c->run == RUN_RUNNING && pod_is_resizable(c)) {
+        struct cgroup_bounds want = pod_bounds(v->p, (int)(c - v->p->containers.p));
+        force_put(v, &now, &c->force, &want);
+    }
+    val_set(v->a, status, N(resources), now);
     if (!c->user.known)
         return;
     struct val groups = val_list();
@@ -417,46 +459,32 @@ static bool is_ephemeral(enum container_role r)
     return r == CONTAINER_EPHEMERAL;
 }
 
-/* In the format that its first container uses, as a sum of quantities is. */
-static struct str amount_text(struct status_view *v, const struct name *side, struct str resource, int64_t n)
-{
-    static const struct name *const lists[] = {N(containers), N(initContainers)};
-    struct str first = STR_NONE;
-    if (str_eqz(resource, "cpu"))
-        return quantity_of_milli(v->a, n);
-    for (size_t i = 0; i < countof(lists); i++)
-        val_each_item (c, val_get(obj_spec(v->p->obj), lists[i]))
-            if (!first.n)
-                first = val_text(val_get_str(val_at(c, N(resources), side), resource));
-    if (str_ends(first, S("i")))
-        return quantity_of_bytes(v->a, n);
-    return quantity_add(v->a, arena_fmt(v->a, "%lld", (long long)n), S("0"));
-}
-
-/* What the pod may use as a whole: what its group has. */
+/* What the pod has as a whole: what is set aside for it, and what its group has. */
 static void add_resources(struct status_view *v, struct val *status)
 {
-    struct val requests = val_map(), limits = val_map(), both = val_map();
-    struct oci_limits whole;
-    podspec_pod_limits(obj_spec(v->p->obj), &whole);
-    const struct {
-        struct str name;
-        int64_t limit;
-    } rows[] = {{S("cpu"), whole.cpu_quota_us / 100}, {S("memory"), (int64_t)whole.memory}};
-    for (size_t i = 0; i < countof(rows); i++) {
-        struct str r = rows[i].name;
-        int64_t request = pod_request(v->p->obj, r);
-        if (request > 0)
-            val_set_str(v->a, &requests, r, val_str(v->a, amount_text(v, N(requests), r, request)));
-        if (rows[i].limit > 0)
-            val_set_str(v->a, &limits, r, val_str(v->a, amount_text(v, N(limits), r, rows[i].limit)));
+    static const char *const shown[] = {"cpu", "memory"};
+    struct val requests = pod_resources(v->a, &v->p->obj->tree, N(requests), POD_OVERHEAD), both = val_map();
+    struct val limits = pod_resources(v->a, &v->p->obj->tree, N(limits), POD_OVERHEAD);
+    struct cgroup_bounds want = pod_bounds(v->p, -1);
+    if (!want.cpu_quota_us)
+        val_del_str(&limits, S("cpu"));
+    if (!want.memory)
+        val_del_str(&limits, S("memory"));
+    const struct val *const all[] = {&limits, &requests};
+    const struct name *const sides[] = {N(limits), N(requests)};
+    for (size_t i = 0; i < countof(all); i++) {
+        struct val list = val_map();
+        for (size_t k = 0; k < countof(shown); k++) {
+            const struct val *q = val_get_str(all[i], str_of(shown[k]));
+            if (q && quantity_cmp(val_text(q), S("0")) > 0)
+                val_set_str(v->a, &list, str_of(shown[k]), val_copy(v->a, q));
+        }
+        if (list.n && all[i] == &requests)
+            val_set(v->a, status, N(allocatedResources), val_copy(v->a, &list));
+        if (list.n)
+            val_set(v->a, &both, sides[i], list);
     }
-    if (requests.n)
-        val_set(v->a, status, N(allocatedResources), val_copy(v->a, &requests));
-    if (limits.n)
-        val_set(v->a, &both, N(limits), limits);
-    if (requests.n)
-        val_set(v->a, &both, N(requests), requests);
+    force_put(v, &both, &v->p->resize.force, &want);
     val_set(v->a, status, N(resources), both);
 }
 

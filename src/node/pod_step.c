@@ -221,6 +221,9 @@ static bool step_stop(struct pod *p, int i, bool turn, int64_t now, struct pod_a
             actions_tell(out, i, false, "Killing",
                          arena_fmt(&p->arena, "Container " STR_FMT " definition changed, will be restarted",
                                    STR_ARG(c->name)));
+        else if (strncmp(c->unhealthy_why, "resize", 6) == 0)
+            actions_tell(out, i, false, "Killing",
+                         arena_fmt(&p->arena, "Container " STR_FMT " %s", STR_ARG(c->name), c->unhealthy_why));
         else if (pod_policy_is(p, c, S("Never")) && c->role != CONTAINER_SIDECAR)
             actions_tell(out, i, false, "Killing",
                          arena_fmt(&p->arena, "Stopping container " STR_FMT, STR_ARG(c->name)));
@@ -335,7 +338,7 @@ static void step_active(struct pod *p, int64_t now, struct pod_actions *out)
         pod_move(p, POD_PREPARING);
         return;
     }
-    bool may_start = true, starting = false;
+    bool may_start = !pod_resize_step(p, now, out), starting = false;
     for (size_t i = 0; i < p->containers.n; i++) {
         struct pod_container *c = &p->containers.p[i];
         bool init_done = c->role == CONTAINER_INIT && ended_well(c);

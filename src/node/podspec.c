@@ -1,5 +1,7 @@
 #include "node/podspec.h"
+#include "api/placement.h"
 #include "api/quantity.h"
+#include "api/usage.h"
 #include "node/volume.h"
 #include <ctype.h>
 
@@ -100,41 +102,42 @@ void podspec_limits(const struct val *resources, struct oci_limits *out)
     out->memory = amount_of(resources, N(limits), "memory", false);
 }
 
-/* Limits of the pod hold only where every container has one. */
-void podspec_pod_limits(const struct val *pod_spec, struct oci_limits *out)
+/* Limits of the pod hold where it says one itself, or every container does. */
+static bool all_limited(const struct val *spec, struct str resource)
 {
-    int64_t cpu = 0, cpu_limit = 0, memory = 0;
-    bool all_cpu = true, all_memory = true;
-    val_each_item (c, val_get(pod_spec, N(containers))) {
-        const struct val *r = val_get(c, N(resources));
-        int64_t l = amount_of(r, N(limits), "cpu", true), m = amount_of(r, N(limits), "memory", false);
-        int64_t q = amount_of(r, N(requests), "cpu", true);
-        cpu += q ? q : l;
-        cpu_limit += l;
-        memory += m;
-        all_cpu = all_cpu && l;
-        all_memory = all_memory && m;
-    }
-    /* an init container runs beside the sidecars before it, then all sidecars run beside the others */
-    int64_t init_cpu = 0, init_limit = 0, init_memory = 0, side_cpu = 0, side_limit = 0, side_memory = 0;
-    val_each_item (c, val_get(pod_spec, N(initContainers))) {
-        const struct val *r = val_get(c, N(resources));
-        bool sidecar = str_eq(val_text_at(c, N(restartPolicy)), S("Always"));
-        int64_t l = amount_of(r, N(limits), "cpu", true), m = amount_of(r, N(limits), "memory", false);
-        int64_t q = amount_of(r, N(requests), "cpu", true);
-        all_cpu = all_cpu && l;
-        all_memory = all_memory && m;
-        if (sidecar)
-            side_cpu += q ? q : l, side_limit += l, side_memory += m;
-        init_cpu = MAX(init_cpu, side_cpu + (sidecar ? 0 : q ? q : l));
-        init_limit = MAX(init_limit, side_limit + (sidecar ? 0 : l));
-        init_memory = MAX(init_memory, side_memory + (sidecar ? 0 : m));
-    }
-    cpu += side_cpu, cpu_limit += side_limit, memory += side_memory;
+    static const struct name *const lists[] = {N(containers), N(initContainers)};
+    if (resource_amount(val_at(spec, N(resources), N(limits)), resource))
+        return true;
+    for (size_t i = 0; i < countof(lists); i++)
+        val_each_item (c, val_get(spec, lists[i]))
+            if (!resource_amount(val_at(c, N(resources), N(limits)), resource))
+                return false;
+    return true;
+}
+
+void podspec_pod_limits(const struct val *pod, struct oci_limits *out)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    const struct val *spec = val_get(pod, N(spec));
+    struct val requests = pod_resources(&a, pod, N(requests), POD_OVERHEAD);
+    struct val limits = pod_resources(&a, pod, N(limits), POD_OVERHEAD);
+    int64_t cpu = resource_amount(&requests, S("cpu")), cpu_limit = resource_amount(&limits, S("cpu"));
     *out = (struct oci_limits){0};
-    out->cpu_shares = shares_of_milli(MAX(cpu, init_cpu));
-    out->cpu_quota_us = all_cpu ? quota_of_milli(MAX(cpu_limit, init_limit)) : 0;
-    out->memory = all_memory ? MAX(memory, init_memory) : 0;
+    out->cpu_shares = shares_of_milli(cpu);
+    if (all_limited(spec, S("cpu")))
+        out->cpu_quota_us = quota_of_milli(cpu_limit);
+    if (all_limited(spec, S("memory")))
+        out->memory = resource_amount(&limits, S("memory"));
+}
+
+struct cgroup_bounds podspec_bounds(const struct oci_limits *l)
+{
+    return (struct cgroup_bounds){l->cpu_shares, l->cpu_quota_us, l->memory};
+}
+
+int64_t podspec_milli_of_shares(uint64_t shares)
+{
+    return (int64_t)((shares * 1000 + 1023) / 1024);
 }
 
 /* --- security ------------------------------------------------------------------------------------------------ */
@@ -585,6 +588,17 @@ static int64_t memory_request(const struct val *container)
     return amount_of(val_get(container, N(resources)), N(requests), "memory", false);
 }
 
+/* What the pod asks for beyond what its containers do is for all of them alike. */
+static int64_t memory_unshared(const struct val *spec)
+{
+    static const struct name *const lists[] = {N(containers), N(initContainers)};
+    int64_t rest = amount_of(val_get(spec, N(resources)), N(requests), "memory", false), n = 0;
+    for (size_t i = 0; i < countof(lists) && rest; i++)
+        val_each_item (c, val_get(spec, lists[i]))
+            rest -= memory_request(c), n++;
+    return n && rest > 0 ? rest / n : 0;
+}
+
 /* kubelet: qos/policy.go. A sidecar is not to go before the containers that it serves. */
 static int oom_score(const struct podspec_input *in)
 {
@@ -602,6 +616,7 @@ static int oom_score(const struct podspec_input *in)
             least = MIN(least, memory_request(c));
         request = MAX(request, least == INT64_MAX ? 0 : least);
     }
+    request += memory_unshared(spec);
     int64_t score = have ? 1000 - (int64_t)((__int128)1000 * request / have) : 999;
     return (int)MIN(MAX(score, 3), 999);
 }
@@ -685,13 +700,10 @@ static bool spec_fits(const struct val *spec, const struct obj *pod, struct err 
 bool podspec_supported(const struct obj *pod, bool selinux, struct err *err)
 {
     const struct val *spec = obj_spec(pod), *security_context = val_get(spec, N(securityContext));
-    const struct val *resources = val_get(spec, N(resources));
-    bool room = val_asked(val_get(resources, N(limits))) || val_asked(val_get(resources, N(requests)));
     struct str os = val_text_at(spec, N(os), N(name));
     bool ok = spec_fits(spec, pod, err) &&
               field_refuse(val_asked(val_get(spec, N(resourceClaims))), "spec.resourceClaims",
                            "ask for devices by hostPath", err) &&
-              field_refuse(room ? resources : NULL, "spec.resources", "set resources on each container", err) &&
               refuse_confinement(security_context, selinux, err);
     if (os.n && !str_eq(os, S("linux")))
         return err_set(err, E_INVALID, "spec.os.name: " STR_FMT ": this node runs linux", STR_ARG(os));

@@ -2,6 +2,7 @@
  * honoured here or by the agent (probes, hooks, policies), or it is refused with a sentence. */
 #pragma once
 #include "node/env.h"
+#include "oci/cgroup.h"
 #include "oci/spec.h"
 
 struct podspec_input {
@@ -26,8 +27,10 @@ MUST_USE bool podspec_container(struct arena *a, const struct podspec_input *in,
                                 struct err *err);
 /* Requests and limits as a cgroup's: shares from the CPU request, quota from the limit, memory from the limit. */
 void podspec_limits(const struct val *resources, struct oci_limits *out);
-/* The pod's group: sums over containers. */
-void podspec_pod_limits(const struct val *pod_spec, struct oci_limits *out);
+/* The pod's group: what its containers have together or what is said for the pod as a whole, with its overhead. */
+void podspec_pod_limits(const struct val *pod, struct oci_limits *out);
+struct cgroup_bounds podspec_bounds(const struct oci_limits *limits);
+int64_t podspec_milli_of_shares(uint64_t shares); /* thousandths of CPU that are asked for by them */
 /* Not hostUsers: false. */
 bool podspec_host_users(const struct obj *pod);
 /* "guaranteed": "", else "burstable", "besteffort": the folder of the pod's cgroup. */

@@ -117,7 +117,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!podspec_supported(pod, size & 1, &err) || !podspec_sysctls(&a, pod, &sysctls, &err))
         ASSERT(err.text[0]);
     struct oci_limits limits;
-    podspec_pod_limits(obj_spec(pod), &limits);
+    podspec_pod_limits(&pod->tree, &limits);
     struct pod_hostname name;
     if (!podspec_hostname(&a, pod, S("n"), S("cluster.local"), &name, &err))
         ASSERT(err.text[0]);

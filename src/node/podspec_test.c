@@ -1,3 +1,4 @@
+#include "api/rules.h"
 #include "node/podspec.h"
 #include "node/test_world.h"
 #include <stdio.h>
@@ -347,12 +348,21 @@ TEST(podspec_limits_of_containers_and_of_the_pod)
          "memory: "
          "1Mi}}}]",
          2048, 200000, 12 << 20},
+        /* what is said for the pod as a whole, whatever its containers say; and what running it costs besides */
+        {"resources: {limits: {cpu: 2, memory: 64Mi}}, containers: [{name: a, resources: {requests: {cpu: 100m}}}, "
+         "{name: b}]",
+         102, 200000, 64 << 20},
+        {"resources: {requests: {cpu: 500m}}, containers: [{name: a}]", 512, 0, 0},
+        {"overhead: {cpu: 500m, memory: 1Mi}, containers: [{name: a, resources: {limits: {cpu: 500m, memory: 1Mi}}}]",
+         1024, 100000, 2 << 20},
     };
     for (size_t i = 0; i < countof(rows); i++) {
         struct world w = {0};
         struct oci_limits l;
         struct str yaml = arena_fmt(&w.arena, "metadata: {name: p, namespace: ns}\nspec: {%s}", rows[i].spec);
-        podspec_pod_limits(obj_spec(world_obj(&w, K(Pod), yaml.p)), &l);
+        struct val pod = val_copy(&w.arena, &world_obj(&w, K(Pod), yaml.p)->tree);
+        kind_default(&w.arena, K(Pod), &pod);
+        podspec_pod_limits(&pod, &l);
         CHECK_INT(l.cpu_shares, rows[i].shares);
         CHECK_INT(l.cpu_quota_us, rows[i].quota);
         CHECK_INT(l.memory, rows[i].memory);
@@ -413,7 +423,7 @@ TEST(podspec_what_is_not_there_yet_is_refused_by_name)
         {"securityContext: {seLinuxOptions: {}, windowsOptions: {}, sysctls: []}, resources: {}, resourceClaims: []",
          NULL},
         {"resources: {limits: {}}", NULL},
-        {"resources: {limits: {cpu: 1}}", "spec.resources is not supported yet"},
+        {"resources: {limits: {cpu: 1}}", NULL},
         {"securityContext: {windowsOptions: {runAsUserName: x}}", NULL}, /* for other machines */
         {"securityContext: {seLinuxOptions: {level: s0}}", "securityContext.seLinuxOptions is not supported yet"},
         {"securityContext: {appArmorProfile: {type: RuntimeDefault}}",

@@ -128,6 +128,8 @@ bool source_resource(struct arena *a, const struct sources *s, const struct val 
     } else {
         q = val_get_str(val_get(resources, N(limits)), resource);
         if (!q || quantity_milli(val_text(q)) == 0)
+            q = val_get_str(val_at(pod_spec, N(resources), N(limits)), resource);
+        if (!q || quantity_milli(val_text(q)) == 0)
             q = val_get_str(s->allocatable, resource);
     }
     bool cpu = str_eq(resource, S("cpu"));

@@ -524,7 +524,7 @@ static struct str memory_options(struct arena *a, const struct agent_pod *ap, co
 {
     const struct val *spec = obj_spec(ap->pod->obj);
     struct oci_limits limits;
-    podspec_pod_limits(spec, &limits);
+    podspec_pod_limits(&ap->pod->obj->tree, &limits);
     int64_t most = quantity_value(val_text(val_get_str(&ap->agent->allocatable, S("memory"))));
     int64_t asked[] = {limits.memory, quantity_value(val_text_at(volume, N(emptyDir), N(sizeLimit)))};
     for (size_t i = 0; i < countof(asked); i++)

@@ -233,7 +233,25 @@ static bool make_dirs(const struct cgroups *g, const struct hierarchy *h, const 
     return g->mode == CGROUP_V2 || !(h->has & 1u << CG_CPUSET) || cpuset_fill(h->mount, path, err);
 }
 
-static bool limit_v1(const struct hierarchy *h, const struct oci_limits *l, bool quota, bool change, struct err *err)
+static bool memory_write_v1(const char *dir, int64_t memory, struct err *err)
+{
+    struct err first = ERR; /* memory <= memory and swap at every moment: it is raised first, and lowered last */
+    (void)put_number(dir, "memory.memsw.limit_in_bytes", memory, &first);
+    if (!put_number(dir, "memory.limit_in_bytes", memory, err))
+        return false;
+    return put_number(dir, "memory.memsw.limit_in_bytes", memory, &first) || first.sys == ENOENT ||
+           (*err = first, false);
+}
+
+static bool memory_write_v2(const char *dir, int64_t memory, struct err *err)
+{
+    struct err swap = ERR;
+    if (memory > 0 ? !put_number(dir, "memory.max", memory, err) : !file_put(dir, "memory.max", "max", err))
+        return false;
+    return put_number(dir, "memory.swap.max", 0, &swap) || swap.sys == ENOENT || (*err = swap, false);
+}
+
+static bool limit_v1(const struct hierarchy *h, const struct oci_limits *l, bool quota, struct err *err)
 {
     if (h->has & 1u << CG_CPU) {
         if (l->cpu_shares && !put_number(h->dir, "cpu.shares", (int64_t)l->cpu_shares, err))
@@ -243,16 +261,8 @@ static bool limit_v1(const struct hierarchy *h, const struct oci_limits *l, bool
              !put_number(h->dir, "cpu.cfs_quota_us", l->cpu_quota_us, err)))
             return false;
     }
-    if (h->has & 1u << CG_MEMORY && l->memory) {
-        /* memory <= memory and swap at every moment: raised in one order, lowered in the other */
-        struct err first = ERR;
-        if (change)
-            (void)put_number(h->dir, "memory.memsw.limit_in_bytes", l->memory, &first);
-        if (!put_number(h->dir, "memory.limit_in_bytes", l->memory, err))
-            return false;
-        if (!put_number(h->dir, "memory.memsw.limit_in_bytes", l->memory, &first) && first.sys != ENOENT)
-            return *err = first, false;
-    }
+    if (h->has & 1u << CG_MEMORY && l->memory && !memory_write_v1(h->dir, l->memory, err))
+        return false;
     if (h->has & 1u << CG_PIDS && l->pids && !put_number(h->dir, "pids.max", l->pids, err))
         return false;
     if (h->has & 1u << CG_CPUSET && ((l->cpuset.n || l->mems.n))) {
@@ -273,6 +283,12 @@ static bool limit_v1(const struct hierarchy *h, const struct oci_limits *l, bool
     return true;
 }
 
+/* KEP-2254: shares 2..262144 become weights 1..10000 */
+static int64_t weight_of(uint64_t shares)
+{
+    return 1 + ((int64_t)MIN(MAX(shares, 2), 262144) - 2) * 9999 / 262142;
+}
+
 static void quota_text(const struct oci_limits *l, char *out, size_t size)
 {
     (void)snprintf(out, size, "%lld %llu", (long long)l->cpu_quota_us,
@@ -282,9 +298,7 @@ static void quota_text(const struct oci_limits *l, char *out, size_t size)
 static bool limit_v2(const struct hierarchy *h, const struct oci_limits *l, bool leaf, bool quota, struct err *err)
 {
     char text[256];
-    /* KEP-2254: shares 2..262144 become weights 1..10000 */
-    if (l->cpu_shares &&
-        !put_number(h->dir, "cpu.weight", 1 + ((int64_t)MIN(MAX(l->cpu_shares, 2), 262144) - 2) * 9999 / 262142, err))
+    if (l->cpu_shares && !put_number(h->dir, "cpu.weight", weight_of(l->cpu_shares), err))
         return false;
     quota_text(l, text, sizeof text);
     if (l->cpu_quota_us && !quota)
@@ -292,13 +306,8 @@ static bool limit_v2(const struct hierarchy *h, const struct oci_limits *l, bool
                        (unsigned long long)(l->cpu_period_us ? l->cpu_period_us : 100000));
     if (l->cpu_quota_us && !file_put(h->dir, "cpu.max", text, err))
         return false;
-    if (l->memory) {
-        struct err swap = ERR;
-        if (!put_number(h->dir, "memory.max", l->memory, err))
-            return false;
-        if (!put_number(h->dir, "memory.swap.max", 0, &swap) && swap.sys != ENOENT)
-            return *err = swap, false;
-    }
+    if (l->memory && !memory_write_v2(h->dir, l->memory, err))
+        return false;
     struct err group = ERR; /* a container dies whole when it is out of memory, as upstream has it on v2 */
     if (leaf && !file_put(h->dir, "memory.oom.group", "1", &group) && group.sys != ENOENT)
         return *err = group, false;
@@ -432,7 +441,7 @@ bool cgroup_create(const struct cgroups *g, const char *path, const struct oci_l
             if (!limit_v2(&h, limits, leaf, !leaf, err) || (devices && !devices_v2(h.dir, devices, err)))
                 return false;
         } else {
-            if (!limit_v1(&h, limits, !leaf, false, err))
+            if (!limit_v1(&h, limits, !leaf, err))
                 return false;
             if (devices && h.has & 1u << CG_DEVICES && !devices_v1(h.dir, devices, err))
                 return false;
@@ -441,12 +450,102 @@ bool cgroup_create(const struct cgroups *g, const char *path, const struct oci_l
     return !(g->unified_hugetlb && limits->nhugepages) || hugetlb_unified(g, path, limits, err);
 }
 
-bool cgroup_limit(const struct cgroups *g, const char *path, const struct oci_limits *limits, struct err *err)
+/* ---- what changes while a group is used ---- */
+
+#define PERIOD_US 100000
+#define PAGE      4096
+
+static struct str text_of(const char *dir, const char *file, struct strbuf *b)
 {
-    each_hierarchy (h, g, path)
-        if (g->mode == CGROUP_V2 ? !limit_v2(&h, limits, false, true, err) : !limit_v1(&h, limits, true, true, err))
-            return false;
+    char path[CGROUP_PATH + 32];
+    (void)snprintf(path, sizeof path, "%s/%s", dir, file);
+    return str_trim(file_slurp(AT_FDCWD, path, b));
+}
+
+/* "max", -1 and what v1 says for it: 0. */
+static int64_t limit_of(struct str text)
+{
+    uint64_t n;
+    return str_to_u64(text, UINT64_MAX, &n) && n < 1ULL << 62 ? (int64_t)n : 0;
+}
+
+static void cpu_read_v1(const char *dir, struct cgroup_bounds *out, struct strbuf *b)
+{
+    out->cpu_shares = (uint64_t)limit_of(text_of(dir, "cpu.shares", b));
+    int64_t period = limit_of(text_of(dir, "cpu.cfs_period_us", b));
+    int64_t quota = limit_of(text_of(dir, "cpu.cfs_quota_us", b));
+    out->cpu_quota_us = period ? quota * PERIOD_US / period : 0;
+}
+
+static void cpu_read_v2(const char *dir, const struct cgroup_bounds *like, struct cgroup_bounds *out,
+                        struct strbuf *b)
+{
+    struct str quota, period;
+    int64_t weight = limit_of(text_of(dir, "cpu.weight", b));
+    out->cpu_shares = weight == weight_of(like->cpu_shares) ? like->cpu_shares
+                                                            : 2 + (uint64_t)MAX(weight - 1, 0) * 262142 / 9999;
+    if (str_split(text_of(dir, "cpu.max", b), ' ', &quota, &period) && limit_of(period))
+        out->cpu_quota_us = limit_of(quota) * PERIOD_US / limit_of(period);
+}
+
+bool cgroup_bounds_read(const struct cgroups *g, const char *path, const struct cgroup_bounds *like,
+                        struct cgroup_bounds *out, struct err *err)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(4096);
+    char cpu[CGROUP_PATH], memory[CGROUP_PATH];
+    struct stat st;
+    bool v2 = g->mode == CGROUP_V2;
+    dir_of(g, CG_CPU, path, cpu, sizeof cpu);
+    dir_of(g, CG_MEMORY, path, memory, sizeof memory);
+    if (stat(memory, &st) < 0)
+        return err_errno(err, "cgroup %s", memory);
+    *out = (struct cgroup_bounds){0};
+    if (v2)
+        cpu_read_v2(cpu, like, out, &b);
+    else
+        cpu_read_v1(cpu, out, &b);
+    out->memory = limit_of(text_of(memory, v2 ? "memory.max" : "memory.limit_in_bytes", &b));
+    if (out->memory == like->memory / PAGE * PAGE)
+        out->memory = like->memory;
     return true;
+}
+
+static bool quota_write(const struct cgroups *g, const char *dir, int64_t quota, struct err *err)
+{
+    char text[64];
+    if (g->mode != CGROUP_V2)
+        return put_number(dir, "cpu.cfs_period_us", PERIOD_US, err) &&
+               put_number(dir, "cpu.cfs_quota_us", quota ? quota : -1, err);
+    (void)snprintf(text, sizeof text, quota ? "%lld %d" : "max", (long long)quota, PERIOD_US);
+    return file_put(dir, "cpu.max", text, err);
+}
+
+bool cgroup_bounds_write(const struct cgroups *g, const char *path, unsigned which, const struct cgroup_bounds *b,
+                         struct err *err)
+{
+    char dir[CGROUP_PATH];
+    bool v2 = g->mode == CGROUP_V2;
+    if (which & (CGROUP_SHARES | CGROUP_QUOTA) && (v2 || g->mount[CG_CPU][0])) {
+        dir_of(g, CG_CPU, path, dir, sizeof dir);
+        if (which & CGROUP_QUOTA && !quota_write(g, dir, b->cpu_quota_us, err))
+            return false;
+        if (which & CGROUP_SHARES && !(v2 ? put_number(dir, "cpu.weight", weight_of(b->cpu_shares), err)
+                                          : put_number(dir, "cpu.shares", (int64_t)b->cpu_shares, err)))
+            return false;
+    }
+    if (!(which & CGROUP_BYTES) || (!v2 && !g->mount[CG_MEMORY][0]))
+        return true;
+    dir_of(g, CG_MEMORY, path, dir, sizeof dir);
+    int64_t memory = b->memory ? b->memory : -1;
+    return v2 ? memory_write_v2(dir, memory, err) : memory_write_v1(dir, memory, err);
+}
+
+int64_t cgroup_memory_used(const struct cgroups *g, const char *path)
+{
+    char dir[CGROUP_PATH];
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(4096);
+    dir_of(g, CG_MEMORY, path, dir, sizeof dir);
+    return limit_of(text_of(dir, g->mode == CGROUP_V2 ? "memory.current" : "memory.usage_in_bytes", &b));
 }
 
 void cgroup_join_lines(const struct cgroups *g, const char *path, struct strbuf *out)

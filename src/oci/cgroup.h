@@ -42,8 +42,20 @@ struct cgroup_devices {
 };
 MUST_USE bool cgroup_create(const struct cgroups *g, const char *path, const struct oci_limits *limits, bool leaf,
                             const struct cgroup_devices *devices, struct err *err);
-MUST_USE bool cgroup_limit(const struct cgroups *g, const char *path, const struct oci_limits *limits,
-                           struct err *err); /* changes limits of one that is there */
+/* What may change of a group while it is used, as it stands in the kernel. */
+struct cgroup_bounds {
+    uint64_t cpu_shares;  /* v1 scale, 2..262144 */
+    int64_t cpu_quota_us; /* of 100000; 0: none */
+    int64_t memory;       /* bytes; 0: no limit */
+};
+enum { CGROUP_SHARES = 1, CGROUP_QUOTA = 2, CGROUP_BYTES = 4 };
+/* What `like` would have written reads as `like`: a weight of v2 holds less than shares do, a limit whole pages. */
+MUST_USE bool cgroup_bounds_read(const struct cgroups *g, const char *path, const struct cgroup_bounds *like,
+                                 struct cgroup_bounds *out, struct err *err);
+/* which: a set of CGROUP_...; what is 0 is lifted. */
+MUST_USE bool cgroup_bounds_write(const struct cgroups *g, const char *path, unsigned which,
+                                  const struct cgroup_bounds *b, struct err *err);
+int64_t cgroup_memory_used(const struct cgroups *g, const char *path); /* bytes; 0: not counted */
 /* Files into which a process writes "0" to join, one a line (v1: tasks, which skips the kernel's slow lock). */
 void cgroup_join_lines(const struct cgroups *g, const char *path, struct strbuf *out);
 /* "PATH VALUE\n" for each write that sets the CPU quota. */

@@ -298,14 +298,6 @@ bool container_stats(const struct container *c, struct cgroup_stats *out, struct
     return cgroup_stats(&c->rt->cgroups, c->cgroup, out, err);
 }
 
-bool container_limits(struct container *c, const struct oci_limits *limits, struct err *err)
-{
-    if (!cgroup_limit(&c->rt->cgroups, c->cgroup, limits, err))
-        return false;
-    limits_copy(&c->arena, &c->limits, limits);
-    return true;
-}
-
 const char *container_cgroup(const struct container *c)
 {
     return c->cgroup;

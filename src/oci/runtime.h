@@ -132,13 +132,11 @@ void container_data_set(struct container *c, void *data);
 /* Stats of one container or (container NULL) of the pod. Reads some kernel files: in a job if there are many. */
 MUST_USE bool container_stats(const struct container *c, struct cgroup_stats *out, struct err *err);
 MUST_USE bool sandbox_stats(const struct sandbox *s, struct cgroup_stats *out, struct err *err);
-/* Their groups, by which the same is read in a job (cgroup_stats.h). */
+/* Their groups, for what is read (cgroup_stats.h) or changed (cgroup_bounds_...) in a job. */
 const char *container_cgroup(const struct container *c);
 const char *sandbox_cgroup(const struct sandbox *s);
 /* What it has written lies below: its writable layer (upper), and folders that its image declares as volumes. */
 struct str container_folder(const struct container *c, struct arena *a);
-/* Changes limits in place (vertical scaling). */
-MUST_USE bool container_limits(struct container *c, const struct oci_limits *limits, struct err *err);
 
 /* ---- exec and attach ---- */
 struct exec;

@@ -216,9 +216,24 @@ TEST(limits_hold_and_an_oom_kill_is_told)
     CHECK_OK(container_stats(c, &stats, &err), err);
     CHECK_INT(stats.memory_limit, 64 << 20);
     CHECK(stats.pids >= 1 && stats.memory > 0 && stats.cpu_ns > 0);
-    CHECK_OK(container_limits(c, &(struct oci_limits){.memory = 128 << 20, .cpu_quota_us = 70000}, &err), err);
+    const struct cgroups *g = runtime_cgroups(w.rt);
+    const struct cgroup_bounds more = {1126, 70000, 128 << 20}, none = {2, 0, 0}, odd = {1126, 70000, 100000001};
+    struct cgroup_bounds now;
+    CHECK_OK(cgroup_bounds_write(g, container_cgroup(c), CGROUP_SHARES | CGROUP_QUOTA | CGROUP_BYTES, &more, &err),
+             err);
     CHECK_OK(container_stats(c, &stats, &err), err);
     CHECK_INT(stats.memory_limit, 128 << 20);
+    CHECK_OK(cgroup_bounds_read(g, container_cgroup(c), &more, &now, &err), err);
+    CHECK(memcmp(&now, &more, sizeof now) == 0);
+    CHECK_OK(cgroup_bounds_write(g, container_cgroup(c), CGROUP_SHARES | CGROUP_QUOTA | CGROUP_BYTES, &none, &err),
+             err);
+    CHECK_OK(cgroup_bounds_read(g, container_cgroup(c), &none, &now, &err), err);
+    CHECK(memcmp(&now, &none, sizeof now) == 0);
+    CHECK(cgroup_memory_used(g, container_cgroup(c)) > 0);
+    CHECK_OK(cgroup_bounds_write(g, container_cgroup(c), CGROUP_BYTES, &odd, &err), err); /* whole pages of it */
+    CHECK_OK(cgroup_bounds_read(g, container_cgroup(c), &odd, &now, &err), err);
+    CHECK_INT(now.memory, odd.memory);
+    CHECK_OK(cgroup_bounds_write(g, container_cgroup(c), CGROUP_BYTES, &more, &err), err);
     CHECK_OK(sandbox_stats(w.s, &stats, &err), err);
     AUTO(arena_fini) struct arena a = ARENA;
     struct stat file;

@@ -542,12 +542,12 @@ void sandbox_data_set(struct sandbox *s, void *data)
     s->data = data;
 }
 
-bool sandbox_stats(const struct sandbox *s, struct cgroup_stats *out, struct err *err)
-{
-    return cgroup_stats(&s->rt->cgroups, s->cgroup, out, err);
-}
-
 const char *sandbox_cgroup(const struct sandbox *s)
 {
     return s->cgroup;
+}
+
+bool sandbox_stats(const struct sandbox *s, struct cgroup_stats *out, struct err *err)
+{
+    return cgroup_stats(&s->rt->cgroups, s->cgroup, out, err);
 }

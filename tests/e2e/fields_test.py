@@ -477,7 +477,6 @@ def a_service_takes_nothing_of_others(c):
 REFUSED = [
     ('resourceClaims: [{name: r, resourceClaimName: x}]', '', '', 'spec.resourceClaims'),
     ('resourceClaims: [{name: r, resourceClaimTemplateName: x}]', 'resources: {claims: [{name: r, request: q}]}', '', 'spec.resourceClaims'),
-    ('resources: {limits: {cpu: "1"}}', '', '', 'spec.resources'),
     ('securityContext: {appArmorProfile: {type: RuntimeDefault}}', '', '', 'securityContext.appArmorProfile'),
     ('', 'securityContext: {appArmorProfile: {type: Localhost, localhostProfile: mine}}', '', 'securityContext.appArmorProfile'),
 ] + [('', 'volumeMounts: [{name: v, mountPath: /v}]', source, 'volume "v"') for source in '''

@@ -330,6 +330,11 @@ class Play:
                            kind='application/strategic-merge-patch+json')
         assert answer.status == 200, answer.read()
 
+    def resized(self, pod='p'):
+        """What was asked for is in force, and the node has seen all of the object."""
+        self._until(pod + ' resized', lambda: (lambda p: p['status']['observedGeneration'] == p['metadata']['generation'] and not any(
+            c['type'].startswith('PodResize') for c in p['status']['conditions']))(self._pods[pod]))
+
     def run(self):
         """What is wrong, or ''."""
         self._c.kubectl('create', 'namespace', self._ns)

@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+"""Pods that get more or less while they run: what a container sees of it from inside, what waits for room, what is refused,
+what is restarted for it, and that none of it is forgotten when the node role ends in the midst."""
+import concurrent.futures, glob
+from lib import *
+
+SEEN = '''cd /sys/fs/cgroup
+if [ -e memory.max ]; then cat memory.max; read q p < cpu.max; echo $q; cat cpu.weight
+else cat memory/memory.limit_in_bytes cpu*/cpu.cfs_quota_us cpu*/cpu.shares; fi'''
+
+
+def pod(name, resources, container='', more='', spec='', command='sleep 1000000'):
+    return f'''
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}}}
+spec:
+  terminationGracePeriodSeconds: 0
+{spec}
+  containers:
+  - name: c
+    image: {IMAGE}
+    command: [sh, -c, "{command}"]
+    resources: {{{resources}}}
+{container}
+{more}'''
+
+
+def bounds(c, name, container='c'):
+    """Memory, CPU quota and shares, as the container reads them; None: no limit."""
+    words = c.kubectl('exec', name, '-c', container, '--', 'sh', '-c', SEEN).split()
+    memory, quota = [None if w in ('max', '-1') or int(w) > 1 << 60 else int(w) for w in words[:2]]
+    return memory, quota, int(words[2])
+
+
+def is_ready(c, *names):
+    for name in names:
+        p = c.get('pod', name)
+        if not any(x['type'] == 'Ready' and x['status'] == 'True' for x in p['status'].get('conditions', [])):
+            return False
+    return True
+
+
+def resize(c, name, body):
+    c.kubectl('patch', 'pod', name, '--subresource', 'resize', '-p', json.dumps({'spec': body}))
+
+
+def container(requests=None, limits=None, name='c'):
+    return {'containers': [{'name': name, 'resources': {k: v for k, v in (('requests', requests), ('limits', limits)) if v}}]}
+
+
+def condition(c, name, kind):
+    return next((x for x in c.get('pod', name)['status'].get('conditions', []) if x['type'] == kind), None)
+
+
+def is_done(c, name):
+    p = c.get('pod', name)
+    return p['status'].get('observedGeneration') == p['metadata']['generation'] and not any(
+        x['type'].startswith('PodResize') for x in p['status']['conditions']) and p
+
+
+def status_of(p, name='c'):
+    return next(s for s in p['status']['containerStatuses'] if s['name'] == name)
+
+
+def events(c, name):
+    return [e['reason'] for e in c.get('events', '--field-selector', 'involvedObject.name=' + name)['items']]
+
+
+def up_and_down(c):
+    c.apply(pod('moves', 'requests: {cpu: 100m, memory: 32Mi}, limits: {cpu: 200m, memory: 64Mi}'))
+    eventually('it runs', lambda: is_ready(c, 'moves'), 30)
+    assert bounds(c, 'moves')[:2] == (64 << 20, 20000), bounds(c, 'moves')
+    small = bounds(c, 'moves')[2]
+    resize(c, 'moves', container({'cpu': '200m', 'memory': '64Mi'}, {'cpu': '500m', 'memory': '128Mi'}))
+    p = eventually('it grew', lambda: is_done(c, 'moves'))
+    assert bounds(c, 'moves')[:2] == (128 << 20, 50000) and bounds(c, 'moves')[2] > small, bounds(c, 'moves')
+    s = status_of(p)
+    assert s['restartCount'] == 0 and s['allocatedResources'] == {'cpu': '200m', 'memory': '64Mi'}, s
+    assert s['resources'] == {'requests': {'cpu': '200m', 'memory': '64Mi'}, 'limits': {'cpu': '500m', 'memory': '128Mi'}}, s
+    assert p['status']['resources']['limits'] == {'cpu': '500m', 'memory': '128Mi'}, p['status']
+    resize(c, 'moves', container({'cpu': '50m', 'memory': '16Mi'}, {'cpu': '100m', 'memory': '48Mi'}))
+    p = eventually('it shrank', lambda: is_done(c, 'moves'))
+    assert bounds(c, 'moves')[:2] == (48 << 20, 10000) and bounds(c, 'moves')[2] <= small, bounds(c, 'moves')
+    assert status_of(p)['restartCount'] == 0
+    told = eventually('each is told', lambda: (lambda r: r.count('ResizeCompleted') == 2 and r)(events(c, 'moves')))
+    assert told.count('ResizeStarted') == 2, told
+
+
+def below_what_is_used(c):
+    """A limit is not put below what is used: it is said, and what was wanted instead is done at once."""
+    c.apply(pod('full', 'requests: {memory: 8Mi}, limits: {memory: 96Mi}', spec='  volumes: [{name: m, emptyDir: {medium: Memory}}]',
+                container='    volumeMounts: [{name: m, mountPath: /m}]',
+                command='head -c 41943040 /dev/zero > /m/f; touch /ok; sleep 1000000'))
+    eventually('it has filled its volume', lambda: is_ready(c, 'full') and c.kubectl(
+        'exec', 'full', '--', 'ls', '/ok'), 30)
+    resize(c, 'full', container({}, {'memory': '20Mi'}))
+    told = eventually('it is told', lambda: (lambda x: x and x.get('reason') == 'Error' and x)(
+        condition(c, 'full', 'PodResizeInProgress')))
+    assert 'memory limit (%d) below current usage' % (20 << 20) in told['message'], told
+    assert bounds(c, 'full')[0] == 96 << 20
+    assert status_of(c.get('pod', 'full'))['resources']['limits'] == {'memory': '96Mi'}
+    resize(c, 'full', container({}, {'memory': '112Mi'}))
+    eventually('and back', lambda: is_done(c, 'full'))
+    assert bounds(c, 'full')[0] == 112 << 20 and 'ResizeError' in events(c, 'full')
+
+
+def restarted_for_it(c):
+    c.apply(pod('again', 'requests: {cpu: 50m, memory: 16Mi}, limits: {cpu: 100m, memory: 32Mi}',
+                '    resizePolicy: [{resourceName: memory, restartPolicy: RestartContainer}]', f'''
+  - name: stays
+    image: {IMAGE}
+    command: [sleep, "1000000"]
+    resources: {{limits: {{cpu: 50m, memory: 16Mi}}}}'''))
+    eventually('it runs', lambda: is_ready(c, 'again'), 30)
+    resize(c, 'again', container({}, {'cpu': '150m'}))
+    p = eventually('its cpu', lambda: is_done(c, 'again'))
+    assert status_of(p)['restartCount'] == 0 and bounds(c, 'again')[1] == 15000
+    resize(c, 'again', container({}, {'memory': '64Mi'}))
+    p = eventually('its memory', lambda: is_done(c, 'again'))
+    assert status_of(p)['restartCount'] == 1 and status_of(p, 'stays')['restartCount'] == 0, p['status']
+    eventually('it is ready', lambda: is_ready(c, 'again'))
+    assert bounds(c, 'again')[:2] == (64 << 20, 15000)
+    said = [e['message'] for e in c.get('events', '--field-selector', 'involvedObject.name=again,reason=Killing')['items']]
+    assert said == ['Container c resize requires restart'], said
+
+
+def as_a_whole(c):
+    """What is said for the pod bounds its group, and what its containers do not say themselves."""
+    c.apply(pod('whole', '', spec='  resources: {requests: {cpu: 100m, memory: 32Mi}, limits: {cpu: 300m, memory: 64Mi}}',
+                container='''    env:
+    - {name: MOST, valueFrom: {resourceFieldRef: {resource: limits.memory}}}'''))
+    eventually('it runs', lambda: is_ready(c, 'whole'), 30)
+    p = c.get('pod', 'whole')
+    assert p['status']['qosClass'] == 'Burstable' and p['status']['resources']['limits'] == {'cpu': '300m', 'memory': '64Mi'}, p['status']
+    assert c.kubectl('exec', 'whole', '--', 'sh', '-c', 'echo $MOST').strip() == str(64 << 20)
+    assert group(c, p) == (64 << 20, 30000), group(c, p)
+    resize(c, 'whole', {'resources': {'requests': {'cpu': '150m'}, 'limits': {'cpu': '400m', 'memory': '96Mi'}}})
+    p = eventually('it grew', lambda: is_done(c, 'whole'))
+    assert group(c, p) == (96 << 20, 40000), group(c, p)
+    assert p['status']['allocatedResources'] == {'cpu': '150m', 'memory': '32Mi'}, p['status']
+
+
+def group(c, p):
+    """Memory and quota of the pod's own group, on the host."""
+    def text(*files):
+        for f in files:
+            for path in glob.glob(f):
+                with open(path) as opened:
+                    return opened.read().split()[0]
+        assert False, files
+    at = '/sys/fs/cgroup%s/wherry*/**/pod' + p['metadata']['uid']
+    memory = text(*[g % m + f for g, m, f in ((at, '/memory', '/memory.limit_in_bytes'), (at, '', '/memory.max'))])
+    quota = text(*[g % m + f for g, m, f in ((at, '/cpu,cpuacct', '/cpu.cfs_quota_us'), (at, '/cpu', '/cpu.cfs_quota_us'), (at, '', '/cpu.max'))])
+    return int(memory), int(quota)
+
+
+def waits_for_room(c):
+    """Deferred, across an end of the node role; done when another pod leaves. What could never be had is refused at once."""
+    cpus = int(c.get('nodes')['items'][0]['status']['allocatable']['cpu'])
+    used = sum(int(p['spec']['containers'][0]['resources'].get('requests', {}).get('cpu', '0m')[:-1]) for p in c.get('pods')['items'])
+    big = cpus * 1000 - used - 500
+    c.apply(pod('big', 'requests: {cpu: %dm}' % (big - 100)) + pod('small', 'requests: {cpu: 100m}, limits: {cpu: "%d"}' % cpus))
+    eventually('both run', lambda: is_ready(c, 'big', 'small'), 30)
+    try:
+        resize(c, 'small', container({'cpu': str(cpus + 1)}, {'cpu': str(cpus + 1)}))
+        assert False, 'taken'
+    except AssertionError as e:
+        assert 'node didn\'t have enough allocatable resources: cpu, requested: %d, allocatable: %d' % (
+            cpus * 1000 + 1000, cpus * 1000) in str(e), e
+    resize(c, 'small', container({'cpu': '%dm' % (big - 50)}))
+    told = eventually('it waits', lambda: condition(c, 'small', 'PodResizePending'))
+    assert told['reason'] == 'Deferred' and told['message'].startswith('Node didn\'t have enough resource: cpu, requested: %d' % (big - 50)), told
+    before = bounds(c, 'small')
+    end_role(c)
+    eventually('it still waits', lambda: condition(c, 'small', 'PodResizePending'))
+    assert bounds(c, 'small') == before and status_of(c.get('pod', 'small'))['allocatedResources']['cpu'] == '100m'
+    c.kubectl('delete', 'pod', 'big', '--wait=false')
+    p = eventually('it has got it', lambda: is_done(c, 'small'))
+    assert status_of(p)['allocatedResources']['cpu'] == '%dm' % (big - 50) and bounds(c, 'small')[2] > before[2]
+    assert status_of(p)['restartCount'] == 0
+    assert events(c, 'small').count('ResizeDeferred') == 1, events(c, 'small')
+
+
+def why(c, name):
+    return c.wherry('why', 'pod', name)
+
+
+def end_role(c):
+    was = c.role_pid('node')
+    os.kill(was, signal.SIGKILL)
+    eventually('the role is there again', lambda: c.role_pid('node') not in (None, was))
+
+
+def all_at_once(c):
+    tests = (up_and_down, below_what_is_used, restarted_for_it, as_a_whole)
+    with concurrent.futures.ThreadPoolExecutor(len(tests)) as pool:
+        for done in [pool.submit(t, c) for t in tests]:
+            done.result()
+
+
+if __name__ == '__main__':
+    main([all_at_once, waits_for_room])
