@@ -141,6 +141,7 @@ static void adopt_running(struct agent_pod *ap, struct sandbox *s, uint32_t ip)
  * says which of it is nobody's, and another job removes that. A pod that comes in between is known by then, and one
  * that goes has no folders. */
 #define MOUNTS 3 /* of `bases`: what lies there is mounted */
+#define CLAIMS 4
 
 struct adopt_found {
     struct str path, uid;
@@ -151,7 +152,7 @@ struct adopt_sweep {
     struct agent *agent;
     struct arena arena;
     int64_t began;       /* real ns; links that are younger are of containers that are just being started */
-    struct str bases[4]; /* folders in them are called "...UID" */
+    struct str bases[5]; /* folders in them are called "...UID"; claims on images "pod_UID" */
     const char *links;
     ARRAY(struct adopt_found) found;
 };
@@ -165,7 +166,7 @@ static void list_work(struct job *j)
             struct str name = str_dup(&w->arena, str_of(e->d_name));
             struct str uid = str_sub(name, (size_t)(str_rfind_char(name, '_') + 1), name.n);
             struct str path = arena_fmt(&w->arena, STR_FMT "/%s", STR_ARG(w->bases[i]), e->d_name);
-            if (name.p[0] != '.')
+            if (name.p[0] != '.' && (i != CLAIMS || str_starts(name, S("pod_"))))
                 array_push(&w->found, ((struct adopt_found){path, uid, i == MOUNTS}));
         }
         if (dir)
@@ -220,6 +221,7 @@ static void leftovers_sweep(struct agent *g)
     w->bases[1] = arena_fmt(&w->arena, "%s/volumes", g->cfg.run);
     w->bases[2] = arena_fmt(&w->arena, "%s/pods", g->cfg.log);
     w->bases[MOUNTS] = arena_fmt(&w->arena, "%s/mounts", g->cfg.run);
+    w->bases[CLAIMS] = arena_fmt(&w->arena, "%s/uses", g->cfg.content);
     w->links = arena_fmt(&w->arena, "%s/containers", g->cfg.log).p;
     job_start(&w->job, g->cfg.loop, list_work, list_done);
 }

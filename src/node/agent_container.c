@@ -17,6 +17,7 @@
 #include "node/env.h"
 #include "node/exec_words.h"
 #include "node/hooks.h"
+#include "node/image_volumes.h"
 #include "node/podspec.h"
 #include "node/relay_link.h"
 #include <errno.h>
@@ -32,6 +33,7 @@ const struct pod_container *agent_wanted(struct agent_container *ac)
 /* --- starting --- */
 
 static void make_files(struct agent_container *ac);
+static void mount_images(struct agent_container *ac);
 static void read_variables(struct agent_container *ac);
 static void container_prepare(struct agent_container *ac);
 static void link_log(struct agent_container *ac);
@@ -39,6 +41,7 @@ static void container_run(struct agent_container *ac);
 
 static void (*const stages[])(struct agent_container *ac) = {
     make_files,        /* its termination message's file, the folder of its logs */
+    mount_images,      /* volumes that are images */
     read_variables,    /* files of its pod's volumes that its environment is taken from */
     container_prepare, /* what the pod says, as the runtime wants it; cgroup, config.json and root by the runtime */
     link_log,          /* LOG/containers/POD_NS_CONTAINER-ID.log, by which log collectors find it */
@@ -96,6 +99,11 @@ static void make_files(struct agent_container *ac)
     struct arena *a = &ac->start->arena;
     ac->start->termination = agent_termination_file(ac, a);
     files_make(ac, ac->start->termination, log_folder(ac, a), files_made);
+}
+
+static void mount_images(struct agent_container *ac)
+{
+    image_volumes_mount(ac, files_made);
 }
 
 static void variables_read(struct agent_container *ac, struct env_file *files, size_t n)

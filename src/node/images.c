@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "node/agent_int.h"
+#include "node/image_volumes.h"
 #include "node/pull_auth.h"
 #include "oci/jobs.h"
 #include "oci/name.h"
@@ -15,6 +16,7 @@ struct waiter {
     struct list node;
     struct agent_pod *ap; /* NULL: gone meanwhile */
     int container;
+    size_t nth; /* of the images that it needs */
     int64_t since;
 };
 struct pull {
@@ -55,9 +57,19 @@ bool images_read(struct agent *g, struct arena *a, struct str name, struct image
     return image_name_parse(a, name, &n, err) && image_read(runtime_content(g->runtime), a, n.full, out, err);
 }
 
-static struct str wanted_image(const struct agent_pod *ap, int c)
+/* What a container needs before it starts: its own image, then those of the volumes that it mounts. */
+struct need {
+    struct str name, policy;
+};
+
+static bool need_of(struct agent_pod *ap, int c, size_t nth, struct need *out)
 {
-    return val_text_at(ap->pod->containers.p[c].spec, N(image));
+    const struct val *spec = ap->pod->containers.p[c].spec, *v = nth ? image_volume_of(ap, c, nth - 1) : NULL;
+    if (nth)
+        *out = (struct need){val_text_at(v, N(image), N(reference)), val_text_at(v, N(image), N(pullPolicy))};
+    else
+        *out = (struct need){val_text_at(spec, N(image)), val_text_at(spec, N(imagePullPolicy))};
+    return !nth || v;
 }
 
 static void image_failed(struct agent_pod *ap, int c, const char *reason, struct str message)
@@ -67,12 +79,24 @@ static void image_failed(struct agent_pod *ap, int c, const char *reason, struct
     agent_pod_kick(ap);
 }
 
-static void image_is_there(struct agent_pod *ap, int c, const struct image *im)
+static void ensure_one(struct agent_pod *ap, int c, size_t nth);
+
+/* The nth is here: then the next; with the last one the container has all. */
+static void image_is_there(struct agent_pod *ap, int c, size_t nth)
 {
     struct arena a = ARENA;
-    pod_saw_image(ap->facts, c, true, image_id(&a, wanted_image(ap, c), im), S(""), clock_mono());
+    struct need own, next;
+    struct image im;
+    struct err err = ERR;
+    if (need_of(ap, c, nth + 1, &next)) {
+        ensure_one(ap, c, nth + 1);
+    } else if (need_of(ap, c, 0, &own) && images_read(ap->agent, &a, own.name, &im, &err)) {
+        pod_saw_image(ap->facts, c, true, image_id(&a, own.name, &im), S(""), clock_mono());
+        agent_pod_kick(ap);
+    } else { /* it was removed meanwhile */
+        image_failed(ap, c, "ErrImagePull", str_of(err.text));
+    }
     arena_fini(&a);
-    agent_pod_kick(ap);
 }
 
 static struct str duration_text(struct arena *a, int64_t ns)
@@ -100,7 +124,7 @@ static void tell_waiter(struct waiter *w, const struct pull *p, bool ok, struct 
                      " including waiting). Image size: %lld bytes.",
                      STR_ARG(name), STR_ARG(duration_text(&scratch, now - p->since)),
                      STR_ARG(duration_text(&scratch, now - w->since)), (long long)im.size);
-        image_is_there(ap, w->container, &im);
+        image_is_there(ap, w->container, w->nth);
     } else {
         agent_eventf(ap, w->container, true, "Failed", "Failed to pull image \"" STR_FMT "\": " STR_FMT,
                      STR_ARG(name), STR_ARG(why));
@@ -238,7 +262,7 @@ static struct pull *make_pull(struct agent_pod *ap, struct str name, const struc
     return NULL;
 }
 
-static void image_ask(struct agent_pod *ap, int c, struct str name, const struct image_name *n)
+static void image_ask(struct agent_pod *ap, int c, size_t nth, struct str name, const struct image_name *n)
 {
     struct images *im = ap->agent->images;
     struct pull *p = make_pull(ap, name, n), *same = NULL;
@@ -256,7 +280,7 @@ static void image_ask(struct agent_pod *ap, int c, struct str name, const struct
         list_add_tail(&im->pulls, &p->node);
     }
     struct waiter *w = NEW(struct waiter);
-    *w = (struct waiter){.ap = ap, .container = c, .since = clock_mono()};
+    *w = (struct waiter){.ap = ap, .container = c, .nth = nth, .since = clock_mono()};
     list_add_tail(&p->waiters, &w->node);
     agent_eventf(ap, c, false, "Pulling", "Pulling image \"" STR_FMT "\"", STR_ARG(name));
     start_next(im);
@@ -264,13 +288,17 @@ static void image_ask(struct agent_pod *ap, int c, struct str name, const struct
 
 /* --- what pods ask for --- */
 
-void images_ensure(struct agent_pod *ap, int c)
+static void ensure_one(struct agent_pod *ap, int c, size_t nth)
 {
+    struct need need;
+    if (!need_of(ap, c, nth, &need)) /* volumes and mounts of a pod never change */
+        return;
     struct arena scratch = ARENA;
     struct image_name n;
     struct image im;
     struct err err = ERR;
-    struct str name = wanted_image(ap, c), policy = val_text_at(ap->pod->containers.p[c].spec, N(imagePullPolicy));
+    struct str name = need.name;
+    pod_asks_image(ap->facts, c, name);
     if (!image_name_parse(&scratch, name, &n, &err)) {
         struct str message = arena_fmt(&scratch, "Failed to apply default image tag \"" STR_FMT "\": %s",
                                        STR_ARG(name), err.text);
@@ -281,21 +309,42 @@ void images_ensure(struct agent_pod *ap, int c)
     }
     ap->containers.p[c]->image_waits = false;
     bool here = images_read(ap->agent, &scratch, name, &im, &err);
-    if (here && !str_eq(policy, S("Always"))) {
+    if (here && !str_eq(need.policy, S("Always"))) {
         agent_eventf(ap, c, false, "Pulled",
                      "Container image \"" STR_FMT "\" already present on machine and can be accessed by the pod",
                      STR_ARG(name));
         read_secrets_once(ap);
-        image_is_there(ap, c, &im);
-    } else if (str_eq(policy, S("Never"))) {
+        image_is_there(ap, c, nth);
+    } else if (str_eq(need.policy, S("Never"))) {
         struct str message = arena_fmt(
             &scratch, "Container image \"" STR_FMT "\" is not present with pull policy of Never", STR_ARG(name));
         agent_event(ap, c, true, "ErrImageNeverPull", message);
         image_failed(ap, c, "ErrImageNeverPull", message);
     } else {
-        image_ask(ap, c, name, &n);
+        image_ask(ap, c, nth, name, &n);
     }
     arena_fini(&scratch);
+}
+
+void images_ensure(struct agent_pod *ap, int c)
+{
+    ensure_one(ap, c, 0);
+}
+
+/* What the container waits for may be what has come. */
+static bool waits_for_no_more(struct agent_pod *ap, const struct pod_container *c)
+{
+    struct arena scratch = ARENA;
+    struct image im;
+    struct err err = ERR;
+    struct need need;
+    bool asks = true;
+    for (size_t i = 0; asks && need_of(ap, (int)(c - ap->pod->containers.p), i, &need); i++)
+        if (str_eq(need.name, c->image_asked))
+            asks = str_eq(need.policy, S("Always")); /* the registry decides */
+    bool here = !asks && images_read(ap->agent, &scratch, c->image_asked, &im, &err);
+    arena_fini(&scratch);
+    return here;
 }
 
 void images_came(struct agent *g)
@@ -303,16 +352,10 @@ void images_came(struct agent *g)
     map_each (e, &g->by_uid) {
         struct agent_pod *ap = e->value;
         array_each (c, &ap->pod->containers) {
-            struct arena scratch = ARENA;
-            struct image im;
-            struct err err = ERR;
-            bool asks = str_eq(val_text_at(c->spec, N(imagePullPolicy)), S("Always")); /* the registry decides */
-            if (c->image == PART_FAILED && !asks &&
-                images_read(g, &scratch, val_text_at(c->spec, N(image)), &im, &err)) {
+            if (c->image == PART_FAILED && waits_for_no_more(ap, c)) {
                 pod_saw_image_again(ap->facts, (int)(c - ap->pod->containers.p));
                 agent_pod_kick(ap);
             }
-            arena_fini(&scratch);
         }
     }
 }

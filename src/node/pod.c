@@ -341,6 +341,18 @@ void pod_saw_volumes_removed(struct pod *p)
     p->volumes = PART_NONE;
 }
 
+void pod_asks_image(struct pod *p, int i, struct str name)
+{
+    struct pod_container *c = &p->containers.p[i];
+    if (!str_eq(c->image_asked, name))
+        c->image_asked = str_dup(&p->arena, name);
+}
+
+struct str pod_asked_image(const struct pod_container *c)
+{
+    return c->image_asked.n ? c->image_asked : val_text_at(c->spec, N(image));
+}
+
 void pod_saw_image(struct pod *p, int i, bool ok, struct str id_or_reason, struct str message, int64_t now)
 {
     struct pod_container *c = &p->containers.p[i];

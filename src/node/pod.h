@@ -58,6 +58,7 @@ struct pod_container {
     enum container_role role;
 
     enum part image;
+    struct str image_asked; /* the image that is asked for now: its own, or one of a volume that it mounts */
     struct str image_reason, image_message; /* ErrImagePull ..., from a failure until it is here */
     bool image_backing_off;                 /* the failure has been shown: ImagePullBackOff from now on */
     int64_t image_retry_at, image_backoff;  /* mono ns, ns */
@@ -189,6 +190,9 @@ void pod_saw_sandbox_lost(struct pod *p, int64_t real, int64_t now);
 /* An earlier one is gone that the next had to wait for, or the pod's last one. */
 void pod_saw_sandbox_stopped(struct pod *p);
 void pod_saw_volumes_removed(struct pod *p);
+/* What is asked for, until the next word of it: its own image, or that of a volume which it mounts. */
+void pod_asks_image(struct pod *p, int c, struct str name);
+struct str pod_asked_image(const struct pod_container *c);
 /* ok: id_or_reason is the image id; otherwise the reason ("ErrImagePull") and the message. */
 void pod_saw_image(struct pod *p, int c, bool ok, struct str id_or_reason, struct str message, int64_t now);
 void pod_saw_image_again(struct pod *p, int c); /* one that could not be had is here: tried again at once */

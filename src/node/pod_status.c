@@ -275,7 +275,7 @@ static bool state_trouble(struct status_view *v, const struct pod_container *c, 
     else if (c->image_reason.n && c->image_backing_off)
         *state = state_waiting(v, "ImagePullBackOff",
                                arena_fmt(v->a, "Back-off pulling image \"" STR_FMT "\": " STR_FMT ": " STR_FMT,
-                                         STR_ARG(val_text_at(c->spec, N(image))), STR_ARG(c->image_reason),
+                                         STR_ARG(pod_asked_image(c)), STR_ARG(c->image_reason),
                                          STR_ARG(c->image_message)));
     else if (c->image_reason.n)
         *state = state_waiting(v, str_dup(v->a, c->image_reason).p, c->image_message);

@@ -157,8 +157,7 @@ static void step_image(struct pod *p, int i, int64_t now, struct pod_actions *ou
         } else if (!c->image_backing_off && str_eq(c->image_reason, S("ErrImagePull"))) {
             c->image_backing_off = true;
             actions_tell(out, i, false, "BackOff",
-                         arena_fmt(&p->arena, "Back-off pulling image \"" STR_FMT "\"",
-                                   STR_ARG(val_text_at(c->spec, N(image)))));
+                         arena_fmt(&p->arena, "Back-off pulling image \"" STR_FMT "\"", STR_ARG(pod_asked_image(c))));
             actions_tell(out, i, true, "Failed", S("Error: ImagePullBackOff"));
         }
         return;

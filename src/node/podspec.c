@@ -471,6 +471,11 @@ static bool target_ok(struct str target, const struct val *volume, struct err *e
     return true;
 }
 
+static bool volume_is_image(const struct podspec_input *in, struct str name)
+{
+    return val_get(val_find(val_get(obj_spec(in->pod), N(volumes)), N(name), name), N(image)) != NULL;
+}
+
 static bool add_volume_mounts(const struct podspec_input *in, struct mounts *out, enum oci_propagation *most,
                               struct err *err)
 {
@@ -488,6 +493,8 @@ static bool add_volume_mounts(const struct podspec_input *in, struct mounts *out
         enum oci_propagation propagation = propagation_of(m);
         struct str access = str_of(access_of(m, read_only || val_true(val_get(m, N(readOnly)))));
         struct oci_mount *mount = add_mount(out, path, target, bind_options(out->a, access.p, propagation));
+        if (volume_is_image(in, name)) /* a bind has flags of its own */
+            strs_add(out->a, &mount->options, S("noexec"));
         mount->beneath = sub;
         mount->shared = propagation == OCI_SHARED;
         mount->seal = str_eqz(access, "rro") ? OCI_SEALED_DEEP : str_eqz(access, "ro") ? OCI_SEALED : OCI_OPEN;

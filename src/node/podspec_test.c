@@ -437,11 +437,8 @@ TEST(podspec_what_is_not_there_yet_is_refused_by_name)
          "volume \"v\": emptyDir.medium HugePages is not supported yet"},
         {"os: {name: windows}", "spec.os.name: windows: this node runs linux"},
         {"volumes: [{name: v, iscsi: {targetPortal: s, iqn: i}}]", "volume \"v\": iscsi is not supported yet"},
-        {"containers: [{name: c, env: [{name: A, valueFrom: {fileKeyRef: {volumeName: v, path: f, key: k}}}]}]",
-         "env A: valueFrom.fileKeyRef is not supported yet"},
         {"volumes: [{name: v, projected: {sources: [{podCertificate: {signerName: a/b}}]}}]",
          "volume \"v\": projected.sources: podCertificate is not supported yet"},
-        {"containers: [{name: c, livenessProbe: {grpc: {port: 1}}}]", "livenessProbe.grpc is not supported yet"},
     };
     for (size_t i = 0; i < countof(rows); i++) {
         struct world w = {0};

@@ -233,6 +233,7 @@ static const struct volume_type volume_types[] = {
     {N(ephemeral), VOLUME_MOUNT, 0, NULL},
     {N(nfs), VOLUME_MOUNT, 0, NULL},
     {N(csi), VOLUME_MOUNT, 0, NULL},
+    {N(image), VOLUME_IMAGE, 0, NULL},
 };
 
 /* The first member that is none of `known`; NULL where there is none. */
@@ -577,7 +578,8 @@ bool volume_setup(const struct volume_work *w, struct err *err)
     switch (w->place) {
     case VOLUME_TMPFS: return volume_write(w, &changed, err);
     case VOLUME_HOST: return setup_host_path(w, err);
-    case VOLUME_MOUNT: /* volume_mount does, apart */
+    case VOLUME_MOUNT: /* volume_mount does, apart, */
+    case VOLUME_IMAGE: /* and volume_image */
     case VOLUME_DATA:
     case VOLUME_MEMORY: break;
     }

@@ -32,6 +32,7 @@ enum volume_place {
     VOLUME_MEMORY, /* a tmpfs of its own, mounted in the pod's mount namespace */
     VOLUME_HOST,   /* a path of the host, named by the user */
     VOLUME_MOUNT,  /* mounted for the pod: volume_mount.h */
+    VOLUME_IMAGE,  /* the same, once a container that mounts it starts: volume_image.h */
 };
 struct volume_input {
     const struct sources *sources;

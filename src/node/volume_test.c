@@ -83,7 +83,7 @@ TEST(volume_payload_is_what_its_source_says)
          "secret \"gone\" not found"},
         {POD("{name: v, fc: {lun: 1}}"), "volume \"v\": fc is not supported yet; there are: emptyDir, hostPath, "
                                          "configMap, secret, downwardAPI, projected, persistentVolumeClaim, "
-                                         "ephemeral, nfs, csi"},
+                                         "ephemeral, nfs, csi, image"},
     };
     for (size_t i = 0; i < countof(rows); i++) {
         struct world w = {0};

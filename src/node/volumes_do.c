@@ -6,6 +6,7 @@
 #include "net/podfiles.h"
 #include "node/agent_int.h"
 #include "node/csi.h"
+#include "node/image_volumes.h"
 #include "node/podspec.h"
 #include "node/volume_mount.h"
 #include "sys/file.h"
@@ -71,6 +72,7 @@ static struct str path_of(struct arena *a, struct agent_pod *ap, const struct va
     switch (place) {
     case VOLUME_HOST: return str_dup(a, val_text_at(volume, N(hostPath), N(path)));
     case VOLUME_TMPFS: return arena_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(ap->tmpfs_dir), STR_ARG(name));
+    case VOLUME_IMAGE:
     case VOLUME_MOUNT: return arena_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(ap->mounts_dir), STR_ARG(name));
     case VOLUME_DATA:
     case VOLUME_MEMORY: break;
@@ -87,7 +89,7 @@ bool volumes_path(struct agent_pod *ap, struct arena *a, struct str name, struct
         return false;
     *path = path_of(a, ap, v, type->place);
     *read_only = type->payload || /* its content is the server's */
-                 val_true(val_at(v, N(persistentVolumeClaim), N(readOnly))) ||
+                 type->place == VOLUME_IMAGE || val_true(val_at(v, N(persistentVolumeClaim), N(readOnly))) ||
                  val_true(val_at(v, N(nfs), N(readOnly))) || val_true(val_at(v, N(csi), N(readOnly)));
     return true;
 }
@@ -110,6 +112,8 @@ static void setup_gather(struct setup *s, const struct host_path *paths, size_t 
             continue;
         }
         if (s->refresh && !type->payload)
+            continue;
+        if (type->place == VOLUME_IMAGE) /* it comes with the images of containers */
             continue;
         if (type->place == VOLUME_HOST || type->place == VOLUME_MOUNT) { /* looked at before */
             for (size_t i = 0; i < npaths; i++)
@@ -412,7 +416,8 @@ void volumes_refresh(struct agent_pod *ap)
 struct teardown {
     struct job job;
     struct agent_pod *ap;
-    char dir[600], tmpfs[600], mounts[600], logs[700], links[600];
+    char dir[600], tmpfs[600], mounts[600], logs[700], links[600], claim[80];
+    struct content *content;
     uint32_t ip; /* its address is given back: nothing is to remember it; 0: none */
     bool remove_logs;
     struct err err;
@@ -439,6 +444,8 @@ static void teardown_work(struct job *j)
     struct err flows = ERR, logs = ERR;
     t->ok = volume_mounts_remove(t->mounts, &t->err) && tree_remove(AT_FDCWD, t->dir, &t->err) &&
             tree_remove(AT_FDCWD, t->tmpfs, &t->err);
+    if (t->ok)
+        content_unuse(t->content, str_of(t->claim));
     unsigned forgotten;
     if (t->ip && !conntrack_leave(t->ip, &forgotten, &flows))
         log_warn("pod.connections", "address=" IP4_FMT " error=\"%s\"", IP4_ARG(t->ip), flows.text);
@@ -487,6 +494,9 @@ void volumes_teardown(struct agent_pod *ap)
     t->ap = ap;
     t->ip = ap->ip;
     t->remove_logs = ap->pod->deleted; /* logs of a pod that ended stay until it is deleted */
+    AUTO(arena_fini) struct arena a = ARENA;
+    t->content = runtime_content(ap->agent->runtime);
+    (void)snprintf(t->claim, sizeof t->claim, STR_FMT, STR_ARG(image_volumes_claim(&a, ap->pod->uid)));
     (void)snprintf(t->dir, sizeof t->dir, STR_FMT, STR_ARG(ap->dir));
     (void)snprintf(t->tmpfs, sizeof t->tmpfs, STR_FMT, STR_ARG(ap->tmpfs_dir));
     (void)snprintf(t->mounts, sizeof t->mounts, STR_FMT, STR_ARG(ap->mounts_dir));

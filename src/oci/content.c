@@ -498,14 +498,15 @@ bool content_refs(const struct content *c, struct arena *a, struct content_refs 
 static bool id_ok(struct str id)
 {
     for (size_t i = 0; i < id.n; i++)
-        if (!((id.p[i] >= 'a' && id.p[i] <= 'z') || (id.p[i] >= '0' && id.p[i] <= '9') || id.p[i] == '-'))
+        if (!((id.p[i] >= 'a' && id.p[i] <= 'z') || (id.p[i] >= '0' && id.p[i] <= '9') || id.p[i] == '-' ||
+              id.p[i] == '_'))
             return false;
     return id.n > 0 && id.n <= 64;
 }
 
-bool content_use(struct content *c, struct str id, const struct digest *manifest, struct err *err)
+static bool use_write(struct content *c, struct str id, const struct digest *manifest, int how, struct err *err)
 {
-    char path[100], record[100];
+    char path[100], record[100], line[DIGEST_HEX + 2];
     if (!id_ok(id))
         return err_set(err, E_INVALID, "\"" STR_FMT "\" is not a container id", STR_ARG(str_sub(id, 0, 100)));
     AUTO(fd_close) int held = content_lock_shared(c, err);
@@ -516,10 +517,22 @@ bool content_use(struct content *c, struct str id, const struct digest *manifest
         return err_set(err, E_NOT_FOUND, "image sha256:%s is not present", manifest->hex);
     (void)snprintf(path, sizeof path, "uses/" STR_FMT, STR_ARG(id));
     /* not synced: after a power cut there is no container either */
-    AUTO(fd_close) int fd = openat(c->fd, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    AUTO(fd_close) int fd = openat(c->fd, path, O_WRONLY | O_CREAT | how | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_errno(err, "create %s/%s", c->dir, path);
-    return write_piece(fd, manifest->hex, DIGEST_HEX, err, path);
+    (void)snprintf(line, sizeof line, "%s\n", manifest->hex);
+    return write_piece(fd, line, DIGEST_HEX + 1, err, path);
+}
+
+bool content_use(struct content *c, struct str id, const struct digest *manifest, struct err *err)
+{
+    return use_write(c, id, manifest, O_TRUNC, err);
+}
+
+bool content_use_also(struct content *c, struct str id, const struct digest *manifest, struct err *err)
+{
+    ASSERT(str_find_char(id, '_') >= 0);
+    return use_write(c, id, manifest, O_APPEND, err);
 }
 
 void content_unuse(struct content *c, struct str id)
@@ -540,7 +553,7 @@ struct content_sweep {
 static bool sweep_one(void *arg, const char *name)
 {
     struct content_sweep *s = arg;
-    if (!s->keep(s->arg, str_of(name)))
+    if (!strchr(name, '_') && !s->keep(s->arg, str_of(name)))
         content_unuse(s->c, str_of(name));
     return true;
 }
@@ -553,6 +566,8 @@ void content_uses_sweep(struct content *c, bool (*keep)(void *arg, struct str id
         log_warn("content.uses", "error=\"%s\"", err.text);
 }
 
+#define USE_MOST (1 << 20) /* of one claim's file */
+
 struct uses {
     const struct content *c;
     const struct digest *one; /* look for this one ... */
@@ -564,16 +579,19 @@ struct uses {
 static bool use_one(void *arg, const char *name)
 {
     struct uses *u = arg;
-    AUTO(strbuf_fini) struct strbuf b = STRBUF(256);
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(USE_MOST);
     char path[300];
     struct err why = ERR;
     (void)snprintf(path, sizeof path, "uses/%s", name);
     /* a claim that cannot be read is none that may be passed over */
-    if (!content_file_get(u->c, path, 200, &b, &why))
+    if (!content_file_get(u->c, path, USE_MOST, &b, &why))
         return why.kind == E_NOT_FOUND || (*u->err = why, false);
-    u->found |= u->one && str_eq(strbuf_str(&b), digest_hex(u->one));
-    if (u->all)
-        map_put(u->all, strbuf_str(&b), u);
+    struct str rest = strbuf_str(&b), line;
+    while (str_cut(&rest, '\n', &line)) {
+        u->found |= u->one && str_eq(line, digest_hex(u->one));
+        if (u->all && line.n)
+            map_put(u->all, line, u);
+    }
     return true;
 }
 

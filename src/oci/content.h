@@ -8,7 +8,7 @@
  *   DIR/layers/HEX          one layer unpacked, by chain id (image-spec, config.md), as overlayfs wants it
  *   DIR/images/HEX          what the node reads of an image (image.h), by manifest digest
  *   DIR/refs/HEX            one name (HEX: its sha256) -> manifest digest
- *   DIR/uses/ID             a container's claim on an image
+ *   DIR/uses/ID             a container's claim on an image, or a pod's on several, one a line
  *   DIR/tmp                 what is on its way; emptied when nobody adds
  */
 #pragma once
@@ -87,6 +87,9 @@ MUST_USE bool content_refs(const struct content *c, struct arena *a, struct cont
 /* Claims: an image that a container uses is not collected. Made before the container's first mount, taken back when
  * its files are gone. NOT_FOUND: the image is not (any more) there. `id` is a container id. */
 MUST_USE bool content_use(struct content *c, struct str id, const struct digest *manifest, struct err *err);
+/* The same for one that may use several images; those that it claimed before stay claimed. `id` has a '_' in it,
+ * which tells it from containers: who made the claim takes it back, content_uses_sweep's `keep` is not asked. */
+MUST_USE bool content_use_also(struct content *c, struct str id, const struct digest *manifest, struct err *err);
 void content_unuse(struct content *c, struct str id);
 /* Takes back the claims of containers that are gone (after a reboot): keep(id) says which still live. */
 void content_uses_sweep(struct content *c, bool (*keep)(void *arg, struct str id), void *arg);

@@ -67,6 +67,35 @@ TEST(a_claim_that_cannot_be_read_holds_everything)
     CHECK(!content_has_blob(c, &d));
 }
 
+/* A pod's claim on several images: it is the pod's to take back, whatever containers there are. */
+static bool nobody_is_there(void *arg, struct str id)
+{
+    (void)arg, (void)id;
+    return false;
+}
+TEST(a_claim_may_be_on_several_images)
+{
+    struct err err = ERR;
+    AUTO(content_free) struct content *c = content_of_test();
+    struct digest one = digest_of("1", 1), two = digest_of("2", 1), three = digest_of("3", 1);
+    const struct digest *all[] = {&one, &two, &three};
+    for (size_t i = 0; i < countof(all); i++) {
+        char path[100];
+        (void)snprintf(path, sizeof path, "images/%s", all[i]->hex);
+        CHECK_OK(content_file_put(c, path, S("record"), &err), err);
+    }
+    CHECK_OK(content_use_also(c, S("pod_u1"), &one, &err), err);
+    CHECK_OK(content_use_also(c, S("pod_u1"), &two, &err), err);
+    CHECK_OK(content_use(c, S("c1"), &three, &err), err);
+    CHECK(content_used(c, &one) && content_used(c, &two) && content_used(c, &three));
+    content_uses_sweep(c, nobody_is_there, NULL);
+    CHECK(content_used(c, &one) && content_used(c, &two) && !content_used(c, &three));
+    content_unuse(c, S("pod_u1"));
+    CHECK(!content_used(c, &one) && !content_used(c, &two));
+    struct digest none = digest_of("4", 1);
+    CHECK(!content_use_also(c, S("pod_u1"), &none, &err) && err.kind == E_NOT_FOUND);
+}
+
 /* A registry that is slow on purpose would otherwise keep everybody from a layer that many images have. */
 TEST(who_fetches_a_blob_slowly_is_not_waited_for_for_ever)
 {

@@ -1,8 +1,12 @@
-"""gRPC probes against a real gRPC server, variables from files of volumes: what their users see, from inside and outside."""
+"""gRPC probes against a real gRPC server, variables from files of volumes, images as volumes: what their users see, from inside and outside."""
+import hashlib
+import io
+import json
 import os
 import sys
+import tarfile
 
-from lib import IMAGE, TOP, Cluster, eventually, main, run
+from lib import IMAGE, TOP, eventually, main, run
 
 # grpc.health.v1.Health by hand over the real library: a service's state is what a file named after it says
 HEALTH = '''
@@ -163,5 +167,103 @@ spec:
         assert words in refused, (words, refused)
 
 
+def layout(path, name, layers):
+    """An OCI layout with these layers: each {path: bytes, or (bytes, mode)}."""
+    blobs = {}
+
+    def put(data, media):
+        digest = hashlib.sha256(data).hexdigest()
+        blobs['blobs/sha256/' + digest] = data
+        return {'mediaType': 'application/vnd.oci.image.' + media, 'digest': 'sha256:' + digest, 'size': len(data)}
+
+    def tar(files):
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode='w') as t:
+            for file, data in sorted(files.items()):
+                info = tarfile.TarInfo(file)
+                data, info.mode = data if isinstance(data, tuple) else (data, 0o644)
+                info.size = len(data)
+                t.addfile(info, io.BytesIO(data))
+        return out.getvalue()
+    packed = [tar(files) for files in layers]
+    config = put(json.dumps({'architecture': 'amd64', 'os': 'linux', 'config': {}, 'rootfs': {
+        'type': 'layers', 'diff_ids': ['sha256:' + hashlib.sha256(p).hexdigest() for p in packed]}}).encode(), 'config.v1+json')
+    manifest = put(json.dumps({'schemaVersion': 2, 'mediaType': 'application/vnd.oci.image.manifest.v1+json', 'config': config,
+                               'layers': [put(p, 'layer.v1.tar') for p in packed]}).encode(), 'manifest.v1+json')
+    manifest['annotations'] = {'org.opencontainers.image.ref.name': name, 'io.containerd.image.name': name}
+    blobs['index.json'] = json.dumps({'schemaVersion': 2, 'manifests': [manifest]}).encode()
+    blobs['oci-layout'] = b'{"imageLayoutVersion": "1.0.0"}'
+    with open(path, 'wb') as f:
+        f.write(tar(blobs))
+
+
+DATA = 'wherry.dev/data:1'
+IMAGES = '''---
+apiVersion: v1
+kind: Pod
+metadata: {name: images}
+spec:
+  terminationGracePeriodSeconds: 0
+  volumes: [{name: data, image: {reference: %(data)s, pullPolicy: IfNotPresent}}, {name: bare, image: {reference: %(bare)s}}, {name: many, image: {reference: %(many)s}}]
+  initContainers: [{name: i, image: %(image)s, command: [cat, /data/deep/one], volumeMounts: [{name: data, mountPath: /data}]}]
+  containers:
+  - {name: c, image: %(image)s, command: [sleep, "1000"], volumeMounts: [{name: data, mountPath: /data}, {name: data, mountPath: /sub, subPath: deep}, {name: many, mountPath: /many}]}
+  - {name: d, image: %(image)s, command: [sleep, "1000"], securityContext: {runAsUser: 1000}, volumeMounts: [{name: data, mountPath: /d/e, readOnly: true}, {name: bare, mountPath: /bare}]}
+'''
+ABSENT = '''---
+apiVersion: v1
+kind: Pod
+metadata: {name: %s}
+spec:
+  terminationGracePeriodSeconds: 0
+  volumes: [{name: v, image: {reference: "%s", pullPolicy: %s}}]
+  containers:
+  - {name: c, image: %s, command: [sleep, "1000"], volumeMounts: [{name: v, mountPath: /v%s}]}
+  - {name: d, image: %s, command: [sleep, "1000"]}
+'''
+
+
+def images_as_volumes(c):
+    with open('/bin/busybox', 'rb') as f:
+        busybox = f.read()
+    images = {DATA: [{'deep/one': b'one\n', 'deep/gone': b'x', 'sh': (busybox, 0o755)}, {'deep/two': b'two\n', 'deep/.wh.gone': b''}],
+              'wherry.dev/bare:1': [{'f': b'f'}], 'wherry.dev/many:1': [{'f%d' % i: b'%d' % i} for i in range(90)]}
+    for name, layers in images.items():
+        layout(c.root + '/volume.tar', name, layers)
+        c.wherry('image', 'load', c.root + '/volume.tar', '--root', c.root)
+    c.apply(IMAGES % dict(data=DATA, image=IMAGE, bare='wherry.dev/bare:1', many='wherry.dev/many:1') +
+            ABSENT % ('never', 'wherry.dev/none:1', 'Never', IMAGE, '', IMAGE) + ABSENT % ('unknown', '127.0.0.1:9/none:1', 'IfNotPresent', IMAGE, '', IMAGE) +
+            ABSENT % ('below', DATA, 'IfNotPresent', IMAGE, ', subPath: not/there', IMAGE))
+    eventually('it runs', lambda: c.get('pod', 'images')['status']['phase'] == 'Running', 40)
+    assert c.kubectl('logs', 'images', '-c', 'i') == 'one\n'
+    inside = lambda script, container='c': c.kubectl('exec', 'images', '-c', container, '--', 'sh', '-c', script)
+    assert inside('cd /data; ls deep; cat deep/two; ls /sub; cat /many/f0 /many/f89; ls /many | busybox wc -l') == 'one\ntwo\ntwo\none\ntwo\n08990\n'
+    assert inside('ls /d/e/deep /bare', 'd').split() == ['/bare:', 'f', '/d/e/deep:', 'one', 'two']
+    assert 'Read-only' in inside('touch /data/x 2>&1; true') and 'Permission denied' in inside('/data/sh true 2>&1; true')
+    for what in (' /data ', ' /sub '):
+        flags = [l.split()[3] for l in inside('cat /proc/mounts').splitlines() if what in l][0].split(',')
+        assert 'ro' in flags and 'noexec' in flags, flags
+    try:
+        c.wherry('image', 'rm', DATA, '--root', c.root)
+        raise AssertionError('it is in use')
+    except AssertionError as e:
+        assert 'use' in str(e), e
+    waiting = lambda pod, reason: eventually('%s: %s' % (pod, reason), lambda: (lambda w: w and w.get('reason') == reason and w['message'])(status(c, pod)['state'].get('waiting')), 40)
+    assert waiting('never', 'ErrImageNeverPull') == 'Container image "wherry.dev/none:1" is not present with pull policy of Never'
+    assert waiting('unknown', 'ImagePullBackOff').startswith('Back-off pulling image "127.0.0.1:9/none:1": ErrImagePull: ')
+    assert waiting('below', 'CreateContainerConfigError') == 'failed to create subPath directory for volumeMount "v" of container "c"'
+    for pod in ('never', 'unknown', 'below'):
+        assert status(c, pod, 'd')['state'].get('running'), 'a container that does not mount it runs'
+    mounts = lambda: [l for l in open('/proc/%s/mountinfo' % c.role_pid('node')) if '/run/wherry/mounts/' in l]
+    assert len(mounts()) == 4, mounts()
+    c.kubectl('delete', 'pod', 'images', 'below', '--wait=true', '--timeout=30s')
+    eventually('nothing stays mounted', lambda: not mounts())
+    eventually('nobody uses it', lambda: not [n for n in os.listdir(c.root + '/var/lib/wherry/node/content/uses') if n.startswith('pod_')])
+    c.wherry('image', 'rm', DATA, '--root', c.root)
+    layout(c.root + '/volume.tar', 'wherry.dev/none:1', [{'f': b'f'}])
+    c.wherry('image', 'load', c.root + '/volume.tar', '--root', c.root)
+    eventually('what it waited for is here', lambda: status(c, 'never')['state'].get('running'))
+
+
 if __name__ == '__main__':
-    main([grpc_probes, variables_from_files], 16452)
+    main([grpc_probes, variables_from_files, images_as_volumes], 16452)

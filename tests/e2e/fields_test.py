@@ -499,7 +499,6 @@ REFUSED = [
     portworxVolume: {volumeID: v}
     scaleIO: {gateway: "https://x.test", system: s, secretRef: {name: s}, volumeName: v}
     storageos: {volumeName: v, volumeNamespace: o}
-    image: {reference: "x.test/y:1", pullPolicy: Never}
     emptyDir: {medium: HugePages}
     projected: {sources: [{podCertificate: {signerName: example.com/s, keyType: ED25519, credentialBundlePath: p}}]}
 '''.strip().splitlines()]
