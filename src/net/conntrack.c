@@ -146,14 +146,14 @@ static void put_tuple(struct nlbuf *b, uint16_t type, const struct tuple *t)
 }
 
 /* The dump of entries whose tuple of this side (CTA_TUPLE_ORIG or _REPLY) has this source, or where that is 0 this
- * protocol; the kernel may give more. */
+ * protocol, where both are, all; the kernel may give more. */
 static bool table_dump(struct netlink *nl, uint16_t side, uint32_t src, uint8_t proto,
                        void (*fn)(const struct nlmsghdr *h, void *arg), void (*again)(void *arg), void *arg,
                        struct err *err)
 {
     AUTO(nlbuf_fini) struct nlbuf b = NLBUF;
     struct err e = ERR;
-    for (int filtered = 1; filtered >= 0; filtered--) {
+    for (int filtered = src || proto; filtered >= 0; filtered--) {
         nlbuf_reset(&b);
         message_begin(&b, IPCTNL_MSG_CT_GET, 0);
         if (filtered) {
@@ -379,4 +379,83 @@ bool conntrack_leave(uint32_t pod_ip, unsigned *deleted, struct err *err)
         array_fini(&l.found);
     }
     return ok;
+}
+
+/* ---- what policies allow no more ---- */
+
+#define LIST_FILTERED 4 /* addresses that are asked for one by one; for more the whole table is read */
+
+struct conntrack_listing {
+    const struct map *ips;
+    struct connections *out;
+    size_t start; /* of this dump */
+};
+
+static void list_each_entry(const struct nlmsghdr *h, void *arg)
+{
+    struct conntrack_listing *l = arg;
+    struct conntrack_entry e;
+    const struct nlattr *a;
+    read_entry(h, &e);
+    struct connection c = {.from = e.orig.src, .to = e.reply.src, .proto = e.orig.proto, .port = e.reply.sport};
+    struct str from = {(const char *)&c.from, sizeof c.from}, to = {(const char *)&c.to, sizeof c.to};
+    if (entry_is_closing(&e) || (map_len(l->ips) && !map_get(l->ips, from) && !map_get(l->ips, to)))
+        return;
+    c.id = e.id;
+    mnl_attr_for_each(a, h, sizeof(struct nfgenmsg))
+    {
+        if (mnl_attr_get_type(a) != CTA_TUPLE_ORIG || mnl_attr_get_payload_len(a) > sizeof c.tuple)
+            continue;
+        c.tuple_n = mnl_attr_get_payload_len(a);
+        (void)memcpy(c.tuple, mnl_attr_get_payload(a), c.tuple_n);
+    }
+    array_push(&l->out->list, c);
+}
+
+static void list_again(void *arg)
+{
+    struct conntrack_listing *l = arg;
+    l->out->list.n = l->start;
+}
+
+bool conntrack_list(const uint32_t *ips, size_t n, struct connections *out, struct err *err)
+{
+    static const uint16_t sides[] = {CTA_TUPLE_ORIG, CTA_TUPLE_REPLY};
+    AUTO(netlink_close) struct netlink nl = NETLINK;
+    AUTO(map_fini) struct map wanted = MAP;
+    struct conntrack_listing l = {&wanted, out, 0};
+    *out = (struct connections){0};
+    for (size_t i = 0; i < n; i++)
+        (void)map_put(&wanted, (struct str){(const char *)&ips[i], sizeof ips[i]}, &l);
+    bool ok = netlink_open(&nl, NETLINK_NETFILTER, err);
+    if (ok && (n == 0 || n > LIST_FILTERED))
+        return table_dump(&nl, CTA_TUPLE_ORIG, 0, 0, list_each_entry, list_again, &l, err);
+    for (size_t i = 0; ok && i < n; i++) {
+        for (size_t j = 0; ok && j < countof(sides); j++) {
+            l.start = out->list.n;
+            ok = table_dump(&nl, sides[j], ips[i], 0, list_each_entry, list_again, &l, err);
+        }
+    }
+    return ok;
+}
+
+bool conntrack_cut(const struct connection *list, size_t n, struct err *err)
+{
+    AUTO(netlink_close) struct netlink nl = NETLINK;
+    if (n && !netlink_open(&nl, NETLINK_NETFILTER, err))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        AUTO(nlbuf_fini) struct nlbuf b = NLBUF;
+        struct err x = ERR;
+        message_begin(&b, IPCTNL_MSG_CT_DELETE, NLM_F_ACK);
+        nlbuf_put(&b, CTA_TUPLE_ORIG | NLA_F_NESTED, list[i].tuple, list[i].tuple_n);
+        nlbuf_put_be32(&b, CTA_ID, list[i].id);
+        nlbuf_end(&b);
+        if (netlink_send(&nl, &b, NULL, NULL, NULL, &x) || x.sys == ENOENT)
+            continue;
+        *err = x;
+        return err_wrap(err, "cut a connection from " IP4_FMT " to " IP4_FMT, IP4_ARG(list[i].from),
+                        IP4_ARG(list[i].to));
+    }
+    return true;
 }

@@ -31,3 +31,21 @@ MUST_USE bool conntrack_forget(const struct rule_gone *gone, size_t n, const str
  * the kernel still holds what it did with it: a SYN that is taken for a part of a connection to a pod that vanished
  * in its midst goes nowhere, and so would packets to the next pod with that address. */
 MUST_USE bool conntrack_leave(uint32_t pod_ip, unsigned *deleted, struct err *err);
+
+/* A connection as policies see it. */
+#define CONNECTION_TUPLE_MAX 96
+struct connection {
+    uint32_t from, to; /* who began it, and whom it reached after Services were translated */
+    uint8_t proto;
+    uint16_t port; /* of the destination; 0: the protocol has none */
+    uint32_t id;   /* the kernel's, with the tuple it goes by */
+    uint16_t tuple_n;
+    uint8_t tuple[CONNECTION_TUPLE_MAX];
+};
+struct connections {
+    ARRAY(struct connection) list;
+};
+/* Those with one end among n addresses; n 0: all there are. Those that are over are left out. */
+MUST_USE bool conntrack_list(const uint32_t *ips, size_t n, struct connections *out, struct err *err);
+/* What is over meanwhile is passed over. */
+MUST_USE bool conntrack_cut(const struct connection *list, size_t n, struct err *err);

@@ -198,8 +198,10 @@ static void on_settled(struct timer *t)
 static void on_change(struct poll *p, int ready)
 {
     struct dataplane *dp = container_of(p, struct dataplane, watch);
+    char table[16];
     (void)ready;
-    if (nft_watch_read(p->fd, dp->config.instance, dp->own_port) && !timer_is_set(&dp->settle))
+    rules_table_name(dp->config.instance, table);
+    if (nft_watch_read(p->fd, table, dp->own_port) && !timer_is_set(&dp->settle))
         timer_set(&dp->settle, SETTLE_NS);
 }
 

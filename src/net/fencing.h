@@ -1,7 +1,10 @@
 /* fencing.h - the loop's side of fence.h: brings the kernel's table to what the fences want in jobs, one transaction
- * at a time, says which revision is in force, repairs what others touch.
+ * at a time, says which revision is in force, repairs what others touch. As long as there is no policy there is no
+ * table, and nothing to do.
  *
- * Until the first fencing_apply the kernel is left as an earlier run left it, so a restart opens no fence. */
+ * Until the first fencing_apply the kernel is left as an earlier run left it, so a restart opens no fence: put all
+ * that exists before. The first one, and each repair, makes a new generation of all there is beside the old one, and
+ * then leads every pod from that to this in one transaction. */
 #pragma once
 #include "net/fence.h"
 #include "sys/loop.h"
@@ -19,7 +22,7 @@ struct fencing_config {
 };
 MUST_USE struct fencing *fencing_new(struct loop *l, const struct fencing_config *c,
                                      const struct fencing_events *events, void *arg, struct err *err);
-void fencing_free(struct fencing *f);             /* the kernel keeps its rules */
+void fencing_free(struct fencing *f);             /* the kernel keeps its rules; safe while a job runs */
 struct fences *fencing_fences(struct fencing *f); /* to put and delete in */
 void fencing_apply(struct fencing *f, uint64_t revision);
 /* Refused connections (packets of new connections) by policy and direction since the rules were made, asked in a job;

@@ -1,4 +1,5 @@
 #include "net/network.h"
+#include "net/fence_nft.h"
 #include "net/nft.h"
 #include "net/vip.h"
 
@@ -57,6 +58,7 @@ bool network_down(const struct network_config *c, struct err *err)
     /* links before routes: until the last pod is cut off, its packets still have nowhere else to go */
     keep_first(&first, links_del(c->net.instance, &e), &e);
     keep_first(&first, nft_open(&nft, &c->net, &e) && nft_unload(&nft, &e), &e);
+    keep_first(&first, nft.nl.fd < 0 || fence_nft_unload(&nft, &e), &e);
     keep_first(&first, vips_del(c->net.instance, &e), &e);
     keep_first(&first, ranges_down(&r, &e), &e);
     if (first.kind == E_NONE)

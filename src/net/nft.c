@@ -259,14 +259,12 @@ bool nft_load(struct nft *n, struct err *err)
     return nft_batch_send(n, &b, err) || err_wrap(err, "mark the service rules");
 }
 
-bool nft_unload(struct nft *n, struct err *err)
+bool nft_table_del(struct nft *n, const char *table, struct err *err)
 {
     AUTO(nlbuf_fini) struct nlbuf b = NLBUF;
     struct err e = ERR;
-    char table[16];
     if (!nft_reopen(n, err))
         return false;
-    rules_table_name(n->config.instance, table);
     nft_batch_mark(&b, NFNL_MSG_BATCH_BEGIN);
     nft_message_begin(&b, NFT_MSG_DELTABLE, 0);
     nlbuf_put_strz(&b, NFTA_TABLE_NAME, table);
@@ -274,7 +272,14 @@ bool nft_unload(struct nft *n, struct err *err)
     if (nft_batch_send(n, &b, &e) || e.sys == ENOENT)
         return true;
     *err = e;
-    return err_wrap(err, "remove the service rules");
+    return false;
+}
+
+bool nft_unload(struct nft *n, struct err *err)
+{
+    char table[16];
+    rules_table_name(n->config.instance, table);
+    return nft_table_del(n, table, err) || err_wrap(err, "remove the service rules");
 }
 
 /* ---- watching ---- */
@@ -305,12 +310,10 @@ static bool message_touches(const struct nlmsghdr *h, const char *table, uint32_
     return false;
 }
 
-bool nft_watch_read(int fd, struct instance in, uint32_t own_port)
+bool nft_watch_read(int fd, const char *table, uint32_t own_port)
 {
     AUTO_FREE uint8_t *buf = mem_alloc(65536);
-    char table[16];
     bool touched = false;
-    rules_table_name(in, table);
     for (;;) {
         ssize_t got = recv(fd, buf, 65536, 0);
         if (got < 0 && errno == ENOBUFS) {

@@ -34,6 +34,6 @@ MUST_USE bool nft_apply(struct nft *n, const struct rules_diff *d, bool *in_kern
 MUST_USE bool nft_unload(struct nft *n, struct err *err); /* not there: true */
 
 /* A descriptor that is readable when the rule set changed; nft_watch_read drains it and says whether somebody else
- * touched our table (also when the kernel lost count). */
+ * touched the table (also when the kernel lost count). */
 MUST_USE int nft_watch_open(struct err *err);
-bool nft_watch_read(int fd, struct instance in, uint32_t own_port);
+bool nft_watch_read(int fd, const char *table, uint32_t own_port);

@@ -8,7 +8,8 @@
 
 #define ELEMENTS_PER_MSG 400 /* an attribute holds 64 KiB, an element at most 80 bytes */
 
-MUST_USE bool nft_reopen(struct nft *n, struct err *err); /* where the socket broke */
+MUST_USE bool nft_reopen(struct nft *n, struct err *err);                       /* where the socket broke */
+MUST_USE bool nft_table_del(struct nft *n, const char *table, struct err *err); /* not there: true */
 
 void nft_message_begin(struct nlbuf *b, int op, uint16_t flags);
 /* NFNL_MSG_BATCH_BEGIN; nft_batch_send writes the end. */
@@ -16,6 +17,21 @@ void nft_batch_mark(struct nlbuf *b, uint16_t type);
 /* Closes a transaction. Only its last message is acknowledged: the answer comes after the commit, and any message may
  * answer with an error before. */
 MUST_USE bool nft_batch_send(struct nft *n, struct nlbuf *b, struct err *err);
+
+/* Rules under construction. */
+#define REG(i) (NFT_REG32_00 + (i))
+#define NO_REG UINT32_MAX
+enum { IP_SADDR = 12, IP_DADDR = 16, TH_DPORT = 2 }; /* offsets in their headers */
+struct rule_text {                                   /* where it stands */
+    size_t exprs;
+};
+struct rule_text nft_rule_begin(struct nlbuf *b, const char *table, const char *chain);
+void nft_rule_end(struct nlbuf *b, struct rule_text r);
+size_t nft_expr_begin(struct nlbuf *b, const char *name, size_t *data); /* what nft_expr_end wants */
+void nft_expr_end(struct nlbuf *b, size_t nest, size_t data);
+void nft_expr_l4proto(struct nlbuf *b, uint32_t reg);
+void nft_expr_payload(struct nlbuf *b, uint32_t header, uint32_t offset, uint32_t len, uint32_t reg);
+void nft_expr_lookup(struct nlbuf *b, const char *set, uint32_t sreg, uint32_t dreg); /* dreg NO_REG: of a set */
 
 void nft_put_chain(struct nlbuf *b, const char *table, const char *name, uint16_t op, uint16_t flags);
 void nft_put_chain_for(struct nlbuf *b, const char *table, struct rule_chain c); /* it spreads, or learns */

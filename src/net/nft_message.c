@@ -9,10 +9,7 @@
 
 #define OUTSIDE_SLOT 32768
 
-#define REG(i)   (NFT_REG32_00 + (i))
 #define DATA_REG REG(4) /* address and port of the endpoint: two registers */
-
-enum { IP_SADDR = 12, IP_DADDR = 16, TH_DPORT = 2 }; /* offsets in their headers */
 
 void nft_message_begin(struct nlbuf *b, int op, uint16_t flags)
 {
@@ -38,7 +35,7 @@ bool nft_batch_send(struct nft *n, struct nlbuf *b, struct err *err)
     return netlink_send(&n->nl, b, NULL, NULL, NULL, err);
 }
 
-static size_t expr_begin(struct nlbuf *b, const char *name, size_t *data)
+size_t nft_expr_begin(struct nlbuf *b, const char *name, size_t *data)
 {
     size_t nest = nlbuf_nest(b, NFTA_LIST_ELEM);
     nlbuf_put_strz(b, NFTA_EXPR_NAME, name);
@@ -46,87 +43,84 @@ static size_t expr_begin(struct nlbuf *b, const char *name, size_t *data)
     return nest;
 }
 
-static void expr_end(struct nlbuf *b, size_t nest, size_t data)
+void nft_expr_end(struct nlbuf *b, size_t nest, size_t data)
 {
     nlbuf_nest_end(b, data);
     nlbuf_nest_end(b, nest);
 }
 
-static void expr_l4proto(struct nlbuf *b, uint32_t reg)
+void nft_expr_l4proto(struct nlbuf *b, uint32_t reg)
 {
-    size_t data, nest = expr_begin(b, "meta", &data);
+    size_t data, nest = nft_expr_begin(b, "meta", &data);
     nlbuf_put_be32(b, NFTA_META_KEY, NFT_META_L4PROTO);
     nlbuf_put_be32(b, NFTA_META_DREG, reg);
-    expr_end(b, nest, data);
+    nft_expr_end(b, nest, data);
 }
 
-static void expr_payload(struct nlbuf *b, uint32_t header, uint32_t offset, uint32_t len, uint32_t reg)
+void nft_expr_payload(struct nlbuf *b, uint32_t header, uint32_t offset, uint32_t len, uint32_t reg)
 {
-    size_t data, nest = expr_begin(b, "payload", &data);
+    size_t data, nest = nft_expr_begin(b, "payload", &data);
     nlbuf_put_be32(b, NFTA_PAYLOAD_DREG, reg);
     nlbuf_put_be32(b, NFTA_PAYLOAD_BASE, header);
     nlbuf_put_be32(b, NFTA_PAYLOAD_OFFSET, offset);
     nlbuf_put_be32(b, NFTA_PAYLOAD_LEN, len);
-    expr_end(b, nest, data);
+    nft_expr_end(b, nest, data);
 }
 
 static void expr_numgen(struct nlbuf *b, uint32_t modulus, uint32_t offset, uint32_t reg)
 {
-    size_t data, nest = expr_begin(b, "numgen", &data);
+    size_t data, nest = nft_expr_begin(b, "numgen", &data);
     nlbuf_put_be32(b, NFTA_NG_DREG, reg);
     nlbuf_put_be32(b, NFTA_NG_MODULUS, modulus);
     nlbuf_put_be32(b, NFTA_NG_TYPE, NFT_NG_RANDOM);
     nlbuf_put_be32(b, NFTA_NG_OFFSET, offset);
-    expr_end(b, nest, data);
+    nft_expr_end(b, nest, data);
 }
 
-static void expr_lookup(struct nlbuf *b, const char *set, uint32_t sreg, uint32_t dreg)
+void nft_expr_lookup(struct nlbuf *b, const char *set, uint32_t sreg, uint32_t dreg)
 {
-    size_t data, nest = expr_begin(b, "lookup", &data);
+    size_t data, nest = nft_expr_begin(b, "lookup", &data);
     nlbuf_put_strz(b, NFTA_LOOKUP_SET, set);
     nlbuf_put_be32(b, NFTA_LOOKUP_SREG, sreg);
-    nlbuf_put_be32(b, NFTA_LOOKUP_DREG, dreg);
+    if (dreg != NO_REG)
+        nlbuf_put_be32(b, NFTA_LOOKUP_DREG, dreg);
     nlbuf_put_be32(b, NFTA_LOOKUP_FLAGS, 0);
-    expr_end(b, nest, data);
+    nft_expr_end(b, nest, data);
 }
 
 static void expr_dnat(struct nlbuf *b)
 {
-    size_t data, nest = expr_begin(b, "nat", &data);
+    size_t data, nest = nft_expr_begin(b, "nat", &data);
     nlbuf_put_be32(b, NFTA_NAT_TYPE, NFT_NAT_DNAT);
     nlbuf_put_be32(b, NFTA_NAT_FAMILY, NFPROTO_IPV4);
     nlbuf_put_be32(b, NFTA_NAT_REG_ADDR_MIN, DATA_REG);
     nlbuf_put_be32(b, NFTA_NAT_REG_ADDR_MAX, DATA_REG);
     nlbuf_put_be32(b, NFTA_NAT_REG_PROTO_MIN, DATA_REG + 1);
     nlbuf_put_be32(b, NFTA_NAT_REG_PROTO_MAX, DATA_REG + 1);
-    expr_end(b, nest, data);
+    nft_expr_end(b, nest, data);
 }
 
 static void expr_ct_original(struct nlbuf *b, uint32_t key, uint32_t reg)
 {
-    size_t data, nest = expr_begin(b, "ct", &data);
+    size_t data, nest = nft_expr_begin(b, "ct", &data);
     nlbuf_put_be32(b, NFTA_CT_DREG, reg);
     nlbuf_put_be32(b, NFTA_CT_KEY, key);
     nlbuf_put_u8(b, NFTA_CT_DIRECTION, 0);
-    expr_end(b, nest, data);
+    nft_expr_end(b, nest, data);
 }
 
 static void expr_update_affinity(struct nlbuf *b, uint32_t seconds)
 {
-    size_t data, nest = expr_begin(b, "dynset", &data);
+    size_t data, nest = nft_expr_begin(b, "dynset", &data);
     nlbuf_put_strz(b, NFTA_DYNSET_SET_NAME, "aff");
     nlbuf_put_be32(b, NFTA_DYNSET_OP, NFT_DYNSET_OP_UPDATE);
     nlbuf_put_be32(b, NFTA_DYNSET_SREG_KEY, REG(0));
     nlbuf_put_be32(b, NFTA_DYNSET_SREG_DATA, DATA_REG);
     nlbuf_put_be64(b, NFTA_DYNSET_TIMEOUT, (uint64_t)seconds * 1000);
-    expr_end(b, nest, data);
+    nft_expr_end(b, nest, data);
 }
 
-struct rule_text { /* where a rule under construction stands */
-    size_t exprs;
-};
-
-static struct rule_text rule_begin(struct nlbuf *b, const char *table, const char *chain)
+struct rule_text nft_rule_begin(struct nlbuf *b, const char *table, const char *chain)
 {
     nft_message_begin(b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
     nlbuf_put_strz(b, NFTA_RULE_TABLE, table);
@@ -134,7 +128,7 @@ static struct rule_text rule_begin(struct nlbuf *b, const char *table, const cha
     return (struct rule_text){nlbuf_nest(b, NFTA_RULE_EXPRESSIONS)};
 }
 
-static void rule_end(struct nlbuf *b, struct rule_text r)
+void nft_rule_end(struct nlbuf *b, struct rule_text r)
 {
     nlbuf_nest_end(b, r.exprs);
     nlbuf_end(b);
@@ -144,20 +138,20 @@ static void rule_end(struct nlbuf *b, struct rule_text r)
 static void expr_endpoint(struct nlbuf *b, struct rule_chain c, uint32_t modulus)
 {
     uint32_t reg = 0;
-    expr_l4proto(b, REG(reg++));
+    nft_expr_l4proto(b, REG(reg++));
     if (c.by_address)
-        expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, IP_DADDR, 4, REG(reg++));
-    expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, TH_DPORT, 2, REG(reg++));
+        nft_expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, IP_DADDR, 4, REG(reg++));
+    nft_expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, TH_DPORT, 2, REG(reg++));
     expr_numgen(b, modulus, c.outside ? OUTSIDE_SLOT : 0, REG(reg));
-    expr_lookup(b, c.by_address ? "eps" : "npeps", REG(0), DATA_REG);
+    nft_expr_lookup(b, c.by_address ? "eps" : "npeps", REG(0), DATA_REG);
 }
 
 static void expr_affinity_key(struct nlbuf *b)
 {
-    expr_l4proto(b, REG(0));
-    expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, IP_DADDR, 4, REG(1));
-    expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, TH_DPORT, 2, REG(2));
-    expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, IP_SADDR, 4, REG(3));
+    nft_expr_l4proto(b, REG(0));
+    nft_expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, IP_DADDR, 4, REG(1));
+    nft_expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, TH_DPORT, 2, REG(2));
+    nft_expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, IP_SADDR, 4, REG(3));
 }
 
 void nft_put_chain(struct nlbuf *b, const char *table, const char *name, uint16_t op, uint16_t flags)
@@ -171,15 +165,15 @@ void nft_put_chain(struct nlbuf *b, const char *table, const char *name, uint16_
 /* The packet has been translated: what it was sent to is known to conntrack alone, where it goes is its address. */
 static void put_learning_chain(struct nlbuf *b, const char *table, const char *name, uint32_t seconds)
 {
-    struct rule_text r = rule_begin(b, table, name);
-    expr_l4proto(b, REG(0));
+    struct rule_text r = nft_rule_begin(b, table, name);
+    nft_expr_l4proto(b, REG(0));
     expr_ct_original(b, NFT_CT_DST_IP, REG(1));
     expr_ct_original(b, NFT_CT_PROTO_DST, REG(2));
-    expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, IP_SADDR, 4, REG(3));
-    expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, IP_DADDR, 4, DATA_REG);
-    expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, TH_DPORT, 2, DATA_REG + 1);
+    nft_expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, IP_SADDR, 4, REG(3));
+    nft_expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, IP_DADDR, 4, DATA_REG);
+    nft_expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, TH_DPORT, 2, DATA_REG + 1);
     expr_update_affinity(b, seconds);
-    rule_end(b, r);
+    nft_rule_end(b, r);
 }
 
 /* A slot may go between the packet's reading of the chain and of the map; then the second rule takes slot 0, which is
@@ -194,35 +188,35 @@ void nft_put_chain_for(struct nlbuf *b, const char *table, struct rule_chain c)
         return;
     }
     if (c.affinity_s) {
-        struct rule_text r = rule_begin(b, table, name);
+        struct rule_text r = nft_rule_begin(b, table, name);
         expr_affinity_key(b);
-        expr_lookup(b, "aff", REG(0), DATA_REG);
+        nft_expr_lookup(b, "aff", REG(0), DATA_REG);
         expr_dnat(b);
-        rule_end(b, r);
+        nft_rule_end(b, r);
     }
     uint32_t moduli[] = {c.count, 1};
     for (size_t i = 0; i < countof(moduli); i++) {
-        struct rule_text r = rule_begin(b, table, name);
+        struct rule_text r = nft_rule_begin(b, table, name);
         expr_endpoint(b, c, moduli[i]);
         expr_dnat(b);
-        rule_end(b, r);
+        nft_rule_end(b, r);
     }
 }
 
 /* What nft's grammar has no words for (the original port of a connection in a key), though it lists it. */
 void nft_put_learn_rules(struct nlbuf *b, const char *table)
 {
-    struct rule_text r = rule_begin(b, table, "learn");
-    expr_l4proto(b, REG(0));
+    struct rule_text r = nft_rule_begin(b, table, "learn");
+    nft_expr_l4proto(b, REG(0));
     expr_ct_original(b, NFT_CT_DST_IP, REG(1));
     expr_ct_original(b, NFT_CT_PROTO_DST, REG(2));
-    expr_lookup(b, rule_map_name(RULE_LEARN), REG(0), NFT_REG_VERDICT);
-    rule_end(b, r);
-    r = rule_begin(b, table, "learn");
-    expr_l4proto(b, REG(0));
+    nft_expr_lookup(b, rule_map_name(RULE_LEARN), REG(0), NFT_REG_VERDICT);
+    nft_rule_end(b, r);
+    r = nft_rule_begin(b, table, "learn");
+    nft_expr_l4proto(b, REG(0));
     expr_ct_original(b, NFT_CT_PROTO_DST, REG(1));
-    expr_lookup(b, rule_map_name(RULE_NPLEARN), REG(0), NFT_REG_VERDICT);
-    rule_end(b, r);
+    nft_expr_lookup(b, rule_map_name(RULE_NPLEARN), REG(0), NFT_REG_VERDICT);
+    nft_rule_end(b, r);
 }
 
 void nft_elements_close(struct element_list *l)
