@@ -9,14 +9,20 @@
  * A call that is taken back before its answer lets the request go on: it may have written by then. It only loses its
  * listener (`call` NULL), and the request is freed when it is done.
  *
+ * Paths that are no resources of this server (CALL_RAW: what another server serves behind an APIService) are asked
+ * over HTTP, on a connection of this process to itself, with the rights of the same account.
+ *
  * What cannot be begun is refused in a later turn and never from inside the caller's call, as with every transport:
  * calls by loop_post, watches by a timer, because a watch may be stopped in between and a timer can be taken back.
  */
 #include "cli/process.h"
 #include "api/codec.h"
+#include "client/http.h"
 #include "server/front.h"
 #include "server/rbac.h"
 #include "server/watch.h"
+#include <errno.h>
+#include <sys/socket.h>
 
 struct process_transport {
     struct transport base;
@@ -24,7 +30,8 @@ struct process_transport {
     struct arena arena;
     struct user user;
     struct str groups[3];
-    struct str agent; /* whose fields they are: as upstream's program of that account */
+    struct str agent;      /* whose fields they are: as upstream's program of that account */
+    struct transport *raw; /* over HTTP; NULL: nobody has asked so yet */
 };
 struct process_asking { /* one call under way */
     struct request request;
@@ -190,9 +197,39 @@ static void asking_finish(void *arg)
     on_done(&x->request);
 }
 
+static int pair_make(void *arg, struct err *err)
+{
+    struct process_transport *t = arg;
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
+        (void)err_errno(err, "a pair of sockets");
+        return -1;
+    }
+    server_meet(t->server, pair[0]);
+    return pair[1];
+}
+
+static struct transport *raw_of(struct process_transport *t, struct err *err)
+{
+    struct http_transport_config c = {.server = S("http://this-server"),
+                                      .user_agent = t->agent,
+                                      .impersonate = t->user.name,
+                                      .dial = pair_make,
+                                      .dial_arg = t};
+    if (!t->raw)
+        t->raw = http_transport_new(t->base.loop, &c, err);
+    return t->raw;
+}
+
 static void call_start_process(struct transport *base, struct call *c, const struct call_options *o)
 {
     struct process_transport *t = process_of(base);
+    struct err none = ERR;
+    if (o->verb == CALL_RAW && raw_of(t, &none)) { /* the address above is one: it is always made */
+        c->transport = t->raw;
+        t->raw->ops->call_start(t->raw, c, o);
+        return;
+    }
     struct process_asking *x = NEW(struct process_asking);
     struct request *r = &x->request;
     struct err err = ERR;
@@ -203,15 +240,9 @@ static void call_start_process(struct transport *base, struct call *c, const str
     r->user = &t->user;
     r->user_agent = t->agent;
     r->as_stored = true;
-    bool ok = o->verb != CALL_RAW ||
-              err_set(&err, E_NOT_IMPLEMENTED, "paths that are no resources are asked over HTTP");
-    if (ok) {
-        request_for(r, verb_of(o->verb), o->kind, str_borrow(r, o->ns), str_borrow(r, o->name),
-                    str_borrow(r, o->sub));
-        set_options(r, o);
-        ok = set_body(r, o, &err);
-    }
-    if (ok) {
+    request_for(r, verb_of(o->verb), o->kind, str_borrow(r, o->ns), str_borrow(r, o->name), str_borrow(r, o->sub));
+    set_options(r, o);
+    if (set_body(r, o, &err)) {
         request_start(r);
         return;
     }
@@ -316,6 +347,7 @@ static void watch_stop_process(struct transport *base, struct watch *watch)
 static void free_process(struct transport *base)
 {
     struct process_transport *t = process_of(base);
+    transport_free(t->raw);
     arena_fini(&t->arena);
     mem_free(t);
 }

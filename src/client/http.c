@@ -14,6 +14,7 @@ struct https {
     struct tls_client *tls;
     char *bearer; /* "Bearer ..."; NULL: none */
     char *agent;
+    char *impersonate; /* NULL: nobody */
 };
 struct https_call {
     struct https *h;
@@ -147,6 +148,8 @@ static void headers_add(struct https *h, struct arena *a, struct http_headers *t
     http_header_add(a, to, S("Accept"), accept);
     if (h->bearer)
         http_header_add(a, to, S("Authorization"), str_of(h->bearer));
+    if (h->impersonate)
+        http_header_add(a, to, S("Impersonate-User"), str_of(h->impersonate));
 }
 
 static bool is_typed(const struct call_options *o)
@@ -634,6 +637,7 @@ static void https_free(struct transport *t)
     tls_client_free(h->tls);
     mem_free(h->bearer);
     mem_free(h->agent);
+    mem_free(h->impersonate);
     mem_free(h);
 }
 
@@ -690,13 +694,16 @@ struct transport *http_transport_new(struct loop *l, const struct http_transport
     if (c->token.n > 0)
         h->bearer = str_dupz(arena_fmt(&a, "Bearer " STR_FMT, STR_ARG(c->token)));
     h->agent = str_dupz(c->user_agent.n > 0 ? c->user_agent : S("wherry"));
+    h->impersonate = c->impersonate.n > 0 ? str_dupz(c->impersonate) : NULL;
     static const struct http_client_session_type *const spoken[] = {&http2_client_session, &http1_client_session,
                                                                     NULL};
     struct http_client_config hc = {.address = address,
                                     .tls = h->tls,
                                     .server_name = c->tls_server_name,
                                     .connections_most = 512,
-                                    .sessions = spoken};
+                                    .sessions = c->dial ? NULL : spoken,
+                                    .dial = c->dial,
+                                    .dial_arg = c->dial_arg};
     h->client = http_client_new(l, &hc);
     return &h->t;
 }

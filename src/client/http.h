@@ -9,7 +9,11 @@ struct http_transport_config {
     struct str cert_pem, key_pem, token;
     struct str tls_server_name;
     bool insecure_skip_tls_verify;
-    struct str user_agent; /* "": "wherry" */
+    struct str user_agent;  /* "": "wherry" */
+    struct str impersonate; /* Impersonate-User; "": nobody */
+    /* Connected sockets instead of connections to the server (wire/http_client.h); NULL: none. */
+    int (*dial)(void *arg, struct err *err);
+    void *dial_arg;
 };
 /* Texts are copied. Fails where a certificate or key cannot be read. */
 struct transport *http_transport_new(struct loop *l, const struct http_transport_config *c, struct err *err) MUST_USE;

@@ -321,7 +321,7 @@ static bool open_store(struct server *s, struct err *err)
     return true;
 }
 
-static bool listen_all(struct server *s, struct err *err)
+static struct http_server_config http_config(struct server *s)
 {
     static const struct http_session_type *const spoken[] = {&http2_session, &http1_session, NULL};
     struct http_server_config c = {.service = front_service,
@@ -342,6 +342,39 @@ static bool listen_all(struct server *s, struct err *err)
         "\"message\":\"Request entity too large: limit is %d\","
         "\"reason\":\"RequestEntityTooLarge\",\"code\":413}";
     c.service.too_large = arena_fmt(&s->arena, too_large, LIMIT_BODY_BYTES);
+    return c;
+}
+
+/* A connection on its way from another thread. */
+struct meeting {
+    struct server *server;
+    int fd;
+};
+
+static void meeting_begin(void *arg)
+{
+    struct meeting *m = arg;
+    struct server *s = m->server;
+    if (!s->inside) {
+        struct http_server_config c = http_config(s);
+        c.tls = NULL;
+        c.sessions = NULL;
+        s->inside = http_server_new(s->loop, &c);
+    }
+    http_server_accept(s->inside, m->fd);
+    mem_free(m);
+}
+
+void server_meet(struct server *s, int own_fd)
+{
+    struct meeting *m = NEW(struct meeting);
+    *m = (struct meeting){s, own_fd};
+    loop_post(s->loop, meeting_begin, m);
+}
+
+static bool listen_all(struct server *s, struct err *err)
+{
+    struct http_server_config c = http_config(s);
     int fds[16];
     size_t n = 0;
     for (; n < s->options.nlisten_fds && n < countof(fds); n++)
@@ -537,6 +570,7 @@ void server_stop(struct server *s)
     trust_free(TAKE(s->trust));
     http_server_free(s->http);
     http_server_free(s->local);
+    http_server_free(s->inside);
     slow_fini(&s->slow);
     readers_fini(&s->readers);
     while (s->nfds)

@@ -50,5 +50,9 @@ void server_drain(struct server *s, void (*done)(void *arg), void *arg);
 /* The last thing that a process does with it, whatever is under way: what is queued is committed, and the store
  * closed, so that it is one file and no revision is in doubt. Nobody is answered any more. */
 void server_close_store(struct server *s);
+/* Own_fd is one end of a pair of sockets whose other end is in this process: HTTP/1.1 is spoken on it, and who asks
+ * there is one of system:masters, who says by Impersonate-User for whom it asks. For paths that are no resources of
+ * this server. Any thread. */
+void server_meet(struct server *s, int own_fd);
 struct kind_publisher *server_kinds(struct server *s); /* of the server's loop */
 struct str server_ca_pem(const struct server *s);      /* of the cluster; as long as the server */

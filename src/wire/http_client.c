@@ -189,6 +189,13 @@ static void line_new(struct http_client *c, struct http_call *k)
     k->line = l;
     list_add(&c->full, &l->node);
     c->lines++;
+    if (c->c.dial) {
+        struct err err = ERR;
+        int fd = c->c.dial(c->c.dial_arg, &err);
+        l->stream = fd >= 0 ? stream_new(c->loop, fd, NULL, &line_fns, l) : NULL;
+    }
+    if (l->stream)
+        return;
     l->stream = stream_connect(c->loop,
                                &(struct stream_connect){.address = str_of(c->address),
                                                         .tls = c->c.tls,

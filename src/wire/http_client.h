@@ -30,6 +30,9 @@ struct http_client_config {
     /* The versions of HTTP that are spoken, at most 4, NULL-terminated, borrowed: the one that the TLS handshake
      * agreed on; the last one where nothing was agreed on. NULL: HTTP/1.1 (http_client_session.h). */
     const struct http_client_session_type *const *sessions;
+    /* A connected socket instead of one to the address, which names it alone; the client's. -1: none is to be had. */
+    int (*dial)(void *arg, struct err *err);
+    void *dial_arg;
 };
 struct http_client *http_client_new(struct loop *l, const struct http_client_config *c)
     __attribute__((returns_nonnull));
