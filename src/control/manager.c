@@ -26,6 +26,7 @@
 #include "client/pause.h"
 #include "client/workqueue.h"
 #include "control/quota.h"
+#include "control/replies.h"
 #include "control/scheduler.h"
 
 #define NAP           (5 * NS_PER_S)    /* longer than a loop may be late, shorter than anybody's grace */
@@ -47,9 +48,9 @@ struct manager_turn {
     struct plan plan;
     const struct kind_set *kinds; /* that its plan speaks of; counted */
     struct turn_call *calls;
-    size_t next; /* the first action that is not begun */
-    int open;    /* calls under way */
-    bool failed;
+    size_t next;        /* the first action that is not begun */
+    int open;           /* calls under way */
+    bool failed, asked; /* asked: what it asked is answered, and the key is planned again at once */
     struct str trouble; /* the first error that is more than having looked too early; in the plan's arena */
     ARRAY(struct await) awaits;
     struct list node; /* in manager->waiting while only awaits are left */
@@ -83,6 +84,7 @@ struct running {
     struct map heard;   /* key -> struct heard */
     struct map why;     /* key -> struct stuck, where a plan could not proceed */
     struct map trouble; /* key -> text, where the last one could not be applied */
+    struct replies replies;
 };
 
 /* One kind that somebody watches. */
@@ -225,7 +227,7 @@ static void turn_end(struct manager_turn *t)
 {
     struct running *r = t->running;
     AUTO_FREE char *key = t->key;
-    bool ok = !t->failed;
+    bool ok = !t->failed, asked = t->asked;
     int64_t again = t->plan.again;
     text_keep(&r->trouble, str_of(key), t->trouble);
     list_del(&t->node);
@@ -240,6 +242,8 @@ static void turn_end(struct manager_turn *t)
     refused_look(r, str_of(key), str_of(map_get(&r->trouble, str_of(key))));
     if (again > 0)
         workqueue_add_after(r->queue, str_of(key), again - clock_real());
+    if (asked)
+        workqueue_add(r->queue, str_of(key));
 }
 
 static bool await_seen(const struct manager *m, const struct await *a)
@@ -345,6 +349,8 @@ static void action_done(struct call *c)
     if (ok) {
         event_record(t->running, &a->done);
         int64_t rev = c->obj ? c->obj->rev : c->rev;
+        if (!rev && !str_to_i64(val_text_at(c->tree, N(metadata), N(resourceVersion)), 0, INT64_MAX, &rev))
+            rev = 0; /* the answer is no object, and no Scale */
         if (a->verb == ACTION_DELETE)
             array_push(
                 &t->awaits,
@@ -428,9 +434,17 @@ static void turn_go(struct manager_turn *t)
         list_add_tail(&t->running->manager->waiting, &t->node);
 }
 
+static void turn_told(void *arg)
+{
+    struct manager_turn *t = arg;
+    if (--t->open == 0)
+        turn_go(t);
+}
+
 static void running_work(void *arg, struct str key)
 {
     struct running *r = arg;
+    replies_age(&r->replies);
     struct manager_turn *t = NEW(struct manager_turn);
     t->running = r;
     t->key = str_dupz(key);
@@ -445,11 +459,23 @@ static void running_work(void *arg, struct str key)
     struct heard *heard = map_get(&r->heard, key);
     view.heard = heard ? view.now - (clock_mono() - heard->at) : 0;
     view.heard_real = heard ? heard->real : 0;
+    view.memory = replies_memory(&r->replies, key);
+    view.replies = &r->replies.kept;
+    view.hpa_period = r->manager->o.hpa_period_ns;
     r->row->plan(&view, key_of(str_of(t->key)), &t->plan);
     stuck_keep(r, key, t->plan.why, view.now);
     array_each (e, &t->plan.events)
         event_record(r, e);
     t->calls = mem_alloc((t->plan.actions.n + 1) * sizeof *t->calls);
+    if (t->plan.asks.n) {
+        ASSERT(!t->plan.actions.n);
+        t->asked = true;
+        t->open = (int)t->plan.asks.n;
+        array_each (path, &t->plan.asks)
+            replies_ask(&r->replies, *path, turn_told, t);
+        return;
+    }
+    replies_remember(&r->replies, key, &t->plan.memory);
     turn_go(t);
 }
 
@@ -657,6 +683,7 @@ static void running_init(struct manager *m, struct running *r, const struct cont
     r->manager = m;
     r->row = row;
     r->transport = m->o.transport_of ? m->o.transport_of(m->o.arg, row->account) : m->o.transport;
+    replies_init(&r->replies, r->transport);
     r->events = events_new(r->transport, row->component, row->component);
     struct workqueue_options q = {.loop = m->o.transport->loop,
                                   .work = running_work,
@@ -747,6 +774,7 @@ void manager_stop(struct manager *m)
         values_free(&m->running[i].heard);
         values_free(&m->running[i].why);
         values_free(&m->running[i].trouble);
+        replies_fini(&m->running[i].replies);
     }
     m->nrunning = 0;
     for (size_t i = 0; i < KIND_IDS; i++) {

@@ -49,8 +49,9 @@ struct manager_options {
     /* Time zones by name (view.zone); NULL: only UTC. */
     const struct zone *(*zone)(void *arg, struct str name, struct err *err);
     void *zone_arg;
-    struct str root_ca;   /* PEM, for the ConfigMaps kube-root-ca.crt; borrowed */
-    action_work_fn *work; /* of actions; NULL: no controller here asks for any */
+    struct str root_ca;    /* PEM, for the ConfigMaps kube-root-ca.crt; borrowed */
+    int64_t hpa_period_ns; /* view.hpa_period */
+    action_work_fn *work;  /* of actions; NULL: no controller here asks for any */
     void *work_arg;
     x509_read_fn *x509; /* for plans (view.x509) */
 };

@@ -50,6 +50,7 @@ void plan_fini(struct plan *p)
         obj_unref(e->about);
     array_fini(&p->actions);
     array_fini(&p->events);
+    array_fini(&p->asks);
     arena_fini(&p->arena);
 }
 
@@ -146,6 +147,17 @@ void plan_again(struct plan *p, int64_t at)
     p->again = p->again ? MIN(p->again, at) : at;
 }
 
+void plan_ask(struct plan *p, struct str path)
+{
+    array_push(&p->asks, str_dup(&p->arena, path));
+}
+
+const struct plan_reply *view_reply(const struct view *v, struct str path, int64_t since)
+{
+    const struct plan_reply *r = v->replies ? map_get(v->replies, path) : NULL;
+    return r && r->at > since ? r : NULL;
+}
+
 void plan_why(struct plan *p, const char *fmt, ...)
 {
     if (p->why.n > 0)
@@ -228,6 +240,8 @@ void plan_text(const struct plan *p, struct strbuf *out)
     }
     array_each (e, &p->events)
         event_text(e, "event ", out);
+    array_each (path, &p->asks)
+        strbuf_addf(out, "ask " STR_FMT "\n", STR_ARG(*path));
     if (p->again) {
         strbuf_addz(out, "again ");
         time_add(out, p->again);

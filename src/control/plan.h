@@ -18,6 +18,13 @@ struct key {
 };
 
 struct zone;
+/* What came of a question that a plan asked (plan_ask). */
+struct plan_reply {
+    int64_t at;      /* when it came, ns since 1970 */
+    int http;        /* status; 0: nobody answered, `text` says why */
+    struct val body; /* the JSON of the answer, a Status where it was refused with one; VAL_NULL: it was none */
+    struct str text; /* the error; "": none */
+};
 /* What is, as far as we know. Complete: a plan is not run before every set it may read is in. */
 struct view {
     const struct objset **sets;   /* by kind->id; NULL: nobody watches it */
@@ -32,6 +39,11 @@ struct view {
     int64_t heard_real; /* the same by the machine's clock as it stood then */
     int64_t why_since;  /* since when this key's plans could not proceed (plan_why); 0: they could */
     struct str why;     /* what the last one said of it; "": nothing. So that an event tells it once */
+    const struct map *replies; /* path -> struct plan_reply, of this controller's plans; NULL: none */
+    /* What the last plan of this key left for the next (plan.memory); NULL: nothing, as after a start of this process
+     */
+    const struct val *memory;
+    int64_t hpa_period; /* how often an HorizontalPodAutoscaler looks, ns; 0: upstream's 15 s */
     struct str root_ca; /* the cluster's certificate authority, PEM */
     struct str trouble; /* what the application of this key's last plan ran into; "": nothing */
     /* The time zone of that name, "" for the machine's own; borrowed until the next question. NULL: only UTC. */
@@ -93,6 +105,9 @@ struct plan {
     ARRAY(struct plan_event) events; /* recorded in any case */
     int64_t again;                   /* look again at this time, ns since 1970; 0: when something changes */
     struct str why;                  /* why the wish is not reality yet; "" if it is, or is on its way */
+    ARRAY(struct str) asks;          /* paths to be asked (plan_ask) */
+    struct val memory; /* for the next plan of the key (view.memory), kept as long as this process lives; VAL_NULL:
+                        * nothing */
     int step;
 };
 void plan_fini(struct plan *p);
@@ -117,6 +132,12 @@ void plan_again(struct plan *p, int64_t at); /* the earliest counts */
 void plan_why(struct plan *p, const char *fmt, ...) PRINTF(2, 3); /* the first counts */
 void plan_event(struct plan *p, struct obj *about, const char *type, const char *reason, const char *fmt, ...)
     PRINTF(5, 6);
+/* GETs the path (and query) of the API, as the controller's account: another server's, whose kinds are in no set. The
+ * key is planned again once it is answered, with the answer among view.replies, where plans of other keys find it
+ * too; each says how old one may be. A plan that asks does nothing else. */
+void plan_ask(struct plan *p, struct str path);
+/* The answer to that, where it came after `since`; NULL: there is none. */
+const struct plan_reply *view_reply(const struct view *v, struct str path, int64_t since);
 /* For the fields `done` and `failed` of an action. */
 struct plan_event plan_event_of(struct plan *p, const struct obj *about, const char *type, const char *reason,
                                 const char *fmt, ...) PRINTF(5, 6);
