@@ -181,11 +181,12 @@ static void check_scaling(ERRS, const struct val *rules)
         bad_text(e, AT(at, "tolerance"), TEXT(rules, tolerance), "must be greater than or equal to 0");
 }
 
-static void check_bounds(ERRS, const struct val *spec)
+/* zero: something outside of the pods tells when there is work for one again. */
+static void check_bounds(ERRS, const struct val *spec, bool zero)
 {
     const struct val *low = V(spec, minReplicas);
     int64_t high = NUM(spec, maxReplicas);
-    if (val_is(low, VAL_INT) && low->i < 1)
+    if (val_is(low, VAL_INT) && low->i < (zero ? 0 : 1))
         bad_num(e, AT(at, "minReplicas"), low->i, "must be greater than or equal to 1");
     if (high < 1)
         bad_num(e, AT(at, "maxReplicas"), high, "must be greater than 0");
@@ -198,12 +199,12 @@ static void check_hpa(struct field_errors *e, const struct val *v)
 {
     const struct at *at = AT(NULL, "spec");
     const struct val *spec = V(v, spec), *metrics = V(spec, metrics), *behavior = V(spec, behavior);
-    check_bounds(e, at, spec);
-    each (metric, metrics)
-        check_metric(e, ITEM(AT(at, "metrics"), INDEX(metrics, metric)), metric);
     bool outside = false;
     each (metric, metrics)
         outside |= HAS(metric, object) || HAS(metric, external);
+    check_bounds(e, at, spec, outside);
+    each (metric, metrics)
+        check_metric(e, ITEM(AT(at, "metrics"), INDEX(metrics, metric)), metric);
     if (val_is(V(spec, minReplicas), VAL_INT) && NUM(spec, minReplicas) == 0 && !outside)
         bad_forbidden(e, AT(at, "metrics"),
                       "must specify at least one Object or External metric to support scaling to zero replicas");
@@ -215,7 +216,9 @@ static void check_hpa_v1(struct field_errors *e, const struct val *v)
 {
     const struct at *at = AT(NULL, "spec");
     const struct val *spec = V(v, spec), *percent = V(spec, targetCPUUtilizationPercentage);
-    check_bounds(e, at, spec);
+    struct str more = val_text(
+        val_get_str(val_at(v, N(metadata), N(annotations)), S("autoscaling.alpha.kubernetes.io/metrics")));
+    check_bounds(e, at, spec, str_has(more, S("\"External\"")) || str_has(more, S("\"Object\"")));
     if (val_is(percent, VAL_INT) && percent->i < 1) /* where it is in the stored form */
         bad_num(e, AT(AT(AT(ITEM(AT(at, "metrics"), 0), "resource"), "target"), "averageUtilization"), percent->i,
                 "must be greater than 0");

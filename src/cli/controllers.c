@@ -101,7 +101,7 @@ static const struct zone *zone_named(void *arg, struct str name, struct err *err
 }
 
 /* Made here, where kinds are published; from its start on all of it is the other thread's. */
-static struct manager *manager_of(struct controllers *c)
+static struct manager *manager_of(struct controllers *c, const struct controllers_options *options)
 {
     struct manager_options o = {.transport = transport_of(c, "wherry-manager"),
                                 .transport_of = transport_of,
@@ -111,6 +111,7 @@ static struct manager *manager_of(struct controllers *c)
                                 .zone = zone_named,
                                 .zone_arg = c,
                                 .controllers = c->rows,
+                                .hpa_period_ns = options->hpa_period_ns,
                                 .work = work_begin_job,
                                 .work_arg = c,
                                 .x509 = cert_facts_read,
@@ -127,7 +128,7 @@ struct controllers *controllers_start(struct server *s, const struct controllers
     *c = (struct controllers){.server = s, .thread = thread, .loop = loop_thread_loop(thread)};
     c->zones = zoneinfo_new(NULL);
     c->rows = rows_running(o);
-    c->manager = manager_of(c);
+    c->manager = manager_of(c, o);
     if (loop_thread_start(thread, controllers_begin, c, err))
         return c;
     manager_free(c->manager);

@@ -6,7 +6,8 @@
 
 struct controllers;
 struct controllers_options {
-    bool certificates; /* those of cert-manager.io run here */
+    bool certificates;     /* those of cert-manager.io run here */
+    int64_t hpa_period_ns; /* between two looks of a HorizontalPodAutoscaler */
 };
 /* Once the server is ready, in its loop; it must outlive them. NULL: no thread could be had. */
 struct controllers *controllers_start(struct server *s, const struct controllers_options *o,

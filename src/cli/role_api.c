@@ -82,6 +82,7 @@ static bool api_start(struct api_role *role, struct role_start *r, struct err *e
         .arg = role,
     };
     role->options.certificates = str_eqz(s->certificates, "on");
+    role->options.hpa_period_ns = s->hpa_sync_period * NS_PER_S;
     role->server = server_start(role->loop, &o, err);
     return role->server != NULL;
 }

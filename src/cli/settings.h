@@ -17,7 +17,7 @@ struct settings {
     struct str insecure_registries; /* "host:port,..." spoken to by http */
     struct str volumes_dir;         /* empty: DATA/volumes */
     int64_t volumes_percent;
-    int64_t max_pods, relay_port, compaction_seconds, event_seconds, max_objects, max_stored_mib;
+    int64_t max_pods, relay_port, compaction_seconds, event_seconds, max_objects, max_stored_mib, hpa_sync_period;
     struct str gateway;                                            /* "off", "standard", "experimental" */
     struct str certificates;                                       /* "on", "off" */
     struct str acme_dns_hook;                                      /* a program; "": none */

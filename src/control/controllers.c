@@ -33,6 +33,7 @@
     X(apiservices)                                                                                                   \
     X(claims)                                                                                                        \
     X(volumes)                                                                                                       \
+    X(hpa)                                                                                                           \
     X(expand)                                                                                                        \
     X(ephemeral)                                                                                                     \
     X(volumematch)                                                                                                   \

@@ -219,7 +219,7 @@ static const char table[] =
     "ctrl generic-garbage-collector\n delete,get,list,patch,update,watch * *\n"
     "ctrl horizontal-pod-autoscaler\n " READ " autoscaling horizontalpodautoscalers\n"
     " update autoscaling horizontalpodautoscalers/status\n get,update * */scale\n list core pods\n"
-    " list metrics.k8s.io pods\n"
+    " list metrics.k8s.io pods\n get,list custom.metrics.k8s.io *\n get,list external.metrics.k8s.io *\n"
     "ctrl ingress-controller\n update networking.k8s.io ingresses/status\n"
     "ctrl job-controller\n get,list,patch,update,watch batch jobs\n update batch jobs/finalizers,jobs/status\n"
     " create,delete,list,patch,watch core pods\n"
