@@ -402,6 +402,10 @@ TEST(settings_that_cannot_be_together_are_named)
         {"=x", "there is no setting \"\""},
         {"max-pods=0", "max-pods: \"0\" is no number from 1 to 65535"},
         {"gateway=on", "gateway: \"on\": must be off, standard or experimental"},
+        {"system-reserved=disk=1Gi", "system-reserved: \"disk\" cannot be reserved"},
+        {"kube-reserved=memory=much", "kube-reserved: memory: quantities must match"},
+        {"enforce-node-allocatable=system-reserved", "enforce-node-allocatable: must be pods or none"},
+        {"cpu-manager-policy=static", "there is no setting \"cpu-manager-policy\""},
         {"max-pod=5", "there is no setting \"max-pod\""},
     };
     for (size_t i = 0; i < countof(wrong); i++) {

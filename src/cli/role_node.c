@@ -149,6 +149,7 @@ int role_node(struct role_start *r)
         .domain = strz_of(a, s->domain),
         .front_door = supervisor_wants(s, "edge"),
         .max_pods = (int)s->max_pods,
+        .reserved = &s->reserved,
         .relay_port = (int)s->relay_port,
         .runtimes = strz_of(a, s->runtimes),
         .pod_users = strz_of(a, s->pod_users),

@@ -186,6 +186,12 @@ static const struct setting rows[] = {
      "FIRST:COUNT of the host's ids for pods with hostUsers: false; empty: kubelet's in /etc/subuid, else from 65536",
      check_users},
     {"max-pods", NUMBER, AT(max_pods), TEXT_OF(MAX_PODS), "pods that this node takes", NULL},
+    {"system-reserved", TEXT, AT(system_reserved), "",
+     "kept from pods for the system: cpu=100m,memory=200Mi,ephemeral-storage=1Gi,pid=1000", NULL},
+    {"kube-reserved", TEXT, AT(kube_reserved), "",
+     "kept from pods for Wherry, in the same notation; 100 MiB of memory are kept anyway, as pods go before", NULL},
+    {"enforce-node-allocatable", TEXT, AT(enforce_allocatable), "pods",
+     "whom the kernel holds to what is not reserved: pods (all of them together), or none", NULL},
     {"volumes-dir", TEXT, AT(volumes_dir), "",
      "folder of the volumes that StorageClass local makes; empty: volumes below /var/lib/wherry", check_folder},
     {"volumes-percent", NUMBER, AT(volumes_percent), "100",
@@ -330,9 +336,21 @@ static bool name_kept(struct settings *s, struct str *name, struct err *err)
     return true;
 }
 
+/* What is not for pods. */
+static bool work_out_reserved(struct settings *s, struct err *err)
+{
+    s->reserved = (struct reserved_rules){0};
+    return (reserved_read(s->system_reserved, &s->reserved.kept, err) || err_wrap(err, "system-reserved")) &&
+           (reserved_read(s->kube_reserved, &s->reserved.kept, err) || err_wrap(err, "kube-reserved")) &&
+           (reserved_enforced(s->enforce_allocatable, &s->reserved.enforced, err) ||
+            err_wrap(err, "enforce-node-allocatable"));
+}
+
 static bool work_out(struct settings *s, struct err *err)
 {
     struct arena *a = &s->arena;
+    if (!work_out_reserved(s, err))
+        return false;
     if (!cidr4_parse(s->pod_cidr, &s->pods, err))
         return err_wrap(err, "pod-cidr");
     if (!cidr4_parse(s->service_cidr, &s->services, err))

@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "net/addr.h"
 #include "net/link.h"
+#include "node/reserved.h"
 
 struct settings {
     struct arena arena;
@@ -18,14 +19,16 @@ struct settings {
     struct str volumes_dir;         /* empty: DATA/volumes */
     int64_t volumes_percent;
     int64_t max_pods, relay_port, compaction_seconds, event_seconds, max_objects, max_stored_mib, hpa_sync_period;
-    struct str gateway;                                            /* "off", "standard", "experimental" */
-    struct str certificates;                                       /* "on", "off" */
-    struct str acme_dns_hook;                                      /* a program; "": none */
-    struct str edge_access_log, edge_metrics, edge_proxy_protocol; /* "on", "off" */
-    struct str edge_trusted_hops;                                  /* "0" to "16" */
-    struct str acme_dns_check;                                     /* "on", "off" */
+    struct str kube_reserved, system_reserved, enforce_allocatable; /* a kubelet's notation */
+    struct str gateway;                                             /* "off", "standard", "experimental" */
+    struct str certificates;                                        /* "on", "off" */
+    struct str acme_dns_hook;                                       /* a program; "": none */
+    struct str edge_access_log, edge_metrics, edge_proxy_protocol;  /* "on", "off" */
+    struct str edge_trusted_hops;                                   /* "0" to "16" */
+    struct str acme_dns_check;                                      /* "on", "off" */
     struct str log_level;
     /* worked out from these */
+    struct reserved_rules reserved;
     struct cidr4 pods, node_pods, services;
     struct str dns_ip;
     struct instance instance;

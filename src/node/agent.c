@@ -348,8 +348,10 @@ static void agent_step(struct agent_pod *ap)
     fault_pass("node.step");
     bool was_here = p->state < POD_CLEANING;
     pod_step(ap->facts, clock_mono(), &out);
-    if (was_here && p->state >= POD_CLEANING)
-        timer_set(&ap->agent->resizes, 0); /* for others there is room now */
+    if (was_here && p->state >= POD_CLEANING) { /* for others there is room now */
+        timer_set(&ap->agent->resizes, 0);
+        qos_news(ap->agent->qos);
+    }
     array_each (x, &out.list)
         agent_do(ap, x);
     if (pod_is_to_end(p) && (csi_let_go(ap) || hostpaths_let_go(ap) || volumes_let_go(ap))) {
@@ -443,6 +445,7 @@ static const struct obj **pods_in(struct agent *g, struct arena *a, size_t *n)
 static void take_in(struct agent_pod *ap)
 {
     ap->admitted = true;
+    qos_news(ap->agent->qos);
     configs_need(ap); /* only now: of one that is refused there may be too many */
 }
 
@@ -572,6 +575,7 @@ static void on_pod(struct cache_handler *h, struct obj *was, struct obj *now)
         ap->dead = true;
         (void)map_del(&g->by_uid, was->uid);
         timer_set(&g->resizes, 0);
+        qos_news(g->qos);
         agent_pod_kick(ap);
     }
     if (now)
@@ -715,6 +719,7 @@ struct agent *agent_new(const struct agent_config *config, struct err *err)
         return NULL;
     g->announce = announce_new(g);
     g->node = node_object_new(g);
+    g->qos = qos_new(g);
     g->provisioner = provisioner_new(g);
     g->on_services = (struct cache_handler){.changed = on_service, .synced = on_services_synced};
     g->on_nodes = (struct cache_handler){.changed = on_node};
@@ -739,6 +744,7 @@ void agent_free(struct agent *g)
     map_fini(&g->by_uid);
     hostpaths_stop(g);
     timer_stop(&g->resizes);
+    qos_free(g->qos);
     csi_free(g->csi);
     provisioner_free(g->provisioner);
     node_object_free(g->node);

@@ -5,6 +5,7 @@
 #include "net/link.h"
 
 struct agent;
+struct reserved_rules;
 
 struct agent_config {
     struct loop *loop;
@@ -22,15 +23,16 @@ struct agent_config {
     const char *cgroup;            /* "/wherry-ID": the group below which pods are */
     struct instance instance;
     struct cidr4 cluster_pods, node_pods, services;
-    uint16_t api_port;               /* where the API server listens on this machine; 0: it does not */
-    const char *dns_ip, *domain;     /* "10.43.0.10", "cluster.local" */
-    bool front_door;                 /* this machine runs one */
-    int max_pods;                    /* 0: 110 */
-    int relay_port;                  /* daemonEndpoints.kubeletEndpoint; 0: 10250 */
-    const char *insecure_registries; /* "host:port,..." spoken to without TLS */
-    unsigned relay_gid;              /* may read the logs of containers */
-    const char *version;             /* kubeletVersion */
-    void (*ready)(void *arg);        /* the Node is Ready, once; may be NULL */
+    uint16_t api_port;                     /* where the API server listens on this machine; 0: it does not */
+    const char *dns_ip, *domain;           /* "10.43.0.10", "cluster.local" */
+    bool front_door;                       /* this machine runs one */
+    int max_pods;                          /* 0: 110 */
+    const struct reserved_rules *reserved; /* node/reserved.h; NULL: nothing is kept from pods */
+    int relay_port;                        /* daemonEndpoints.kubeletEndpoint; 0: 10250 */
+    const char *insecure_registries;       /* "host:port,..." spoken to without TLS */
+    unsigned relay_gid;                    /* may read the logs of containers */
+    const char *version;                   /* kubeletVersion */
+    void (*ready)(void *arg);              /* the Node is Ready, once; may be NULL */
     void *arg;
 };
 /* Starts at once; texts and transport outlive the agent. */

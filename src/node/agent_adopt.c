@@ -298,6 +298,8 @@ void agent_heard(struct agent *g)
     map_each (e, &g->by_uid)
         agent_admit(e->value);
     csi_pods_heard(g->csi);
+    qos_news(g->qos);
+    timer_set(&g->resizes, 0); /* one may have waited while nobody was here */
     if (--g->orphans == 0)
         leftovers_sweep(g);
 }

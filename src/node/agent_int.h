@@ -6,6 +6,7 @@
 #include "node/agent.h"
 #include "node/named.h"
 #include "node/pod.h"
+#include "node/reserved.h"
 #include "node/runtimes.h"
 #include "node/sources.h"
 #include "node/volume.h"
@@ -51,10 +52,12 @@ struct agent {
     struct csi *csi;
     struct events *events;
     struct val allocatable, capacity; /* of the node, in `arena` */
-    int64_t pod_pids;                 /* processes that a pod may have; 0: any number */
-    bool selinux;                     /* the host has it */
-    struct user_ids user_ids;         /* for pods with users of their own */
-    uint32_t user_ids_last;           /* that were given to one */
+    struct node_amounts machine;      /* what it has, without huge pages */
+    struct qos_groups *qos;
+    int64_t pod_pids;         /* processes that a pod may have; 0: any number */
+    bool selinux;             /* the host has it */
+    struct user_ids user_ids; /* for pods with users of their own */
+    uint32_t user_ids_last;   /* that were given to one */
     struct arena arena;
     bool adopted;
     struct inotify hostpaths;
@@ -175,6 +178,11 @@ int agent_stop_signal(struct agent_container *ac);
 void agent_hook(struct agent_container *ac, bool poststart);
 void agent_drop_earlier(struct agent_container *ac);
 void agent_run_removed(struct container *c, const struct err *err, void *arg); /* a container_done that only logs */
+
+/* qos.c: groups above those of pods */
+struct qos_groups *qos_new(struct agent *g);
+void qos_free(struct qos_groups *q);
+void qos_news(struct qos_groups *q); /* a pod came, went or is another size; NULL: not there yet */
 
 /* agent_resize.c */
 void agent_resizes_look(struct timer *t); /* of agent.resizes: there may be room now */

@@ -46,6 +46,7 @@ static void resize_judge(struct agent_pod *ap, const struct obj *node)
     const struct obj **others = others_of(ap, &a, &n);
     if (resize_fits(&a, ap->pod->wanted, node, others, n, &why)) {
         pod_allocate(ap->facts);
+        qos_news(ap->agent->qos);
         event_of(ap, false, "ResizeStarted", "started", ap->pod->obj, STR_NONE);
         agent_pod_kick(ap);
         return;

@@ -45,18 +45,22 @@ static void put_text(struct arena *a, struct val *m, const char *key, struct str
     val_set_str(a, m, str_of(key), val_str(a, text));
 }
 
+/* capacity, or what of it is for pods: without what is reserved, and without what hard thresholds of eviction keep.
+ */
 static struct val resources_val(struct node_object *n, struct arena *a, bool allocatable)
 {
     struct node_facts *f = &n->facts;
-    int64_t memory = f->memory_bytes - (allocatable ? MEMORY_RESERVED : 0) -
-                     (allocatable ? f->huge_2m_bytes + f->huge_1g_bytes : 0);
-    int64_t disk = allocatable ? f->disk_bytes / 10 * 9 : f->disk_bytes;
+    const struct reserved_rules *rules = n->agent->cfg.reserved;
+    const struct node_amounts none = {0}, thresholds = {.memory = MEMORY_RESERVED, .disk = f->disk_bytes / 10};
+    struct node_amounts left = {f->cpus * 1000, f->memory_bytes, f->disk_bytes, f->pids};
+    if (allocatable)
+        left = reserved_allocatable(&n->agent->machine, rules ? &rules->kept : &none, &thresholds);
     struct val m = val_map();
-    put_text(a, &m, "cpu", arena_fmt(a, "%lld", (long long)f->cpus));
-    put_text(a, &m, "memory", arena_fmt(a, "%lldKi", (long long)memory / 1024));
+    put_text(a, &m, "cpu", quantity_of_milli(a, left.cpu_milli));
+    put_text(a, &m, "memory", arena_fmt(a, "%lldKi", (long long)left.memory / 1024));
     put_text(a, &m, "pods", arena_fmt(a, "%d", n->agent->cfg.max_pods));
     put_text(a, &m, "ephemeral-storage",
-             allocatable ? arena_fmt(a, "%lld", (long long)disk) : arena_fmt(a, "%lldKi", (long long)disk / 1024));
+             arena_fmt(a, allocatable ? "%lld" : "%lldKi", (long long)left.disk / (allocatable ? 1 : 1024)));
     put_text(a, &m, "hugepages-1Gi", quantity_of_bytes(a, f->huge_1g_bytes));
     put_text(a, &m, "hugepages-2Mi", quantity_of_bytes(a, f->huge_2m_bytes));
     return m;
@@ -491,6 +495,9 @@ struct node_object *node_object_new(struct agent *g)
     users_look(g, n->facts.kernel);
     if (!g->cfg.relay_port)
         g->cfg.relay_port = 10250;
+    const struct node_facts *f = &n->facts;
+    g->machine = (struct node_amounts){f->cpus * 1000, f->memory_bytes - f->huge_2m_bytes - f->huge_1g_bytes,
+                                       f->disk_bytes, f->pids};
     g->allocatable = resources_val(n, &g->arena, true);
     g->capacity = resources_val(n, &g->arena, false);
     n->node_call.done = node_done;

@@ -76,7 +76,7 @@ const char *podspec_qos_folder(const struct obj *pod)
 
 /* --- limits (kubelet: cm/helpers_linux.go) ------------------------------------------------------------------- */
 
-static uint64_t shares_of_milli(int64_t milli)
+uint64_t podspec_shares(int64_t milli)
 {
     return milli ? (uint64_t)MIN(MAX(milli * 1024 / 1000, 2), 262144) : 2;
 }
@@ -97,7 +97,7 @@ void podspec_limits(const struct val *resources, struct oci_limits *out)
     int64_t cpu_limit = amount_of(resources, N(limits), "cpu", true),
             cpu = amount_of(resources, N(requests), "cpu", true);
     *out = (struct oci_limits){0};
-    out->cpu_shares = shares_of_milli(cpu ? cpu : cpu_limit);
+    out->cpu_shares = podspec_shares(cpu ? cpu : cpu_limit);
     out->cpu_quota_us = quota_of_milli(cpu_limit);
     out->memory = amount_of(resources, N(limits), "memory", false);
 }
@@ -123,7 +123,7 @@ void podspec_pod_limits(const struct val *pod, struct oci_limits *out)
     struct val limits = pod_resources(&a, pod, N(limits), POD_OVERHEAD);
     int64_t cpu = resource_amount(&requests, S("cpu")), cpu_limit = resource_amount(&limits, S("cpu"));
     *out = (struct oci_limits){0};
-    out->cpu_shares = shares_of_milli(cpu);
+    out->cpu_shares = podspec_shares(cpu);
     if (all_limited(spec, S("cpu")))
         out->cpu_quota_us = quota_of_milli(cpu_limit);
     if (all_limited(spec, S("memory")))

@@ -30,6 +30,7 @@ void podspec_limits(const struct val *resources, struct oci_limits *out);
 /* The pod's group: what its containers have together or what is said for the pod as a whole, with its overhead. */
 void podspec_pod_limits(const struct val *pod, struct oci_limits *out);
 struct cgroup_bounds podspec_bounds(const struct oci_limits *limits);
+uint64_t podspec_shares(int64_t milli);
 int64_t podspec_milli_of_shares(uint64_t shares); /* thousandths of CPU that are asked for by them */
 /* Not hostUsers: false. */
 bool podspec_host_users(const struct obj *pod);

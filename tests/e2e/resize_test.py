@@ -4,6 +4,7 @@ what is restarted for it, and that none of it is forgotten when the node role en
 import concurrent.futures, glob
 from lib import *
 
+GROUP = ''
 SEEN = '''cd /sys/fs/cgroup
 if [ -e memory.max ]; then cat memory.max; read q p < cpu.max; echo $q; cat cpu.weight
 else cat memory/memory.limit_in_bytes cpu*/cpu.cfs_quota_us cpu*/cpu.shares; fi'''
@@ -158,33 +159,88 @@ def group(c, p):
 
 def waits_for_room(c):
     """Deferred, across an end of the node role; done when another pod leaves. What could never be had is refused at once."""
-    cpus = int(c.get('nodes')['items'][0]['status']['allocatable']['cpu'])
-    used = sum(int(p['spec']['containers'][0]['resources'].get('requests', {}).get('cpu', '0m')[:-1]) for p in c.get('pods')['items'])
-    big = cpus * 1000 - used - 500
-    c.apply(pod('big', 'requests: {cpu: %dm}' % (big - 100)) + pod('small', 'requests: {cpu: 100m}, limits: {cpu: "%d"}' % cpus))
+    has = int(c.get('nodes')['items'][0]['status']['allocatable']['cpu'][:-1])
+    big = has - sum(map(cpu_asked, c.get('pods')['items'])) - 500
+    c.apply(pod('big', 'requests: {cpu: %dm}' % (big - 100)) + pod('small', 'requests: {cpu: 100m}, limits: {cpu: "%dm"}' % has))
     eventually('both run', lambda: is_ready(c, 'big', 'small'), 30)
     try:
-        resize(c, 'small', container({'cpu': str(cpus + 1)}, {'cpu': str(cpus + 1)}))
+        resize(c, 'small', container({'cpu': '%dm' % (has + 1)}, {'cpu': '%dm' % (has + 1)}))
         assert False, 'taken'
     except AssertionError as e:
         assert 'node didn\'t have enough allocatable resources: cpu, requested: %d, allocatable: %d' % (
-            cpus * 1000 + 1000, cpus * 1000) in str(e), e
+            has + 1, has) in str(e), e
     resize(c, 'small', container({'cpu': '%dm' % (big - 50)}))
     told = eventually('it waits', lambda: condition(c, 'small', 'PodResizePending'))
     assert told['reason'] == 'Deferred' and told['message'].startswith('Node didn\'t have enough resource: cpu, requested: %d' % (big - 50)), told
     before = bounds(c, 'small')
     end_role(c)
     eventually('it still waits', lambda: condition(c, 'small', 'PodResizePending'))
+    assert 'its resize waits for room on node' in why(c, 'small'), why(c, 'small')
     assert bounds(c, 'small') == before and status_of(c.get('pod', 'small'))['allocatedResources']['cpu'] == '100m'
     c.kubectl('delete', 'pod', 'big', '--wait=false')
     p = eventually('it has got it', lambda: is_done(c, 'small'))
-    assert status_of(p)['allocatedResources']['cpu'] == '%dm' % (big - 50) and bounds(c, 'small')[2] > before[2]
+    assert milli(status_of(p)['allocatedResources']['cpu']) == big - 50 and bounds(c, 'small')[2] > before[2]
     assert status_of(p)['restartCount'] == 0
     assert events(c, 'small').count('ResizeDeferred') == 1, events(c, 'small')
 
 
+def kernel(c, path, *files):
+    """The first of the files that a group has, on whatever version of cgroups; path: below all pods' group."""
+    for f in files:
+        for hierarchy in ('/memory', '/cpu,cpuacct', '/cpu', '/pids', ''):
+            for found in glob.glob('/sys/fs/cgroup%s/wherry-*%s/%s' % (hierarchy, path, f)) + glob.glob(
+                    '/sys/fs/cgroup%s/wherry-pods.service/wherry-*%s/%s' % (hierarchy, path, f)):
+                if GROUP in found:
+                    with open(found) as opened:
+                        return opened.read().split()[0]
+    raise FileNotFoundError(files)
+
+
+def weight(shares):
+    """A file's value of so many shares: they are a weight on v2."""
+    v2 = os.path.exists('/sys/fs/cgroup/cgroup.controllers')
+    return str(1 + (shares - 2) * 9999 // 262142 if v2 else shares)
+
+
+def groups_by_class(c):
+    """Pods together have no more than is not reserved; burstable ones as much CPU as they ask for together."""
+    global GROUP
+    node = c.get('nodes')['items'][0]['status']
+    kib = lambda q: int(q[:-2])
+    cpus = int(node['capacity']['cpu'])
+    assert node['allocatable']['cpu'] == '%dm' % (cpus * 1000 - 150), node
+    assert kib(node['capacity']['memory']) - kib(node['allocatable']['memory']) == (100 + 96) * 1024, node
+    assert int(node['allocatable']['ephemeral-storage']) <= kib(node['capacity']['ephemeral-storage']) * 1024 * 9 // 10 - (1 << 20) + 8192, node
+    c.apply(pod('classes', 'requests: {cpu: 250m}'))
+    eventually('it runs', lambda: is_ready(c, 'classes'), 30)
+    uid = c.get('pod', 'classes')['metadata']['uid']
+    at = glob.glob('/sys/fs/cgroup/**/pod' + uid, recursive=True)[0]
+    GROUP = re.search(r'/(wherry-[^/.]+)/burstable/', at).group(1)
+    whole = int(kernel(c, '', 'memory.limit_in_bytes', 'memory.max'))
+    assert abs(whole - (kib(node['capacity']['memory']) - 96 * 1024) * 1024) < 4096, whole
+    assert int(kernel(c, '', 'pids.max')) > 1000
+    assert kernel(c, '/besteffort', 'cpu.shares', 'cpu.weight') == weight(2)
+    sum_of = lambda: sum(cpu_asked(p) for p in c.get('pods')['items'] if p['status']['qosClass'] == 'Burstable')
+    eventually('their sum', lambda: kernel(c, '/burstable', 'cpu.shares', 'cpu.weight') == weight(sum_of() * 1024 // 1000))
+    resize(c, 'classes', container({'cpu': '500m'}))
+    eventually('their new sum', lambda: is_done(c, 'classes') and
+               kernel(c, '/burstable', 'cpu.shares', 'cpu.weight') == weight(sum_of() * 1024 // 1000))
+    c.kubectl('delete', 'pod', 'classes', '--wait=false')
+    eventually('and without it', lambda: kernel(c, '/burstable', 'cpu.shares', 'cpu.weight') == weight(max(2, sum_of() * 1024 // 1000)))
+
+
+def milli(q):
+    return int(q[:-1]) if q.endswith('m') else 1000 * int(q)
+
+
+def cpu_asked(p):
+    """In thousandths."""
+    asked = lambda r: milli(r.get('requests', {}).get('cpu', '0'))
+    return asked(p['spec'].get('resources', {})) or sum(asked(x['resources']) for x in p['spec']['containers'])
+
+
 def why(c, name):
-    return c.wherry('why', 'pod', name)
+    return c.wherry('why', 'pod', name, check=False)
 
 
 def end_role(c):
@@ -201,4 +257,5 @@ def all_at_once(c):
 
 
 if __name__ == '__main__':
-    main([all_at_once, waits_for_room])
+    main([all_at_once, groups_by_class, waits_for_room],
+         args=['--set', 'system-reserved=cpu=100m,memory=64Mi,pid=100', '--set', 'kube-reserved=cpu=50m,memory=32Mi,ephemeral-storage=1Mi'])
