@@ -185,6 +185,9 @@ static const struct setting rows[] = {
     {"pod-users", TEXT, AT(pod_users), "",
      "FIRST:COUNT of the host's ids for pods with hostUsers: false; empty: kubelet's in /etc/subuid, else from 65536",
      check_users},
+    {"static-pods", TEXT, AT(static_pods), "",
+     "folder of manifests, one Pod a file, that this node runs by itself; empty: /etc/wherry/manifests",
+     check_folder},
     {"max-pods", NUMBER, AT(max_pods), TEXT_OF(MAX_PODS), "pods that this node takes", NULL},
     {"system-reserved", TEXT, AT(system_reserved), "",
      "kept from pods for the system: cpu=100m,memory=200Mi,ephemeral-storage=1Gi,pid=1000", NULL},
@@ -381,6 +384,8 @@ static bool work_out(struct settings *s, struct err *err)
                                certificates ? "certificates" : "");
     s->dns_ip = ip_text(a, s->services.ip + 10);
     s->etc = arena_fmt(a, STR_FMT "/etc/wherry", STR_ARG(s->root));
+    if (!s->static_pods.n)
+        s->static_pods = arena_fmt(a, STR_FMT "/manifests", STR_ARG(s->etc));
     s->run = arena_fmt(a, STR_FMT "/run/wherry", STR_ARG(s->root));
     s->data = arena_fmt(a, STR_FMT "/var/lib/wherry", STR_ARG(s->root));
     s->log = arena_fmt(a, STR_FMT "/var/log", STR_ARG(s->root));

@@ -15,6 +15,7 @@ struct settings {
     struct str pod_cidr, node_pod_cidr, service_cidr, domain;
     struct str runtimes;            /* "HANDLER=/PROGRAM,..." */
     struct str pod_users;           /* "FIRST:COUNT" */
+    struct str static_pods;         /* the folder of their manifests */
     struct str insecure_registries; /* "host:port,..." spoken to by http */
     struct str volumes_dir;         /* empty: DATA/volumes */
     int64_t volumes_percent;

@@ -50,6 +50,8 @@
 #include "node/disk_use.h"
 #include "node/figures_int.h"
 #include "node/podspec.h"
+#include "node/static_manifest.h"
+#include "node/static_pods.h"
 #include "sys/file.h"
 #include "sys/pulse.h"
 #include <dirent.h>
@@ -140,7 +142,15 @@ void agent_pod_kick(struct agent_pod *ap)
 
 /* --- status ---------------------------------------------------------------------------------------------------- */
 
-static void send_status(struct agent_pod *ap);
+const struct obj *agent_shown(const struct agent_pod *ap)
+{
+    return ap->of_file ? statics_shown(ap) : ap->pod->obj;
+}
+
+void agent_shown_anew(struct agent_pod *ap)
+{
+    agent_pod_kick(ap);
+}
 
 /* Volumes of the downward API show labels and annotations. */
 static void take_news(struct agent_pod *ap, struct obj *now)
@@ -160,7 +170,9 @@ static void status_done(struct call *c)
     ap->status_retry_at = 0;
     if (c->ok) {
         AUTO(obj_unref) struct obj *o = call_take_obj(c);
-        if (o && o->rev > ap->pod->obj->rev)
+        if (o && ap->of_file)
+            statics_written(ap, o);
+        else if (o && o->rev > ap->pod->obj->rev)
             take_news(ap, o); /* the next write builds on this one */
         if (ap->pod->wanted)
             timer_set(&ap->agent->resizes, 0);
@@ -278,14 +290,15 @@ static bool status_same(const struct val *status, const struct val *have)
 static void send_status(struct agent_pod *ap)
 {
     const struct pod *p = ap->pod;
+    const struct obj *shown = agent_shown(ap);
     int64_t now = clock_mono();
-    if (is_stopping(p) || p->concluded || ap->delete_sent || call_active(&ap->status_call) ||
+    if (!shown || is_stopping(p) || p->concluded || ap->delete_sent || call_active(&ap->status_call) ||
         now < ap->status_retry_at || is_settling(ap, now))
         return;
     struct arena a = ARENA;
     struct val status = pod_status(p, &a, clock_real());
-    const struct val *have = ap->written.type == VAL_MAP && ap->written_rev >= p->obj->rev ? &ap->written
-                                                                                           : obj_status(p->obj);
+    const struct val *have = ap->written.type == VAL_MAP && ap->written_rev >= shown->rev ? &ap->written
+                                                                                          : obj_status(shown);
     if (status_same(&status, have)) {
         arena_fini(&a);
         return;
@@ -293,12 +306,13 @@ static void send_status(struct agent_pod *ap)
     arena_fini(&ap->written_arena);
     ap->written_arena = a;
     ap->written = status;
-    ap->written_rev = p->obj->rev;
+    ap->written_rev = shown->rev;
     struct val body = val_map();
     val_set(&ap->written_arena, &body, N(status), status);
     call_start(&ap->status_call, ap->agent->cfg.transport,
                &CALL_OPTIONS(.verb = CALL_PATCH, .kind = K(Pod), .ns = p->ns, .name = p->name, .sub = S("status"),
-                             .patch = PATCH_MERGE, .body = &body, .expect_rev = p->obj->rev, .expect_uid = p->uid));
+                             .patch = PATCH_MERGE, .body = &body, .expect_rev = shown->rev,
+                             .expect_uid = shown->uid));
 }
 
 static bool status_written(const struct agent_pod *ap)
@@ -323,6 +337,10 @@ static void send_delete(struct agent_pod *ap)
     const struct pod *p = ap->pod;
     fault_pass("node.before.DELETE_OBJECT");
     ap->delete_sent = true;
+    if (ap->of_file) {
+        statics_over(ap);
+        return;
+    }
     call_start(
         &ap->delete_call, ap->agent->cfg.transport,
         &(struct call_options){
@@ -513,6 +531,7 @@ static void on_node(struct cache_handler *h, struct obj *was, struct obj *now)
     csi_node_changed(g->csi, now);
     if (!g->adopted)
         return;
+    statics_begin(g->statics); /* mirrors are owned by it */
     map_each (e, &g->by_uid) {
         struct agent_pod *ap = e->value;
         if (!ap->admitted)
@@ -566,20 +585,44 @@ static void pod_here(struct agent *g, struct obj *o)
         agent_pod_kick(ap);
 }
 
+static void pod_went(struct agent_pod *ap)
+{
+    struct agent *g = ap->agent;
+    pod_gone(ap->facts, clock_mono());
+    ap->dead = true;
+    (void)map_del(&g->by_uid, ap->pod->uid);
+    timer_set(&g->resizes, 0);
+    qos_news(g->qos);
+    agent_pod_kick(ap);
+}
+
 static void on_pod(struct cache_handler *h, struct obj *was, struct obj *now)
 {
     struct agent *g = container_of(h, struct agent, on_pods);
-    struct agent_pod *ap = now ? NULL : agent_pod_of(g, was->uid);
-    if (ap) {
-        pod_gone(ap->facts, clock_mono());
-        ap->dead = true;
-        (void)map_del(&g->by_uid, was->uid);
-        timer_set(&g->resizes, 0);
-        qos_news(g->qos);
-        agent_pod_kick(ap);
+    if (static_is_mirror(now ? now : was)) {
+        statics_mirror(g->statics, was, now);
+        return;
     }
+    struct agent_pod *ap = now ? NULL : agent_pod_of(g, was->uid);
+    if (ap)
+        pod_went(ap);
     if (now)
         pod_here(g, now);
+}
+
+struct agent_pod *agent_add_static(struct agent *g, struct obj *o)
+{
+    struct agent_pod *ap = add_pod(g, o);
+    if (g->adopted)
+        agent_admit(ap);
+    if (ap->admitted)
+        agent_pod_kick(ap);
+    return ap;
+}
+
+void agent_static_gone(struct agent_pod *ap)
+{
+    pod_went(ap);
 }
 
 static void on_service(struct cache_handler *h, struct obj *was, struct obj *now)
@@ -728,6 +771,7 @@ struct agent *agent_new(const struct agent_config *config, struct err *err)
     cache_handler_add(g->nodes, &g->on_nodes);
     hostpaths_start(g);
     g->csi = csi_new(g);
+    g->statics = statics_new(g, config->manifests);
     return runtime_adopt(g->runtime, on_runtime_adopted, g, err) ? TAKE(g) : NULL;
 }
 
@@ -739,6 +783,7 @@ void agent_free(struct agent *g)
         cache_handler_del(&g->on_nodes);
     }
     figures_free(g->figures);
+    statics_free(g->statics);
     map_each (e, &g->by_uid)
         free_pod(e->value);
     map_fini(&g->by_uid);

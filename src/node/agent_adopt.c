@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "node/agent_int.h"
 #include "node/csi.h"
+#include "node/static_pods.h"
 #include "node/volume_mount.h"
 #include "sys/file.h"
 #include <dirent.h>
@@ -276,6 +277,7 @@ void agent_heard(struct agent *g)
         return;
     struct pod_links links = {0};
     struct err err = ERR;
+    statics_begin(g->statics); /* after this what runs has an object, or is nobody's */
     g->adopted = true;
     if (!pod_link_list(g->cfg.instance, &links, &err))
         log_warn("net.links", "error=\"%s\"", err.text);

@@ -18,6 +18,8 @@
 #define LOG_FOLDERS 3
 
 struct agent_pod;
+struct static_pod;
+struct statics;
 struct config_watch;
 struct services;
 struct announce;
@@ -46,6 +48,7 @@ struct agent {
     struct ipam ipam;
     struct images *images;
     struct services *endpoints;
+    struct statics *statics; /* NULL: pods of files are not run */
     struct announce *announce;
     struct provisioner *provisioner;
     struct node_object *node;
@@ -86,8 +89,9 @@ struct agent_container {
 
 struct agent_pod {
     struct agent *agent;
-    const struct pod *pod; /* to read, by all */
-    struct pod *facts;     /* the same, for what takes a fact: nothing but pod.h's functions writes to it */
+    const struct pod *pod;      /* to read, by all */
+    struct pod *facts;          /* the same, for what takes a fact: nothing but pod.h's functions writes to it */
+    struct static_pod *of_file; /* it is a static pod; NULL: of the API */
     struct sandbox *sandbox;
     bool sandbox_leaving;                       /* it is being stopped: once is enough */
     size_t sandbox_stage;                       /* of its making: agent_sandbox.c */
@@ -136,6 +140,12 @@ struct agent_pod {
 void agent_heard(struct agent *g); /* pods or services are all known now */
 struct agent_pod *agent_pod_of(struct agent *g, struct str uid);
 void agent_pod_kick(struct agent_pod *ap); /* step soon */
+/* Of static_pods.c: one begins; it has ended, and goes; what the API shows of it is another object now. */
+struct agent_pod *agent_add_static(struct agent *g, struct obj *o);
+void agent_static_gone(struct agent_pod *ap);
+void agent_shown_anew(struct agent_pod *ap);
+/* The object of the API that is the pod, or shows it; borrowed; NULL: there is none. */
+const struct obj *agent_shown(const struct agent_pod *ap);
 /* A job that takes as long as a tenant likes (its files are counted or removed): it keeps no thread from the others.
  */
 void agent_job_long(struct agent *g, struct job *j, void (*work)(struct job *j), void (*done)(struct job *j));

@@ -238,6 +238,13 @@ static bool service_selects(const struct obj *service, const struct obj *pod)
     return val_len(selector) > 0;
 }
 
+/* What slices call it by: of a static pod, its mirror. */
+static struct str shown_uid(const struct agent_pod *ap)
+{
+    const struct obj *shown = agent_shown(ap);
+    return shown ? shown->uid : S("");
+}
+
 /* What the slices of a Service say of the pod: 0 nothing, 1 it gets connections, 2 it has been taken out. slice: the
  * newest that says it. */
 static int pod_standing(struct services *d, const struct obj *service, struct str uid, int64_t *slice)
@@ -276,7 +283,7 @@ bool services_serves(struct agent_pod *ap)
     struct objset_iter it = objset_all(cache_set(ap->agent->services));
     for (struct obj *o; (o = objset_next(&it));)
         if (str_eq(o->ns, ap->pod->ns) && service_selects(o, ap->pod->obj) &&
-            (is_ready(ap->pod) || pod_standing(d, o, ap->pod->uid, &slice) == 1))
+            (is_ready(ap->pod) || pod_standing(d, o, shown_uid(ap), &slice) == 1))
             return true;
     return false;
 }
@@ -288,7 +295,7 @@ static int64_t left_slice(struct services *d, struct agent_pod *ap)
     struct objset_iter it = objset_all(cache_set(ap->agent->services));
     for (struct obj *o; (o = objset_next(&it));)
         if (str_eq(o->ns, ap->pod->ns) && service_selects(o, ap->pod->obj) &&
-            pod_standing(d, o, ap->pod->uid, &slice) != 2)
+            pod_standing(d, o, shown_uid(ap), &slice) != 2)
             return 0;
     return slice;
 }
