@@ -41,7 +41,7 @@ static void ip_take(struct fences *f, struct fence_pod_state *p, uint32_t ip)
         fence_pod_rematch(f, was);
     }
     p->ip = ip;
-    p->lost = 0;
+    p->lost = ip ? 0 : p->lost;
     if (ip)
         (void)map_put(&f->ips, ip_key(&ip), p);
 }
@@ -239,15 +239,30 @@ static void counter_need(struct fences *f, struct fence_policy *p, int way)
     (void)map_put(&f->counters, strbuf_str(&key), p);
 }
 
+static void counter_drop(struct fences *f, struct fence_policy *p, int way)
+{
+    AUTO(strbuf_fini) struct strbuf key = STRBUF(32);
+    strbuf_addf(&key, "%u", p->counters[way].id);
+    if (p->counters[way].kind)
+        (void)map_del(&f->counters, strbuf_str(&key));
+    if (p->counter_there[way])
+        array_push(&f->dead, p->counters[way]);
+    p->counters[way] = (struct fence_name){0};
+    p->counter_there[way] = false;
+}
+
 /* The groups of its pods know the old chains by name until they are made anew in the next difference. */
-static void policy_join(struct fences *f, struct fence_policy *p, struct fence_podset *own_subjects)
+static void policy_join(struct fences *f, struct fence_policy *p, const struct obj *of,
+                        struct fence_podset *own_subjects)
 {
     p->subjects = own_subjects;
     array_push(&p->subjects->subjects_of, p);
     for (int i = 0; i < 2; i++) {
         struct fence_chain *c = &p->chains[i];
-        if (!netpolicy_is_about(p->obj, i == 1))
+        if (!netpolicy_is_about(of, i == 1)) {
+            counter_drop(f, p, i);
             continue;
+        }
         c->name = (struct fence_name){FENCE_CHAIN, f->next_id++};
         if (list_empty(&c->dirty))
             list_add_tail(&f->dirty_chains, &c->dirty);
@@ -280,15 +295,13 @@ bool fences_put_policy(struct fences *f, const struct obj *policy, struct err *e
     bool stays = subjects == p->subjects;
     for (int i = 0; i < 2; i++)
         stays = stays && netpolicy_is_about(policy, i == 1) == (p->chains[i].name.kind != 0);
-    obj_unref(p->obj);
-    p->obj = obj_ref((struct obj *)(uintptr_t)policy); /* counted, and immutable */
     if (stays) {
         fence_podset_unref(f, subjects);
     } else {
         policy_leave(f, p);
-        policy_join(f, p, subjects);
+        policy_join(f, p, policy, subjects);
     }
-    bool ok = fence_policy_compile(f, p, err);
+    bool ok = fence_policy_compile(f, p, policy, err);
     if (stays && (!list_empty(&p->chains[0].dirty) || !list_empty(&p->chains[1].dirty)))
         subjects_dirty(f, p->subjects, true);
     return ok;
@@ -296,18 +309,8 @@ bool fences_put_policy(struct fences *f, const struct obj *policy, struct err *e
 
 static void policy_free(struct fences *f, struct fence_policy *p)
 {
-    for (int i = 0; i < 2; i++) {
-        AUTO(strbuf_fini) struct strbuf key = STRBUF(32);
-        strbuf_addf(&key, "%u", p->counters[i].id);
-        if (p->counters[i].kind)
-            (void)map_del(&f->counters, strbuf_str(&key));
-        if (p->counter_there[i])
-            array_push(&f->dead, p->counters[i]);
-    }
-    for (size_t i = f->again.n; i-- > 0;)
-        if (f->again.p[i] == p)
-            array_del(&f->again, i);
-    obj_unref(p->obj);
+    for (int i = 0; i < 2; i++)
+        counter_drop(f, p, i);
     mem_free(p->ns);
     mem_free(p->name);
     mem_free(p);
@@ -376,7 +379,6 @@ void fences_free(struct fences *f)
                           &f->podsets, &f->contents, &f->groups,     &f->counters, &f->cut};
     for (size_t i = 0; i < countof(maps); i++)
         map_fini(maps[i]);
-    array_fini(&f->again);
     array_fini(&f->gone);
     array_fini(&f->dead);
     array_fini(&f->stale);

@@ -320,20 +320,6 @@ static void dead_diff(struct fence_diffing *d)
 
 /* ---- all of it ---- */
 
-static void policies_again(struct fences *f)
-{
-    array_each (it, &f->again) {
-        struct err told = ERR; /* when the policy came; it allows nothing then, and goes on so */
-        struct fence_policy *p = *it;
-        bool ok = fence_policy_compile(f, p, &told);
-        if (ok && !list_empty(&p->chains[1].dirty) && p->subjects)
-            list_each (m, &p->subjects->members, struct fence_member, of_set)
-                if (m->pod->local)
-                    fence_cut(f, m->pod->ip);
-    }
-    array_clear(&f->again);
-}
-
 #define DIRTY_EACH(it, head, type)                                                                                   \
     for (type * it; (it = list_first(head, type, dirty)) != NULL ? (list_del(&it->dirty), true) : false;)
 
@@ -341,7 +327,6 @@ void fences_diff(struct fences *f, struct fence_diff *out)
 {
     struct fence_diffing d = {.f = f, .out = out};
     *out = (struct fence_diff){.gen = f->gen, .cut_all = f->cut_all};
-    policies_again(f);
     DIRTY_EACH(p, &f->dirty_pods, struct fence_pod_state)
     pod_diff(&d, p);
     DIRTY_EACH(s, &f->dirty_sets, struct fence_podset)

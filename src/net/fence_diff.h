@@ -64,13 +64,9 @@ struct fence_op {
     uint8_t key_n; /* of the two keys; as the kernel has them, each field padded to four bytes */
     bool range;    /* SET_NEW: its keys are ranges; ADD, DEL: `end` is one's last key */
     struct fence_name on;
-    union {
-        struct fence_rule rule;
-        struct {
-            uint8_t key[FENCE_KEY_MAX], end[FENCE_KEY_MAX];
-            struct fence_name to; /* of maps */
-        };
-    };
+    uint8_t key[FENCE_KEY_MAX], end[FENCE_KEY_MAX];
+    struct fence_name to;   /* of the maps */
+    struct fence_rule rule; /* of FENCE_RULE */
 };
 struct fence_stale { /* of an earlier generation, or nobody's */
     struct fence_name name;

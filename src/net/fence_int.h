@@ -107,7 +107,6 @@ struct fence_podset {
     struct fence_scope *scope;
     char *key;
     struct list members, fresh, views;
-    size_t nhosted; /* of its members */
     ARRAY(struct fence_policy *) subjects_of;
     size_t refs;
     struct list dirty;
@@ -157,7 +156,6 @@ struct fence_policy {
     struct fence_chain chains[2]; /* ingress, egress */
     struct fence_name counters[2];
     bool counter_there[2];
-    struct obj *obj; /* to be read again where a peer's members come to be or cease to be roles of the host */
 };
 struct fence_group {
     char *key; /* the numbers of its chains */
@@ -188,7 +186,6 @@ struct fences {
     struct fence_labels ns_labels;
     struct fence_index scope_index;
     struct list dirty_pods, dirty_sets, dirty_views, dirty_contents, dirty_chains, idle_groups;
-    ARRAY(struct fence_policy *) again; /* to be compiled anew */
     uint32_t next_id, gen;
     ARRAY(struct fence_op) gone;   /* elements of maps */
     ARRAY(struct fence_name) dead; /* in the kernel and to be removed */
@@ -223,6 +220,6 @@ void fence_group_release(struct fences *f, struct fence_group *g); /* a pod lead
 void fence_group_free(struct fence_group *g);
 
 /* fence_policy.c */
-MUST_USE bool fence_policy_compile(struct fences *f, struct fence_policy *p, struct err *err);
+MUST_USE bool fence_policy_compile(struct fences *f, struct fence_policy *p, const struct obj *obj, struct err *err);
 void fence_clauses_drop(struct fences *f, struct fence_chain *c);
 void fence_content_unref(struct fences *f, struct fence_content *c);

@@ -188,7 +188,7 @@ static void clauses_of_peer(struct fence_reading *r, const struct fence_parts *p
                           .blocks = blocks,
                           .ports = parts->ports,
                       });
-        if (set && r->egress && set->nhosted)
+        if (set && r->egress)
             clause_add(r, (struct fence_clause){.peers = fence_view_get(r->f, set, FENCE_HOSTED, S(""), 0),
                                                 .ports = parts->ports});
     }
@@ -260,7 +260,7 @@ static bool clauses_equal(const struct fence_chain *a, const struct fence_clause
 }
 
 /* New clauses hold their sets before the old ones let go of them: what both have stays as it is in the kernel. */
-bool fence_policy_compile(struct fences *f, struct fence_policy *p, struct err *err)
+bool fence_policy_compile(struct fences *f, struct fence_policy *p, const struct obj *obj, struct err *err)
 {
     bool ok = true;
     struct fence_chain was[2];
@@ -269,7 +269,7 @@ bool fence_policy_compile(struct fences *f, struct fence_policy *p, struct err *
         (void)memset(&p->chains[i].clauses, 0, sizeof p->chains[i].clauses);
         struct fence_reading r = {f, p, &p->chains[i], i == 1, err};
         if (p->chains[i].name.kind)
-            val_each_item (rule, netpolicy_rules(p->obj, i == 1))
+            val_each_item (rule, netpolicy_rules(obj, i == 1))
                 ok = ok && rule_compile(&r, rule);
     }
     for (int i = 0; i < 2; i++) {

@@ -121,23 +121,6 @@ void fence_view_unref(struct fences *f, struct fence_view *v)
 
 /* ---- members ---- */
 
-/* Policies that name the set allow a role of the host by rules of their own, which most have no need of. */
-static void hosted_changed(struct fences *f, struct fence_podset *s, bool more)
-{
-    size_t was = s->nhosted;
-    s->nhosted = more ? was + 1 : was - 1;
-    if (was && s->nhosted)
-        return;
-    map_each (it, &f->policies) { /* roles of the host come and go with the node */
-        struct fence_policy *p = it->value;
-        bool named = false;
-        for (size_t i = 0; i < p->chains[1].clauses.n; i++)
-            named |= p->chains[1].clauses.p[i].peers && p->chains[1].clauses.p[i].peers->set == s;
-        if (named)
-            array_push(&f->again, p);
-    }
-}
-
 static void member_join(struct fences *f, struct fence_pod_state *p, struct fence_podset *s)
 {
     struct fence_member *m = NEW(struct fence_member);
@@ -153,8 +136,6 @@ static void member_join(struct fences *f, struct fence_pod_state *p, struct fenc
     set_dirty(f, s);
     if (s->subjects_of.n)
         fence_pod_dirty(f, p);
-    if (p->only_ports)
-        hosted_changed(f, s, true);
 }
 
 static void member_leave(struct fences *f, struct fence_member *m, bool lives)
@@ -177,8 +158,6 @@ static void member_leave(struct fences *f, struct fence_member *m, bool lives)
     list_del(&m->of_set);
     list_del(&m->fresh);
     mem_free(m);
-    if (p->only_ports)
-        hosted_changed(f, s, false);
 }
 
 void fence_pod_leave(struct fences *f, struct fence_pod_state *p, bool lives)

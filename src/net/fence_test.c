@@ -1,0 +1,142 @@
+/* fence_test.c - fences as data: random worlds against what policies mean, and what a change costs. */
+#include "net/fence_model_test.h"
+
+static const struct {
+    uint8_t proto;
+    uint16_t port;
+} tried[] = {{NET_TCP, 80}, {NET_TCP, 8080}, {NET_TCP, 71}, {NET_UDP, 53}, {NET_UDP, 80}, {NET_SCTP, 80}, {1, 0}};
+#define ADDRESSES (MODEL_PODS + 3)
+
+static uint32_t model_address(size_t i)
+{
+    return i < MODEL_PODS ? IP4(10, 42, 0, 2) + (uint32_t)i : model_outside[i - MODEL_PODS];
+}
+
+struct answers { /* of everybody to everybody */
+    bool allowed[ADDRESSES][ADDRESSES][countof(tried)];
+};
+
+static void answers_of_model(const struct model *m, struct answers *out)
+{
+    for (size_t i = 0; i < ADDRESSES; i++)
+        for (size_t j = 0; j < ADDRESSES; j++)
+            for (size_t k = 0; k < countof(tried); k++)
+                out->allowed[i][j][k] = model_allows(m, model_address(i), model_address(j), tried[k].proto,
+                                                     tried[k].port);
+}
+
+static void answers_check(const struct model *m, const struct answers *want, const struct fences *f,
+                          const struct sim *s, const char *when)
+{
+    for (size_t i = 0; i < ADDRESSES; i++) {
+        for (size_t j = 0; j < ADDRESSES; j++) {
+            for (size_t k = 0; k < countof(tried); k++) {
+                bool have = f ? fences_allow(f, model_address(i), model_address(j), tried[k].proto, tried[k].port)
+                              : sim_allows(s, model_address(i), model_address(j), tried[k].proto, tried[k].port);
+                if (have == want->allowed[i][j][k] || i == j)
+                    continue;
+                AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+                model_text(m, &b);
+                test_failed(__FILE__, __LINE__, "%s, %s: " IP4_FMT " to " IP4_FMT " %u:%u should be %s\n" STR_FMT,
+                            when, f ? "the fences" : "the kernel", IP4_ARG(model_address(i)),
+                            IP4_ARG(model_address(j)), tried[k].proto, tried[k].port,
+                            want->allowed[i][j][k] ? "allowed" : "refused", STR_ARG(strbuf_str(&b)));
+            }
+        }
+    }
+}
+
+/* What was allowed between two that stay, and is no more, must be among what is looked at. */
+static void cut_check(const struct fence_diff *d, const struct answers *was, const struct answers *now,
+                      const struct model *before, const struct model *after)
+{
+    for (size_t i = 0; i < ADDRESSES; i++) {
+        for (size_t j = 0; j < ADDRESSES; j++) {
+            bool found = d->cut_all || i == j, narrower = false;
+            for (size_t k = 0; k < countof(tried); k++)
+                narrower |= was->allowed[i][j][k] && !now->allowed[i][j][k];
+            for (int p = 0; p < MODEL_PODS; p++) { /* another pod at the address has none of the old connections */
+                const struct model_pod *x = &before->pods[p], *y = &after->pods[p];
+                uint32_t at[] = {model_address(i), model_address(j)};
+                for (int e = 0; e < 2; e++)
+                    found |= (x->there && x->ip == at[e]) != (y->there && y->ip == at[e]) ||
+                             (x->ip == at[e] && x->since != y->since);
+            }
+            array_each (ip, &d->cut)
+                found |= *ip == model_address(i) || *ip == model_address(j);
+            CHECK(!narrower || found);
+        }
+    }
+}
+
+static void world_try(uint32_t seed, int steps)
+{
+    struct model m = {.seed = seed};
+    struct answers want, was;
+    struct sim s;
+    struct fences *f = fences_new();
+    sim_init(&s);
+    struct fence_kernel none = {.gen = 1};
+    fences_begin(f, &none);
+    answers_of_model(&m, &was);
+    for (int i = 0; i < steps; i++) {
+        struct fence_diff d;
+        struct model before = m;
+        for (uint32_t n = 1 + model_draw(&m, 3); n; n--)
+            model_step(&m, f);
+        bool anew = model_draw(&m, 12) == 0;
+        if (anew) { /* a restart, with other facts in another order */
+            struct fence_kernel k;
+            sim_read(&s, &k);
+            fences_free(f);
+            f = fences_new();
+            model_put_all(&m, f);
+            fences_begin(f, &k);
+            fence_kernel_fini(&k);
+        }
+        bool whole = model_is_whole(&m);
+        if (whole)
+            answers_of_model(&m, &want);
+        if (whole)
+            answers_check(&m, &want, f, NULL, "as facts");
+        bool compare = whole && model_is_whole(&before);
+        fences_diff(f, &d);
+        sim_run(&s, d.first.p, d.first.n, d.gen);
+        if (compare)
+            answers_check(&before, &was, NULL, &s, "after the first of two transactions");
+        sim_run(&s, d.then.p, d.then.n, d.gen);
+        sim_stale(&s, &d);
+        if (whole)
+            answers_check(&m, &want, NULL, &s, anew ? "after a restart" : "after a change");
+        if (compare)
+            cut_check(&d, &was, &want, &before, &m);
+        fence_diff_fini(&d);
+        was = want;
+    }
+    /* nothing is left of what went */
+    struct sim fresh;
+    struct fences *g = fences_new();
+    struct fence_diff d;
+    sim_init(&fresh);
+    none.gen = 1;
+    fences_begin(g, &none);
+    model_put_all(&m, g);
+    fences_diff(g, &d);
+    sim_run(&fresh, d.first.p, d.first.n, d.gen);
+    sim_run(&fresh, d.then.p, d.then.n, d.gen);
+    fence_diff_fini(&d);
+    CHECK_INT(sim_things(&s), sim_things(&fresh));
+    CHECK_INT(fences_elements(f), fences_elements(g));
+    sim_fini(&fresh);
+    sim_fini(&s);
+    fences_free(g);
+    fences_free(f);
+    model_fini(&m);
+}
+
+TEST(random_worlds_are_fenced_as_policies_say)
+{
+    const char *storm = getenv("STORM");
+    for (uint32_t seed = 1; seed <= (storm ? 500 : 25); seed++)
+        world_try(seed, 40);
+}
