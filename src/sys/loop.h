@@ -69,7 +69,7 @@ bool timer_is_set(const struct timer *t);
 
 /* Readiness of a descriptor, which stays the owner's; level-triggered. One poll a descriptor. What cannot be polled
  * (a regular file) is always ready. */
-enum { POLL_READ = 1, POLL_WRITE = 2, POLL_HANGUP = 4 };
+enum { POLL_READ = 1, POLL_WRITE = 2, POLL_HANGUP = 4, POLL_URGENT = 8 /* POLLPRI: PSI, events of the kernel */ };
 struct poll {
     struct loop *loop;
     void *impl; /* the implementation's; NULL when not watching */

@@ -97,7 +97,7 @@ static void poll_ready(uv_poll_t *uv, int status, int events);
 static int uv_events(int want)
 {
     return (want & POLL_READ ? UV_READABLE : 0) | (want & POLL_WRITE ? UV_WRITABLE : 0) |
-           (want & POLL_HANGUP ? UV_DISCONNECT : 0);
+           (want & POLL_HANGUP ? UV_DISCONNECT : 0) | (want & POLL_URGENT ? UV_PRIORITIZED : 0);
 }
 
 static void poll_ready(uv_poll_t *uv, int status, int events)
@@ -107,7 +107,7 @@ static void poll_ready(uv_poll_t *uv, int status, int events)
     if (!p)
         return;
     int is = (events & UV_READABLE ? POLL_READ : 0) | (events & UV_WRITABLE ? POLL_WRITE : 0) |
-             (events & UV_DISCONNECT ? POLL_HANGUP : 0);
+             (events & UV_DISCONNECT ? POLL_HANGUP : 0) | (events & UV_PRIORITIZED ? POLL_URGENT : 0);
     if (status < 0) {
         is = POLL_READ | POLL_WRITE;
         (void)uv_poll_start(uv, uv_events(p->want), poll_ready); /* libuv stops watching on an error */
