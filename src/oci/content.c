@@ -383,11 +383,14 @@ static void ref_path(struct str name, char out[100])
     (void)snprintf(out, 100, "refs/%s", d.hex);
 }
 
-bool content_ref_set(struct content *c, struct str name, const struct digest *manifest, struct err *err)
+#define REF_PULLED "pulled"
+
+bool content_ref_set(struct content *c, struct str name, const struct digest *manifest, bool pulled, struct err *err)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(4096);
     char path[100];
-    strbuf_addf(&b, "wherry-ref 1\n" STR_FMT "\nsha256:%s\n", STR_ARG(name), manifest->hex);
+    strbuf_addf(&b, "wherry-ref 1\n" STR_FMT "\nsha256:%s\n%s", STR_ARG(name), manifest->hex,
+                pulled ? REF_PULLED "\n" : "");
     if (b.over || str_find_char(name, '\n') >= 0)
         return err_set(err, E_INVALID, "image name \"" STR_FMT "\" is too long or has a line end in it",
                        STR_ARG(str_sub(name, 0, 200)));
@@ -397,11 +400,12 @@ bool content_ref_set(struct content *c, struct str name, const struct digest *ma
 
 static bool ref_decode(struct str text, struct content_ref *out, struct err *err)
 {
-    struct str format, name, digest;
+    struct str format, name, digest, origin = STR_NONE;
     if (!str_cut(&text, '\n', &format) || !str_eqz(format, "wherry-ref 1") || !str_cut(&text, '\n', &name) ||
         !str_cut(&text, '\n', &digest))
         return err_set(err, E_INVALID, "not a name of an image store of format 1");
     out->name = name;
+    out->pulled = text.n && str_cut(&text, '\n', &origin) && str_eqz(origin, REF_PULLED);
     return digest_parse(digest, &out->manifest, err);
 }
 
@@ -451,6 +455,11 @@ static bool each_entry(const struct content *c, const char *path, bool (*fn)(voi
     return ok;
 }
 
+static int64_t time_of(const struct stat *st)
+{
+    return st->st_mtim.tv_sec * NS_PER_S + st->st_mtim.tv_nsec;
+}
+
 struct content_listing {
     const struct content *c;
     struct arena *arena;
@@ -471,6 +480,8 @@ static bool list_one(void *arg, const char *name)
     if (!ref_decode(strbuf_str(&b), &r, l->err))
         return err_wrap(l->err, "%s/%s", l->c->dir, path);
     r.name = str_dup(l->arena, r.name);
+    struct stat st; /* one that went meanwhile is as old as can be */
+    r.set_at = fstatat(l->c->fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 ? time_of(&st) : 0;
     array_push(&l->out->list, r);
     return true;
 }
@@ -535,12 +546,27 @@ bool content_use_also(struct content *c, struct str id, const struct digest *man
     return use_write(c, id, manifest, O_APPEND, err);
 }
 
-void content_unuse(struct content *c, struct str id)
+int64_t content_used_at(const struct content *c, const struct digest *manifest)
 {
     char path[100];
+    struct stat st;
+    (void)snprintf(path, sizeof path, "images/%s", manifest->hex);
+    return fstatat(c->fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 ? time_of(&st) : 0;
+}
+
+void content_unuse(struct content *c, struct str id)
+{
+    char path[100], record[100];
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(256);
+    struct err gone = ERR; /* there is no claim: nothing to note */
     if (!id_ok(id))
         return;
     (void)snprintf(path, sizeof path, "uses/" STR_FMT, STR_ARG(id));
+    if (content_file_get(c, path, 200, &b, &gone)) {
+        (void)snprintf(record, sizeof record, "images/" STR_FMT, STR_ARG(strbuf_str(&b)));
+        (void)utimensat(c->fd, record, NULL,
+                        AT_SYMLINK_NOFOLLOW); /* an image that looks older goes sooner, no more */
+    }
     (void)unlinkat(c->fd, path, 0); /* what stays keeps an image that nobody needs */
 }
 
@@ -609,6 +635,7 @@ struct gc {
     struct map images, layers, blobs; /* hex of what stays */
     const char *dir;
     const struct map *keep;
+    bool hard; /* pulls that broke off are not taken up again */
     int64_t freed;
     struct err *err;
 };
@@ -620,7 +647,8 @@ static bool sweep_garbage(void *arg, const char *name)
     (void)snprintf(path, sizeof path, "%s/%s", g->dir, name);
     struct stat st;
     if (!g->keep) { /* tmp: nobody adds, so all but what a pull may take up again */
-        if (!str_starts(str_of(name), S(PARTIAL)) || fstatat(g->c->fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+        if (g->hard || !str_starts(str_of(name), S(PARTIAL)) ||
+            fstatat(g->c->fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
             st.st_mtime + PARTIAL_KEEP_S < clock_real() / NS_PER_S)
             return tree_remove_counted(g->c->fd, path, &g->freed, g->err);
         return true;
@@ -669,12 +697,10 @@ static bool mark_all(struct gc *g, struct err *err)
     return ok;
 }
 
-bool content_gc(struct content *c, int64_t *freed_bytes, struct err *err)
+/* The lock is held exclusively. */
+static bool garbage_sweep(struct content *c, bool hard, int64_t *freed, struct err *err)
 {
-    AUTO(fd_close) int held = content_lock(c, LOCK_EX, err);
-    if (held < 0)
-        return false;
-    struct gc g = {.c = c, .err = err};
+    struct gc g = {.c = c, .hard = hard, .err = err};
     bool ok = mark_all(&g, err);
     const struct {
         const char *dir;
@@ -688,7 +714,75 @@ bool content_gc(struct content *c, int64_t *freed_bytes, struct err *err)
     map_fini(&g.images);
     map_fini(&g.layers);
     map_fini(&g.blobs);
+    *freed += g.freed;
+    return ok;
+}
+
+bool content_gc(struct content *c, int64_t *freed_bytes, struct err *err)
+{
+    AUTO(fd_close) int held = content_lock(c, LOCK_EX, err);
+    int64_t freed = 0;
+    if (held < 0)
+        return false;
+    bool ok = garbage_sweep(c, false, &freed, err);
     if (freed_bytes)
-        *freed_bytes = g.freed;
+        *freed_bytes = freed;
+    return ok;
+}
+
+/* ---- for want of space ---- */
+
+static int lock_with_patience(const struct content *c, int patience_ms, struct err *err)
+{
+    for (int waited = 0;; waited += LOOK_MS) {
+        struct err why = ERR;
+        int fd = content_lock(c, LOCK_EX | LOCK_NB, &why);
+        if (fd >= 0 || why.sys != EWOULDBLOCK) {
+            if (fd < 0)
+                *err = why;
+            return fd;
+        }
+        if (waited >= patience_ms)
+            return err_set(err, E_UNAVAILABLE, "the image store %s is being added to", c->dir), -1;
+        (void)poll(NULL, 0, LOOK_MS);
+    }
+}
+
+/* As things are now: a container may have begun, or somebody may have loaded it, since it was chosen. */
+static bool names_remove(struct content *c, const struct digest *image, bool *removed, struct err *err)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct content_refs refs;
+    *removed = false;
+    if (content_used(c, image))
+        return true;
+    if (!content_refs(c, &a, &refs, err))
+        return false;
+    bool ok = true, given = true;
+    array_each (r, &refs.list)
+        given = given && (r->pulled || !digest_eq(&r->manifest, image));
+    array_each (r, &refs.list) {
+        if (given && ok && digest_eq(&r->manifest, image)) {
+            ok = content_ref_del(c, r->name, err);
+            *removed = true;
+        }
+    }
+    array_fini(&refs.list);
+    return ok;
+}
+
+bool content_collect(struct content *c, struct content_collect *x, struct err *err)
+{
+    x->freed = 0;
+    x->removed = 0;
+    AUTO(fd_close) int held = lock_with_patience(c, x->patience_ms, err);
+    bool ok = held >= 0 && garbage_sweep(c, true, &x->freed, err);
+    for (size_t i = 0; ok && i < x->n && x->freed < x->enough; i++) {
+        bool removed;
+        ok = names_remove(c, &x->images[i], &removed, err);
+        x->removed += removed;
+        if (ok && removed)
+            ok = garbage_sweep(c, true, &x->freed, err);
+    }
     return ok;
 }

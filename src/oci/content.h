@@ -70,13 +70,17 @@ MUST_USE bool content_file_put(struct content *c, const char *path, struct str t
 MUST_USE bool content_file_get(const struct content *c, const char *path, size_t max, struct strbuf *out,
                                struct err *err);
 
-/* Names. `name` is normalised (struct image_name.full). Fast enough for the loop: one small file. */
-MUST_USE bool content_ref_set(struct content *c, struct str name, const struct digest *manifest, struct err *err);
+/* Names. `name` is normalised (struct image_name.full). Fast enough for the loop: one small file. pulled: a registry
+ * gave the image under this name, and may give it again; what somebody loaded by hand, nobody else has. */
+MUST_USE bool content_ref_set(struct content *c, struct str name, const struct digest *manifest, bool pulled,
+                              struct err *err);
 MUST_USE bool content_ref_get(const struct content *c, struct str name, struct digest *out, struct err *err);
 MUST_USE bool content_ref_del(struct content *c, struct str name, struct err *err);
 struct content_ref {
     struct str name; /* in the arena */
     struct digest manifest;
+    bool pulled;
+    int64_t set_at; /* ns since 1970 */
 };
 struct content_refs {
     ARRAY(struct content_ref) list;
@@ -91,9 +95,23 @@ MUST_USE bool content_use(struct content *c, struct str id, const struct digest 
  * which tells it from containers: who made the claim takes it back, content_uses_sweep's `keep` is not asked. */
 MUST_USE bool content_use_also(struct content *c, struct str id, const struct digest *manifest, struct err *err);
 void content_unuse(struct content *c, struct str id);
+/* When the image came or a container last let go of it, whichever is later: ns since 1970; 0: it is not there. */
+int64_t content_used_at(const struct content *c, const struct digest *manifest);
 /* Takes back the claims of containers that are gone (after a reboot): keep(id) says which still live. */
 void content_uses_sweep(struct content *c, bool (*keep)(void *arg, struct str id), void *arg);
 bool content_used(const struct content *c, const struct digest *manifest); /* true, too, where nobody can tell */
 
 /* Removes every blob, layer and record that neither a name nor a claim leads to. Waits for jobs that add. */
 MUST_USE bool content_gc(struct content *c, int64_t *freed_bytes, struct err *err);
+/* For want of space: takes the names of these images away, of each that no container uses and that only registries
+ * gave, as they are when nobody adds any more, and collects what is garbage then, pulls that broke off included.
+ * Stops once `enough` bytes are free. UNAVAILABLE: something is still being added after `patience`. */
+struct content_collect {
+    const struct digest *images;
+    size_t n;
+    int64_t enough;
+    int patience_ms;
+    int64_t freed;  /* out: bytes */
+    size_t removed; /* out: images */
+};
+MUST_USE bool content_collect(struct content *c, struct content_collect *x, struct err *err);

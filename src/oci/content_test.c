@@ -30,7 +30,7 @@ TEST(a_name_is_on_the_disk_before_it_counts)
     AUTO(content_free) struct content *c = content_of_test();
     struct digest d = digest_of("x", 1), got;
     CHECK(syncs_fail());
-    CHECK(!content_ref_set(c, S("docker.io/library/x:1"), &d, &err) && err.sys == EDQUOT);
+    CHECK(!content_ref_set(c, S("docker.io/library/x:1"), &d, false, &err) && err.sys == EDQUOT);
     err = ERR;
     CHECK(!content_ref_get(c, S("docker.io/library/x:1"), &got, &err) && err.kind == E_NOT_FOUND);
 }
@@ -134,7 +134,7 @@ static bool bring_and_claim(struct content *c, int side, int round, struct err *
         struct image im = {.manifest = d, .config = d, .blobs = &d, .nblobs = 1};
         image_encode(&im, &record);
         (void)snprintf(path, sizeof path, "images/%s", d.hex);
-        if (!content_file_put(c, path, strbuf_str(&record), err) || !content_ref_set(c, all, &d, err) ||
+        if (!content_file_put(c, path, strbuf_str(&record), err) || !content_ref_set(c, all, &d, false, err) ||
             !content_use(c, str_of(id), &d, err))
             return false;
     }

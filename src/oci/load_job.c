@@ -125,7 +125,7 @@ static bool name_add(struct loading *l, struct str text, const struct digest *ma
     struct image_name n;
     if (names->n == 100)
         return err_set(err, E_TOO_LARGE, "more than 100 names");
-    if (!image_name_parse(l->a, text, &n, err) || !content_ref_set(l->c, n.full, manifest, err))
+    if (!image_name_parse(l->a, text, &n, err) || !content_ref_set(l->c, n.full, manifest, false, err))
         return false;
     names->p[names->n++] = n.full;
     return true;

@@ -515,7 +515,7 @@ bool image_pull(struct content *c, const struct pull_request *r, struct arena *a
         if (!str_eq(p.name.full, names->p[0]))
             names->p[names->n++] = p.name.full;
         for (size_t i = 0; ok && i < names->n; i++)
-            ok = content_ref_set(c, names->p[i], manifest, err);
+            ok = content_ref_set(c, names->p[i], manifest, true, err);
     }
     return ok || err_wrap(err, "failed to pull and unpack image \"" STR_FMT "\"", STR_ARG(p.name.full));
 }

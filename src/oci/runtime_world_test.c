@@ -46,7 +46,7 @@ static void make_image(struct world *w)
     image_encode(&im, &b);
     (void)snprintf(path, sizeof path, "images/%s", im.manifest.hex);
     CHECK_OK(content_file_put(c, path, strbuf_str(&b), &err), err);
-    CHECK_OK(content_ref_set(c, S("docker.io/library/busybox:1"), &im.manifest, &err), err);
+    CHECK_OK(content_ref_set(c, S("docker.io/library/busybox:1"), &im.manifest, false, &err), err);
     w->image = im.manifest;
     content_free(c);
 }
