@@ -16,6 +16,7 @@
 #include "cli/settings.h"
 #include "api/codec.h"
 #include "api/formats.h"
+#include "api/quantity.h"
 #include "node/node_facts.h"
 #include "node/runtimes.h"
 #include "sys/file.h"
@@ -225,6 +226,28 @@ static const struct setting rows[] = {
      "proxies before the front door whose X-Forwarded-For is believed", check_hops},
     {"edge-metrics", TEXT, AT(edge_metrics), "off",
      "requests, bytes and durations by route: kubectl get --raw /api/v1/nodes/NODE/proxy/metrics/edge", check_switch},
+    {"eviction-hard", TEXT, AT(eviction.hard),
+     "memory.available<100Mi,nodefs.available<10%,nodefs.inodesFree<5%,imagefs.available<15%,imagefs.inodesFree<5%",
+     "what is left when pods have to go at once: SIGNAL<AMOUNT,...; also pid.available; an amount of 0% for none",
+     NULL},
+    {"eviction-soft", TEXT, AT(eviction.soft), "", "the same, once it has been so for a grace period", NULL},
+    {"eviction-soft-grace-period", TEXT, AT(eviction.soft_grace), "",
+     "of each soft threshold: SIGNAL=DURATION,... (memory.available=1m30s)", NULL},
+    {"eviction-minimum-reclaim", TEXT, AT(eviction.reclaim), "",
+     "so much more is freed, once it was short: SIGNAL=AMOUNT,...", NULL},
+    {"eviction-pressure-transition-period", TEXT, AT(eviction.transition), "5m",
+     "how long the node says that it is under pressure after it last was", NULL},
+    {"eviction-max-pod-grace-period", TEXT, AT(eviction.grace_most), "0",
+     "seconds that a pod has at most to end in, for a soft threshold", NULL},
+    {"image-gc-high-threshold", NUMBER, AT(image_gc_high), "85",
+     "percent of the disk in use from where on images that nobody needs go; 100: never", NULL},
+    {"image-gc-low-threshold", NUMBER, AT(image_gc_low), "80", "percent of the disk down to which they go", NULL},
+    {"image-minimum-gc-age", TEXT, AT(image_age_least), "2m", "an image that came later stays", NULL},
+    {"image-maximum-gc-age", TEXT, AT(image_age_most), "0s",
+     "an image that was unused for longer goes, whatever the disk has; 0s: none does", NULL},
+    {"container-log-max-size", TEXT, AT(log_size), "10Mi", "a container's log begins a new file after so much", NULL},
+    {"container-log-max-files", NUMBER, AT(log_files), "5", "files that are kept of a container's log, 2 or more",
+     NULL},
     {"log-level", TEXT, AT(log_level), "info", "error, warn, info or debug", check_level},
 };
 
@@ -349,8 +372,46 @@ static bool work_out_reserved(struct settings *s, struct err *err)
             err_wrap(err, "enforce-node-allocatable"));
 }
 
+static bool age_read(struct str text, const char *key, int64_t *out, struct err *err)
+{
+    return (goduration_parse(text, out, err) &&
+            (*out >= 0 || err_set(err, E_INVALID, "\"" STR_FMT "\" is before now", STR_ARG(text)))) ||
+           err_wrap(err, "%s", key);
+}
+
+/* How the node defends itself. */
+static bool work_out_limits(struct settings *s, struct err *err)
+{
+    struct image_gc_rules *g = &s->image_gc;
+    *g = (struct image_gc_rules){.high_percent = s->image_gc_high, .low_percent = s->image_gc_low};
+    if (!pressure_rules_read(&s->eviction, &s->pressure, err) ||
+        !age_read(s->image_age_least, "image-minimum-gc-age", &g->age_least_ns, err) ||
+        !age_read(s->image_age_most, "image-maximum-gc-age", &g->age_most_ns, err))
+        return false;
+    if (g->high_percent > 100)
+        return err_set(err, E_INVALID, "image-gc-high-threshold: %lld is more than 100 percent",
+                       (long long)g->high_percent);
+    if (g->low_percent >= g->high_percent)
+        return err_set(err, E_INVALID, "image-gc-low-threshold: %lld must be below image-gc-high-threshold, %lld",
+                       (long long)g->low_percent, (long long)g->high_percent);
+    if (g->age_most_ns && g->age_most_ns <= g->age_least_ns)
+        return err_set(err, E_INVALID,
+                       "image-maximum-gc-age: " STR_FMT " must be more than image-minimum-gc-age, " STR_FMT,
+                       STR_ARG(s->image_age_most), STR_ARG(s->image_age_least));
+    struct str canonical;
+    if (!quantity_canonical(&s->arena, s->log_size, &canonical, err))
+        return err_wrap(err, "container-log-max-size");
+    s->log_bytes = quantity_value(canonical);
+    if (s->log_bytes < 4096)
+        return err_set(err, E_INVALID, "container-log-max-size: " STR_FMT " is too small: at least 4Ki",
+                       STR_ARG(s->log_size));
+    return s->log_files >= 2 || err_set(err, E_INVALID, "container-log-max-files: must be 2 or more");
+}
+
 static bool work_out(struct settings *s, struct err *err)
 {
+    if (!work_out_limits(s, err))
+        return false;
     struct arena *a = &s->arena;
     if (!work_out_reserved(s, err))
         return false;

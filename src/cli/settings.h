@@ -4,6 +4,8 @@
 #include "base/err.h"
 #include "net/addr.h"
 #include "net/link.h"
+#include "node/image_gc_plan.h"
+#include "node/pressure_plan.h"
 #include "node/reserved.h"
 
 struct settings {
@@ -27,10 +29,18 @@ struct settings {
     struct str edge_access_log, edge_metrics, edge_proxy_protocol;  /* "on", "off" */
     struct str edge_trusted_hops;                                   /* "0" to "16" */
     struct str acme_dns_check;                                      /* "on", "off" */
+    struct pressure_texts eviction;                                 /* as a kubelet's flags; read into `pressure` */
+    int64_t image_gc_high, image_gc_low;
+    struct str image_age_least, image_age_most; /* durations, as Go writes them; "0s": for ever */
+    struct str log_size;                        /* a quantity */
+    int64_t log_files;
     struct str log_level;
     /* worked out from these */
     struct reserved_rules reserved;
     struct cidr4 pods, node_pods, services;
+    struct pressure_rules pressure;
+    struct image_gc_rules image_gc;
+    int64_t log_bytes;
     struct str dns_ip;
     struct instance instance;
     struct str definitions;                  /* sets of server/definitions.h, comma separated */

@@ -50,6 +50,7 @@
 #include "node/disk_use.h"
 #include "node/figures_int.h"
 #include "node/podspec.h"
+#include "node/pressure_plan.h"
 #include "node/static_manifest.h"
 #include "node/static_pods.h"
 #include "sys/file.h"
@@ -94,6 +95,7 @@ void agent_eventf(struct agent_pod *ap, int i, bool warning, const char *reason,
 
 static void free_pod(struct agent_pod *ap)
 {
+    pressure_pod_ended(ap);
     services_forget(ap);
     images_forget(ap);
     hostpaths_forget(ap);
@@ -376,6 +378,8 @@ static void agent_step(struct agent_pod *ap)
         pod_saw_volumes(ap->facts, false, S("the pod is going"), clock_mono());
         agent_pod_kick(ap);
     }
+    if (p->state == POD_ENDED)
+        pressure_pod_ended(ap);
     if (ap->dead && p->state == POD_ENDED && !ap->pending) {
         if (ap->logs_removed)
             free_pod(ap);
@@ -476,9 +480,12 @@ static void agent_judge(struct agent_pod *ap, const struct obj *node, bool final
     struct err err = ERR;
     struct strs sysctls;
     size_t n;
+    struct str pressed = pressure_refuses(&a, pressure_conditions(g->pressure), ap->pod->obj);
     const struct obj **others = pods_in(g, &a, &n);
     if (!podspec_sysctls(&a, ap->pod->obj, &sysctls, &err)) {
         agent_reject(ap, "SysctlForbidden", str_of(err.text));
+    } else if (pressed.n) {
+        agent_reject(ap, "Evicted", pressed);
     } else if (!admit_pod(&a, ap->pod->obj, node, others, n, &why)) {
         if (why.by_node_fields && !final)
             call_start(&ap->look_call, g->cfg.transport,
@@ -761,6 +768,7 @@ struct agent *agent_new(const struct agent_config *config, struct err *err)
     if (!g->endpoints)
         return NULL;
     g->announce = announce_new(g);
+    g->pressure = pressure_new(g);
     g->node = node_object_new(g);
     g->qos = qos_new(g);
     g->provisioner = provisioner_new(g);
@@ -784,6 +792,7 @@ void agent_free(struct agent *g)
     }
     figures_free(g->figures);
     statics_free(g->statics);
+    pressure_halt(g->pressure);
     map_each (e, &g->by_uid)
         free_pod(e->value);
     map_fini(&g->by_uid);
@@ -793,6 +802,7 @@ void agent_free(struct agent *g)
     csi_free(g->csi);
     provisioner_free(g->provisioner);
     node_object_free(g->node);
+    pressure_free(g->pressure);
     announce_free(g->announce);
     services_free(g->endpoints);
     images_free(g->images);

@@ -6,6 +6,8 @@
 
 struct agent;
 struct reserved_rules;
+struct pressure_rules;
+struct image_gc_rules;
 
 struct agent_config {
     struct loop *loop;
@@ -29,6 +31,10 @@ struct agent_config {
     bool front_door;                       /* this machine runs one */
     int max_pods;                          /* 0: 110 */
     const struct reserved_rules *reserved; /* node/reserved.h; NULL: nothing is kept from pods */
+    const struct pressure_rules *pressure; /* when pods have to go */
+    const struct image_gc_rules *image_gc; /* which images may */
+    int64_t log_bytes;                     /* of one file of a container's log */
+    int log_files;                         /* that are kept of it, the newest included */
     int relay_port;                        /* daemonEndpoints.kubeletEndpoint; 0: 10250 */
     const char *insecure_registries;       /* "host:port,..." spoken to without TLS */
     unsigned relay_gid;                    /* may read the logs of containers */

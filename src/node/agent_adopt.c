@@ -302,6 +302,7 @@ void agent_heard(struct agent *g)
     csi_pods_heard(g->csi);
     qos_news(g->qos);
     timer_set(&g->resizes, 0); /* one may have waited while nobody was here */
+    pressure_start(g->pressure);
     if (--g->orphans == 0)
         leftovers_sweep(g);
 }

@@ -23,8 +23,6 @@
 #include <errno.h>
 #include <signal.h>
 
-#define LOG_MAX (10 << 20) /* a kubelet's containerLogMaxSize */
-
 const struct pod_container *agent_wanted(struct agent_container *ac)
 {
     return &ac->ap->pod->containers.p[ac->index];
@@ -287,7 +285,7 @@ static void container_prepare(struct agent_container *ac)
         .image = image.manifest,
         .oci = &oci,
         .log = arena_fmt(a, STR_FMT "/%d.log", STR_ARG(log_folder(ac, a)), pod_run_number(c)),
-        .log_max = LOG_MAX,
+        .log_max = (uint64_t)ap->agent->cfg.log_bytes,
         .stdin_open = val_true(val_get(c->spec, N(stdin))),
         .stdin_once = val_true(val_get(c->spec, N(stdinOnce))),
     };

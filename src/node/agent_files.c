@@ -283,11 +283,10 @@ void files_words_unread(struct agent_pod *ap)
 
 /* --- logs that are full ---------------------------------------------------------------------------------------- */
 
-#define LOGS_KEPT 4 /* 0.log and four older ones, as a kubelet keeps five */
-
 struct rotate {
     struct job job;
     char log[600], id[65];
+    int older; /* files that are kept beside the one that is written */
     struct agent *agent;
 };
 
@@ -299,7 +298,7 @@ static void rotate_work(struct job *j)
     char *name = strrchr(r->log, '/');
     *name++ = 0;
     AUTO(fd_close) int dir = file_open_below(r->log, LOG_FOLDERS, O_PATH | O_DIRECTORY, 0);
-    for (int i = LOGS_KEPT; i-- > 0;) {
+    for (int i = r->older; i-- > 0;) {
         if (i)
             (void)snprintf(from, sizeof from, "%s.%d", name, i);
         else
@@ -324,6 +323,7 @@ void logs_full(void *arg, struct container *c)
     struct agent *g = arg;
     struct rotate *r = NEW(struct rotate);
     r->agent = g;
+    r->older = MAX(g->cfg.log_files - 1, 1);
     (void)snprintf(r->log, sizeof r->log, STR_FMT, STR_ARG(container_log(c)));
     (void)snprintf(r->id, sizeof r->id, STR_FMT, STR_ARG(container_id(c)));
     lane_start(g->files, &r->job, rotate_work, rotate_done);

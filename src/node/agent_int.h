@@ -6,6 +6,7 @@
 #include "node/agent.h"
 #include "node/named.h"
 #include "node/pod.h"
+#include "node/pressure.h"
 #include "node/reserved.h"
 #include "node/runtimes.h"
 #include "node/sources.h"
@@ -63,6 +64,8 @@ struct agent {
     uint32_t user_ids_last;   /* that were given to one */
     struct arena arena;
     bool adopted;
+    struct pressure *pressure;
+    bool collecting; /* images are being collected: whether one is here is not told meanwhile */
     struct inotify hostpaths;
     bool watches_paths;      /* hostpaths works */
     int names_watch;         /* in it: the names of images on this machine; -1: none */
@@ -287,7 +290,14 @@ void images_ensure(struct agent_pod *ap, int container); /* answers with pod_saw
 MUST_USE bool images_read(struct agent *g, struct arena *a, struct str name, struct image *out, struct err *err);
 void images_retry(struct agent_pod *ap); /* what waited for a Secret */
 void images_forget(struct agent_pod *ap);
-void images_came(struct agent *g); /* names have been added: who waits for one of them waits no longer */
+void images_held_over(struct agent *g); /* they are not collected any more: who asked meanwhile is answered */
+void images_came(struct agent *g);      /* names have been added: who waits for one of them waits no longer */
+
+/* image_gc.c: images that nobody needs go. done: later, once; freed: bytes. */
+typedef void image_gc_done(void *arg, bool ok, int64_t freed);
+/* wanted: so many bytes, or INT64_MAX for all that may go. only_old: those that were unused for too long. False:
+ * another one is under way, and done is not called. */
+bool image_gc_start(struct agent *g, int64_t wanted, bool only_old, image_gc_done *done, void *arg);
 
 /* probe_do.c */
 void probes_start(struct agent_container *ac);

@@ -307,7 +307,11 @@ static void ensure_one(struct agent_pod *ap, int c, size_t nth)
         arena_fini(&scratch);
         return;
     }
-    ap->containers.p[c]->image_waits = false;
+    ap->containers.p[c]->image_waits = ap->agent->collecting;
+    if (ap->agent->collecting) { /* images_held_over comes back here */
+        arena_fini(&scratch);
+        return;
+    }
     bool here = images_read(ap->agent, &scratch, name, &im, &err);
     if (here && !str_eq(need.policy, S("Always"))) {
         agent_eventf(ap, c, false, "Pulled",
@@ -357,6 +361,16 @@ void images_came(struct agent *g)
                 agent_pod_kick(ap);
             }
         }
+    }
+}
+
+void images_held_over(struct agent *g)
+{
+    map_each (e, &g->by_uid) {
+        struct agent_pod *ap = e->value;
+        array_each (ac, &ap->containers)
+            if ((*ac)->image_waits)
+                images_ensure(ap, (*ac)->index);
     }
 }
 

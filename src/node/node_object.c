@@ -7,19 +7,19 @@
 #include "node/condition.h"
 #include "node/csi.h"
 #include "node/node_facts.h"
+#include "node/pressure_plan.h"
 #include "sys/file.h"
 #include <fcntl.h>
 
-#define LEASE_SECONDS   40
-#define LEASE_EVERY     (10 * NS_PER_S)
-#define STATUS_EVERY    (300 * NS_PER_S) /* heartbeat of the conditions, as upstream's nodeStatusReportFrequency */
-#define RETRY           (NS_PER_S)
-#define MEND            (NS_PER_S)    /* what others say of this node is contradicted so long after */
-#define MEMORY_RESERVED (100LL << 20) /* upstream's eviction threshold, kept from allocatable */
-#define IMAGES_SHOWN    50
-#define EDGE_UID        64504 /* what the front door listens on is a Service's (cli/role.h) */
-#define PODS_OF_PIDS    8     /* a pod may have this part of the processes that there can be; */
-#define PIDS_LEAST      1024
+#define LEASE_SECONDS 40
+#define LEASE_EVERY   (10 * NS_PER_S)
+#define STATUS_EVERY  (300 * NS_PER_S) /* heartbeat of the conditions, as upstream's nodeStatusReportFrequency */
+#define RETRY         (NS_PER_S)
+#define MEND          (NS_PER_S) /* what others say of this node is contradicted so long after */
+#define IMAGES_SHOWN  50
+#define EDGE_UID      64504 /* what the front door listens on is a Service's (cli/role.h) */
+#define PODS_OF_PIDS  8     /* a pod may have this part of the processes that there can be; */
+#define PIDS_LEAST    1024
 
 /* The Node object and its Lease. Only fields that are this node's own are written, by merge patches: labels, taints
  * and extended resources of others survive. */
@@ -51,7 +51,11 @@ static struct val resources_val(struct node_object *n, struct arena *a, bool all
 {
     struct node_facts *f = &n->facts;
     const struct reserved_rules *rules = n->agent->cfg.reserved;
-    const struct node_amounts none = {0}, thresholds = {.memory = MEMORY_RESERVED, .disk = f->disk_bytes / 10};
+    const struct pressure_rules *pressure = n->agent->cfg.pressure;
+    const struct node_amounts none = {0},
+                              thresholds = {.memory = pressure_reserved(pressure, SIGNAL_MEMORY, f->memory_bytes),
+                                            .disk = pressure_reserved(pressure, SIGNAL_NODEFS, f->disk_bytes),
+                                            .pids = pressure_reserved(pressure, SIGNAL_PIDS, f->pids)};
     struct node_amounts left = {f->cpus * 1000, f->memory_bytes, f->disk_bytes, f->pids};
     if (allocatable)
         left = reserved_allocatable(&n->agent->machine, rules ? &rules->kept : &none, &thresholds);
@@ -95,18 +99,29 @@ static bool foreign_differ(const struct obj *node)
 }
 
 /* `old`: what the Node says now, or NULL. */
-static struct val conditions_val(struct arena *a, const struct val *old)
+static struct val conditions_val(const struct node_object *n, struct arena *a, const struct val *old)
 {
-    static const struct status_condition ours[] = {
-        {"MemoryPressure", false, "KubeletHasSufficientMemory", S_INIT("kubelet has sufficient memory available")},
-        {"DiskPressure", false, "KubeletHasNoDiskPressure", S_INIT("kubelet has no disk pressure")},
-        {"PIDPressure", false, "KubeletHasSufficientPID", S_INIT("kubelet has sufficient PID available")},
-        {"Ready", true, "KubeletReady", S_INIT("kubelet is posting ready status")},
+    static const struct {
+        unsigned pressure; /* 0: it is always so */
+        struct status_condition well, short_of;
+    } ours[] = {
+        {PRESSURE_ON_MEMORY,
+         {"MemoryPressure", false, "KubeletHasSufficientMemory", S_INIT("kubelet has sufficient memory available")},
+         {"MemoryPressure", true, "KubeletHasInsufficientMemory",
+          S_INIT("kubelet has insufficient memory available")}},
+        {PRESSURE_ON_DISK,
+         {"DiskPressure", false, "KubeletHasNoDiskPressure", S_INIT("kubelet has no disk pressure")},
+         {"DiskPressure", true, "KubeletHasDiskPressure", S_INIT("kubelet has disk pressure")}},
+        {PRESSURE_ON_PIDS,
+         {"PIDPressure", false, "KubeletHasSufficientPID", S_INIT("kubelet has sufficient PID available")},
+         {"PIDPressure", true, "KubeletHasInsufficientPID", S_INIT("kubelet has insufficient PID available")}},
+        {0, {"Ready", true, "KubeletReady", S_INIT("kubelet is posting ready status")}, {0}},
     };
     struct val list = val_list();
     int64_t now = clock_real();
+    unsigned pressure = pressure_conditions(n->agent->pressure);
     for (size_t i = 0; i < countof(ours); i++) {
-        struct val c = condition_of(a, old, &ours[i], now);
+        struct val c = condition_of(a, old, ours[i].pressure & pressure ? &ours[i].short_of : &ours[i].well, now);
         val_set(a, &c, N(lastHeartbeatTime), val_str(a, time_text(a, now)));
         val_add(a, &list, c);
     }
@@ -211,7 +226,7 @@ static struct val status_val(struct writing *w)
     val_set(a, &s, N(addresses), addresses);
     val_set(a, &s, N(capacity), resources_val(n, a, false));
     foreign_resources(a, told, val_set(a, &s, N(allocatable), resources_val(n, a, true)));
-    val_set(a, &s, N(conditions), conditions_val(a, known ? val_get(obj_status(known), N(conditions)) : NULL));
+    val_set(a, &s, N(conditions), conditions_val(n, a, known ? val_get(obj_status(known), N(conditions)) : NULL));
     val_set(a, &s, N(nodeInfo), node_info(n, a));
     val_set(a, &s, N(images), images_val(w));
     val_set_num(a, val_need_map(a, &s, N(daemonEndpoints), N(kubeletEndpoint)), N(Port), g->cfg.relay_port);
@@ -297,6 +312,8 @@ static void look_done(struct call *c)
         events_record(
             g->events, c->obj, S(""), "Warning", "Rebooted", NULL,
             arena_fmt(&a, "Node %s has been rebooted, boot id: " STR_FMT, g->cfg.name, STR_ARG(n->facts.boot_id)));
+    if (c->ok && c->obj)
+        pressure_restore(g->pressure, c->obj);
     timer_set(&n->status_timer, 0);
 }
 
@@ -326,10 +343,10 @@ static void node_done(struct call *c)
 
 /* Who did not hear of us for a while (we or they had been stopped) has made our conditions Unknown; somebody may have
  * taken one away. Our Services stand still until that is put right, so it is not left for the next heartbeat. */
-static bool is_belied(const struct obj *o)
+static bool is_belied(const struct node_object *n, const struct obj *o)
 {
     AUTO(arena_fini) struct arena a = ARENA;
-    struct val ours = conditions_val(&a, NULL);
+    struct val ours = conditions_val(n, &a, NULL);
     val_each_item (it, &ours) {
         const struct val *c = val_find(val_get(obj_status(o), N(conditions)), N(type), val_text_at(it, N(type)));
         if (!str_eq(val_text_at(c, N(status)), val_text_at(it, N(status))))
@@ -346,7 +363,7 @@ static void own_changed(struct cache_handler *h, struct obj *was, struct obj *no
         return; /* the answer of the call under way is newer, and comes here again */
     if (foreign_differ(now))
         timer_set(&n->status_timer, 0);
-    if (!is_belied(now))
+    if (!is_belied(n, now))
         return;
     log_info("node.belied", "node=%s its conditions are not what it said: saying them again", n->agent->cfg.name);
     timer_set(&n->status_timer, MEND);

@@ -281,10 +281,20 @@ void pod_fail(struct pod *p, const char *reason, struct str message, bool reject
     p->stop_since = now;
 }
 
-void pod_evict(struct pod *p, struct str message, int64_t now)
+void pod_evict(struct pod *p, struct str message, int64_t grace_s, bool disrupted, int64_t now)
 {
-    pod_fail(p, "Evicted", message, false, now);
-    p->grace_s = MIN(p->grace_s, 1);
+    if (p->state == POD_ENDED)
+        return;
+    if (!pod_is_to_end(p)) {
+        pod_fail(p, "Evicted", message, false, now);
+        p->disrupted = disrupted;
+        p->grace_s = MIN(p->grace_s, grace_s);
+        return;
+    }
+    array_each (c, &p->containers)
+        if (c->kill_at)
+            c->kill_at = MIN(c->kill_at, now + ns_of_seconds(grace_s));
+    p->grace_s = MIN(p->grace_s, (now - p->stop_since) / NS_PER_S + grace_s);
 }
 
 void pod_saw_volumes(struct pod *p, bool ok, struct str message, int64_t now)

@@ -134,6 +134,7 @@ struct pod {
     bool in_service, left, drained; /* ARCHITECTURE.md, Leaving */
     const char *fail_reason;        /* DeadlineExceeded, Evicted, OutOfcpu ...; NULL: none */
     struct str fail_message;
+    bool disrupted; /* it was failed for the sake of the node: condition DisruptionTarget */
     const char
         *told_phase; /* Failed or Succeeded, where another wrote it while the pod ran: then it is over; or NULL */
     bool rejected;   /* refused by the node: no conditions, nothing was started */
@@ -182,7 +183,9 @@ void pod_wanted(struct pod *p, struct obj *obj, int64_t now);
 void pod_gone(struct pod *p, int64_t now); /* the object was removed: forced */
 bool pod_is_to_end(const struct pod *p);   /* deleted, failed here, or called over by another */
 void pod_fail(struct pod *p, const char *reason, struct str message, bool rejected, int64_t now);
-void pod_evict(struct pod *p, struct str message, int64_t now); /* fails it, with a second to end in */
+/* Fails it, with so long to end in at most; one that is going already goes by then. disrupted: for the sake of the
+ * node, and its conditions say so. */
+void pod_evict(struct pod *p, struct str message, int64_t grace_s, bool disrupted, int64_t now);
 
 void pod_saw_volumes(struct pod *p, bool ok, struct str message, int64_t now);
 void pod_saw_sandbox(struct pod *p, bool ok, struct str ip_or_message, int64_t now);

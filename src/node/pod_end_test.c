@@ -239,7 +239,7 @@ TEST(an_evicted_pod_has_a_second)
         &y,
         META "spec: {restartPolicy: Always, terminationGracePeriodSeconds: 60, containers: [{name: c, image: x}]}");
     y.hold = true;
-    pod_evict(y.p, S("too much"), y.now);
+    pod_evict(y.p, S("too much"), 1, true, y.now);
     play_run(&y);
     CHECK_STR(play_told(&y), S("!Killing:c term:c"));
     y.now += 3 * NS_PER_S;

@@ -209,8 +209,7 @@ static void add_conditions(struct status_view *v, struct val *status, const char
         if (!is_own_condition(val_text_at(c, N(type))))
             val_add(v->a, &list, val_copy(v->a, c));
     }
-    if (p->fail_reason && strcmp(p->fail_reason, "Evicted") == 0 &&
-        !val_find(val_get(v->old, N(conditions)), N(type), S("DisruptionTarget")))
+    if (p->disrupted && !val_find(val_get(v->old, N(conditions)), N(type), S("DisruptionTarget")))
         add_condition(v, &list, "DisruptionTarget", true, "TerminationByKubelet", p->fail_message);
     bool over = strcmp(phase, "Succeeded") == 0, failed = strcmp(phase, "Failed") == 0 && !ended_unborn(p);
     const char *end_reason = over ? "PodCompleted" : failed || p->fail_reason ? "PodFailed" : NULL;
