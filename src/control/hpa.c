@@ -79,8 +79,7 @@ static const struct kind *kind_named(const struct view *v, struct str group, str
     return found;
 }
 
-/* NULL: *error says why there is none. */
-static const struct obj *target_of(const struct view *v, struct arena *a, const struct obj *hpa, struct str *error)
+const struct obj *hpa_target(const struct view *v, struct arena *a, const struct obj *hpa, struct str *error)
 {
     const struct val *ref = val_get(obj_spec(hpa), N(scaleTargetRef));
     struct str kind = val_text_at(ref, N(kind)), name = val_text_at(ref, N(name));
@@ -106,7 +105,7 @@ static const struct obj *target_of(const struct view *v, struct arena *a, const 
 static bool target_find(struct hpa *h)
 {
     struct str error = S("");
-    h->target = target_of(h->v, h->a, h->o, &error);
+    h->target = hpa_target(h->v, h->a, h->o, &error);
     if (h->target && kind_scale_of(h->a, h->target->kind, &h->target->tree, &h->scale)) {
         hpa_condition(h, "AbleToScale", true, "SucceededGetScale",
                       S("the HPA controller was able to get the target's current scale"));
@@ -150,7 +149,7 @@ static bool takes_some(struct hpa *h, const struct obj *other, const struct hpa_
     struct val scale;
     struct selector *s;
     struct err err = ERR;
-    const struct obj *target = target_of(h->v, h->a, other, &error);
+    const struct obj *target = hpa_target(h->v, h->a, other, &error);
     struct str text = target && kind_scale_of(h->a, target->kind, &target->tree, &scale)
                           ? val_text_at(&scale, N(status), N(selector))
                           : S("");

@@ -74,6 +74,9 @@ struct hpa_pace {
 /* How many there are to be now, of what the metrics wish; the wish is noted. */
 int64_t hpa_pace(struct hpa_pace *p, struct hpa_memory *m, int64_t wish);
 
+/* What it scales, in the view. NULL: *error says why there is none. */
+const struct obj *hpa_target(const struct view *v, struct arena *a, const struct obj *hpa, struct str *error);
+
 /* --- metrics: hpa_metrics.c --- */
 
 struct hpa_look {

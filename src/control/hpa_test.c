@@ -385,6 +385,9 @@ static void case_text(struct table_case *c, const struct plan *p, struct strbuf 
                     (long long)val_num_at(status, -1, N(currentReplicas)),
                     (long long)val_num_at(status, -1, N(desiredReplicas)),
                     val_get(status, N(lastScaleTime)) ? ", scaled" : "");
+        const struct val *seen = val_get(status, N(observedGeneration));
+        if (seen)
+            strbuf_addf(out, "observedGeneration %lld\n", (long long)val_num(seen, 0));
         status_text(c, out, status);
     }
     array_each (e, &p->events)

@@ -32,7 +32,7 @@ static const struct why_row rows[] = {
     {K(StatefulSet), NULL, why_statefulset, stateful_head},
     {K(DaemonSet), NULL, why_daemonset, daemonset_head},
     {K(ReplicationController), NULL, why_replicaset, replicaset_head},
-    {K(HorizontalPodAutoscaler), NULL, why_stored, plain_head},
+    {K(HorizontalPodAutoscaler), NULL, why_hpa, plain_head},
     {K(PersistentVolume), NULL, why_volume, plain_head},
     {K(Ingress), NULL, why_ingress, ingress_head},
     {K(NetworkPolicy), NULL, why_stored, plain_head},
@@ -92,6 +92,7 @@ const struct kind *const why_reads[] = {K(Deployment),
                                         K(MutatingWebhookConfiguration),
                                         K(Ingress),
                                         K(IngressClass),
+                                        K(HorizontalPodAutoscaler),
                                         NULL};
 
 const char *const why_defined[] = {"gatewayclasses.gateway.networking.k8s.io",

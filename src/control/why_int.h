@@ -73,6 +73,7 @@ why_fn why_statefulset; /* why_stateful.c */
 bool why_stateful_refused(struct question *q, struct str message, struct finding *f);
 struct str stateful_head(struct question *q, const struct obj *o);
 why_fn why_cronjob; /* why_cronjob.c */
+why_fn why_hpa;     /* why_hpa.c */
 why_fn why_job;     /* why_jobs.c */
 why_fn why_pod;     /* why_pod.c */
 bool why_resize(struct question *q, const struct obj *pod,

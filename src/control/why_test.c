@@ -85,4 +85,5 @@ TEST(explanations_are_as_in_their_transcript)
     test_transcript("tests/control/why_disks.txt", why_answer);
     test_transcript("tests/control/why_acme.txt", why_answer);
     test_transcript("tests/control/why_gateway.txt", why_answer);
+    test_transcript("tests/control/why_hpa.txt", why_answer);
 }
