@@ -75,6 +75,43 @@ static void merge_label_keys(struct arena *a, struct val *term, const struct val
     }
 }
 
+/* A profile as annotations had it; false: it is none. */
+static bool apparmor_of_annotation(struct arena *a, struct str text, struct val *out)
+{
+    static const struct str local = S_INIT("localhost/");
+    bool is_local = str_starts(text, local);
+    const char *type = str_eqz(text, "runtime/default") ? "RuntimeDefault"
+                       : str_eqz(text, "unconfined")    ? "Unconfined"
+                       : is_local                       ? "Localhost"
+                                                        : NULL;
+    struct str name = is_local ? str_sub(text, local.n, text.n) : S("");
+    *out = val_map();
+    if (!type || (is_local && (!name.n || str_trim(name).n != name.n || name.n > 4095)))
+        return false;
+    val_set_text(a, out, N(type), str_of(type));
+    if (is_local)
+        val_set_text(a, out, N(localhostProfile), name);
+    return true;
+}
+
+/* Annotations from before the field become it, where it is not there and the pod's own says something else. */
+static void apparmor_from_annotations(struct arena *a, const struct val *annotations, struct val *spec)
+{
+    const struct name *const lists[] = {N(initContainers), N(containers)};
+    struct str os = val_text_at(spec, N(os), N(name));
+    for (size_t i = 0; i < countof(lists) && val_len(annotations) && !str_eqz(os, "windows"); i++)
+        each_mut (c, val_get_mut(spec, lists[i])) {
+            struct str key = arena_fmt(a, "container.apparmor.security.beta.kubernetes.io/" STR_FMT,
+                                       STR_ARG(val_text_at(c, N(name))));
+            const struct val *note = val_get_str(annotations, key),
+                             *whole = val_at(spec, N(securityContext), N(appArmorProfile));
+            struct val profile;
+            if (note && !val_at(c, N(securityContext), N(appArmorProfile)) &&
+                apparmor_of_annotation(a, val_text(note), &profile) && !(whole && val_equal(&profile, whole)))
+                val_set(a, val_need_map(a, c, N(securityContext)), N(appArmorProfile), profile);
+        }
+}
+
 void strategy_create_pod(struct arena *a, struct val *v, int64_t now)
 {
     struct val status = val_map(), *spec;
@@ -93,6 +130,7 @@ void strategy_create_pod(struct arena *a, struct val *v, int64_t now)
     val_set(a, v, N(status), status);
     spec = val_need_map(a, v, N(spec)); /* not before: setting a member moves its siblings */
     const struct val *labels = val_at(v, N(metadata), N(labels));
+    apparmor_from_annotations(a, val_at(v, N(metadata), N(annotations)), spec);
     const struct name *const affinities[] = {N(podAffinity), N(podAntiAffinity)};
     for (size_t i = 0; i < countof(affinities); i++) {
         struct val *affinity = val_get_mut(MUT(spec, affinity), affinities[i]);

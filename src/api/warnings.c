@@ -275,7 +275,9 @@ static void warn_container(struct warnings *w, const struct val *meta, const str
         warn_annotation(w, meta, at,
                         arena_fmt(w->arena, "container.seccomp.security.alpha.kubernetes.io/" STR_FMT, STR_ARG(name)),
                         "non-functional in v1.27+; use the \"seccompProfile\" field instead");
-    if (!HAS(own, appArmorProfile) && !HAS(V(spec, securityContext), appArmorProfile))
+    /* of a pod the field has been made of the annotation by now (strategy_create_pod) */
+    bool made = !*at && HAS(own, appArmorProfile);
+    if (made || (!HAS(own, appArmorProfile) && !HAS(V(spec, securityContext), appArmorProfile)))
         warn_annotation(w, meta, at,
                         arena_fmt(w->arena, "container.apparmor.security.beta.kubernetes.io/" STR_FMT, STR_ARG(name)),
                         "deprecated since v1.30; use the \"appArmorProfile\" field instead");

@@ -157,6 +157,7 @@ int role_node(struct role_start *r)
         .relay_port = (int)s->relay_port,
         .runtimes = strz_of(a, s->runtimes),
         .manifests = strz_of(a, s->static_pods),
+        .unsafe_sysctls = strz_of(a, s->unsafe_sysctls),
         .pod_users = strz_of(a, s->pod_users),
         .insecure_registries = strz_of(a, s->insecure_registries),
         .relay_gid = ROLE_UID_RELAY,

@@ -18,6 +18,7 @@
 #include "api/formats.h"
 #include "api/quantity.h"
 #include "node/node_facts.h"
+#include "node/podspec.h"
 #include "node/runtimes.h"
 #include "sys/file.h"
 #include <arpa/inet.h>
@@ -183,6 +184,8 @@ static const struct setting rows[] = {
      "registries (host:port, separated by commas) that are spoken to without TLS", check_registries},
     {"runtimes", TEXT, AT(runtimes), "",
      "OCI runtimes beside crun, for RuntimeClasses: HANDLER=/PROGRAM, separated by commas", runtimes_check},
+    {"allowed-unsafe-sysctls", TEXT, AT(unsafe_sysctls), "",
+     "sysctls beside the safe ones that pods may set: names, or NAME*, separated by commas", podspec_sysctls_check},
     {"pod-users", TEXT, AT(pod_users), "",
      "FIRST:COUNT of the host's ids for pods with hostUsers: false; empty: kubelet's in /etc/subuid, else from 65536",
      check_users},

@@ -16,6 +16,7 @@ struct settings {
     struct str node_name, node_ip;
     struct str pod_cidr, node_pod_cidr, service_cidr, domain;
     struct str runtimes;            /* "HANDLER=/PROGRAM,..." */
+    struct str unsafe_sysctls;      /* "NAME,NAME*,..." */
     struct str pod_users;           /* "FIRST:COUNT" */
     struct str static_pods;         /* the folder of their manifests */
     struct str insecure_registries; /* "host:port,..." spoken to by http */

@@ -105,6 +105,11 @@ static const struct saying configs[] = {
      "from "
      "root",
      "Give the number in {spec}securityContext.runAsUser: {edit}"},
+    {"apparmor profile not found", "AppArmorProfile", "may not start its {about}: {message}",
+     "Load that profile on the node (apparmor_parser -r FILE), or name another in appArmorProfile: {edit}"},
+    {"failed to set MOUNT_ATTR_IDMAP", "NotIdmapped",
+     "cannot make its {about}, as hostUsers: false needs a file system that can be idmapped: {message}",
+     "Put that volume on another file system, or leave {spec}hostUsers out: {edit}"},
     {"", "ContainerConfig", "cannot make its {about}: {message}", "Mend it: {edit}"},
 };
 

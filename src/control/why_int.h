@@ -56,6 +56,8 @@ struct nearest {
     size_t distance;
 };
 void nearest_try(struct nearest *n, struct str name);
+/* Why its sandbox cannot be made, as the node's event says (why_runtime.c). */
+void why_sandbox(struct question *q, const struct obj *pod, struct str message, struct finding *f);
 /* The newest event of the object with the reason and a message that begins (and a field path, where not ""). */
 const struct obj *why_event(struct question *q, const struct obj *about, const char *reason, struct str begins,
                             struct str field_path);

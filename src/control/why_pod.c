@@ -42,6 +42,11 @@ static bool say_leaving(struct question *q, const struct obj *pod, struct findin
 
 static const struct saying failures[] = {
     {"UnsupportedField", "UnsupportedField", "is refused by node {node}: {message}", "Change that field: {edit}"},
+    {"SysctlForbidden", "SysctlForbidden", "is refused by node {node}: {message}",
+     "Leave it out of {spec}securityContext.sysctls: {edit}, or allow it there: wherry up --set "
+     "allowed-unsafe-sysctls=NAME"},
+    {"AppArmor", "AppArmor", "is refused by node {node}: {message}",
+     "Enable AppArmor there, or take appArmorProfile out of {spec}securityContext and its containers: {edit}"},
     {"DeadlineExceeded", "DeadlineExceeded", "was ended after {seconds} s, as {spec}activeDeadlineSeconds says",
      "Give it more time, or make it faster: {edit}"},
     {"", "PodFailed", "has failed: {why}{message}", "Mend that and make it anew: {edit}"},
@@ -158,9 +163,7 @@ static bool say_preparing(struct question *q, const struct obj *pod, struct find
         return false;
     struct str head = S("Failed to create pod sandbox: ");
     sandbox = str_sub(sandbox, str_starts(sandbox, head) ? head.n : 0, sandbox.n);
-    why_found(q, f, "SandboxFailed", "cannot be started on node " STR_FMT ": " STR_FMT, STR_ARG(pod_node(pod)),
-              STR_ARG(sandbox));
-    why_way(q, f, "The node tries again by itself; its log says more: /var/log/wherry.log");
+    why_sandbox(q, pod, sandbox, f);
     return true;
 }
 

@@ -482,7 +482,8 @@ static void agent_judge(struct agent_pod *ap, const struct obj *node, bool final
     size_t n;
     struct str pressed = pressure_refuses(&a, pressure_conditions(g->pressure), ap->pod->obj);
     const struct obj **others = pods_in(g, &a, &n);
-    if (!podspec_sysctls(&a, ap->pod->obj, &sysctls, &err)) {
+    if (!podspec_sysctls(&a, ap->pod->obj, str_of(g->cfg.unsafe_sysctls ? g->cfg.unsafe_sysctls : ""), &sysctls,
+                         &err)) {
         agent_reject(ap, "SysctlForbidden", str_of(err.text));
     } else if (pressed.n) {
         agent_reject(ap, "Evicted", pressed);
@@ -492,6 +493,8 @@ static void agent_judge(struct agent_pod *ap, const struct obj *node, bool final
                        &CALL_OPTIONS(.verb = CALL_GET, .kind = K(Node), .name = str_of(g->cfg.name)));
         else
             agent_reject(ap, arena_strz(&ap->arena, str_of(why.reason)), why.message);
+    } else if (!g->apparmor && podspec_wants_apparmor(ap->pod->obj)) {
+        agent_reject(ap, "AppArmor", S("Cannot enforce AppArmor: AppArmor is not enabled on the host"));
     } else if (!podspec_supported(ap->pod->obj, g->selinux, &err)) {
         agent_refuse(ap, "UnsupportedField", str_of(err.text), str_of(err.text));
     } else {
@@ -737,6 +740,7 @@ struct agent *agent_new(const struct agent_config *config, struct err *err)
         return NULL;
     }
     g->selinux = access("/sys/fs/selinux/enforce", F_OK) == 0;
+    g->apparmor = apparmor_here();
     struct arena *a = &g->arena;
     struct runtime_config rc = {
         .loop = config->loop,

@@ -22,6 +22,7 @@ struct agent_config {
     const char *manifests;         /* /etc/wherry/manifests: a file each for static pods; "": none are run */
     const char *shim, *crun, *job; /* programs */
     const char *runtimes;          /* "HANDLER=/PROGRAM,...": OCI runtimes for RuntimeClasses */
+    const char *unsafe_sysctls;    /* names and NAME* that pods may set beside the safe ones; "": none */
     const char *pod_users;         /* "FIRST:COUNT": ids for pods with users of their own; "": runtimes.h */
     const char *cgroup;            /* "/wherry-ID": the group below which pods are */
     struct instance instance;

@@ -240,6 +240,8 @@ static bool container_build(struct agent_container *ac, struct oci_container *oc
     };
     AUTO(env_fini) struct env env = {0};
     in.env = &env;
+    if (g->apparmor && podspec_wants_apparmor(p->obj) && !apparmor_profiles(g, a, &in.apparmor, err))
+        return false;
     return target_pid(ac, &in.target_pid, err) && env_build(a, &ei, &env, err) && podspec_container(a, &in, oci, err);
 }
 

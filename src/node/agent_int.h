@@ -59,7 +59,8 @@ struct agent {
     struct node_amounts machine;      /* what it has, without huge pages */
     struct qos_groups *qos;
     int64_t pod_pids;         /* processes that a pod may have; 0: any number */
-    bool selinux;             /* the host has it */
+    bool selinux, apparmor;   /* the host has it */
+    bool apparmor_asked;      /* to load the profile of RuntimeDefault: once */
     struct user_ids user_ids; /* for pods with users of their own */
     uint32_t user_ids_last;   /* that were given to one */
     struct arena arena;
@@ -298,6 +299,12 @@ typedef void image_gc_done(void *arg, bool ok, int64_t freed);
 /* wanted: so many bytes, or INT64_MAX for all that may go. only_old: those that were unused for too long. False:
  * another one is under way, and done is not called. */
 bool image_gc_start(struct agent *g, int64_t wanted, bool only_old, image_gc_done *done, void *arg);
+
+/* apparmor.c */
+bool apparmor_here(void); /* the kernel has it, and it is on */
+/* The profiles that are loaded, as the kernel lists them. That of RuntimeDefault is when they are first asked for:
+ * E_UNAVAILABLE until then. */
+MUST_USE bool apparmor_profiles(struct agent *g, struct arena *a, struct str *out, struct err *err);
 
 /* probe_do.c */
 void probes_start(struct agent_container *ac);

@@ -183,7 +183,8 @@ static void sandbox_create(struct agent_pod *ap)
     uint32_t first_id;
     struct err err = ERR;
     if (!podspec_hostname(&a, p->obj, str_of(g->hostname), str_of(g->cfg.domain), &hostname, &err) ||
-        !users_of(ap, &first_id, &err) || !podspec_sysctls(&a, p->obj, &sysctls, &err)) {
+        !users_of(ap, &first_id, &err) ||
+        !podspec_sysctls(&a, p->obj, str_of(g->cfg.unsafe_sysctls ? g->cfg.unsafe_sysctls : ""), &sysctls, &err)) {
         struct err why = ERR;
         (void)err_set(&why, err.kind,
                       "failed to generate sandbox config for pod \"" STR_FMT "_" STR_FMT "(" STR_FMT ")\": %s",

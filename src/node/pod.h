@@ -80,8 +80,10 @@ struct pod_container {
 
     bool passed_startup, ready, unhealthy; /* what the probes say; unhealthy: restart it */
     bool redefined;                        /* ended for another image: runs again whatever its policy is */
-    const char *unhealthy_why;             /* "failed liveness probe" */
-    bool replacing;                        /* it was ended for that, and the next run is not up yet */
+    bool again; /* ended for all to begin anew (RestartAllContainers), and its turn has not come: it runs again
+                   whatever its policy is, and that it ran before is no more than its last state */
+    const char *unhealthy_why; /* "failed liveness probe" */
+    bool replacing;            /* it was ended for that, and the next run is not up yet */
     enum hook poststart, prestop;
     struct str poststart_message; /* of the hook that failed: it ended this run */
     const char *stopping;         /* told to end, and why: "Stopping container %s"; NULL: no */
@@ -119,8 +121,9 @@ struct pod {
     int64_t volumes_retry_at, volumes_backoff, sandbox_retry_at, sandbox_backoff;
     struct str ip, host_ip;
     bool host_network;
-    bool adopted;      /* its containers ran before this agent did */
-    bool sandbox_lost; /* it died under us: made again, containers run again */
+    bool adopted;        /* its containers ran before this agent did */
+    bool restarting_all; /* a container's rule says so, and some of them have not ended yet */
+    bool sandbox_lost;   /* it died under us: made again, containers run again */
 
     size_t tidy_at; /* bytes of `arena` */
 
@@ -262,4 +265,6 @@ struct str pod_resize_text(struct arena *a, const struct val *spec, int64_t gene
 const char *pod_phase(const struct pod *p);                   /* Pending, Running, Succeeded, Failed */
 int pod_container_find(const struct pod *p, struct str name); /* index, or -1 */
 bool pod_container_up(const struct pod_container *c);         /* it runs and its postStart hook is through */
-int pod_run_number(const struct pod_container *c);            /* of the run that begins: 0 is the first */
+/* The action of the first of its restartPolicyRules that this exit code is one of; empty: of none. */
+struct str pod_container_rule(const struct pod_container *c, int exit_code);
+int pod_run_number(const struct pod_container *c); /* of the run that begins: 0 is the first */

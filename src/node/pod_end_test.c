@@ -349,3 +349,59 @@ TEST(sigterm_waits_for_the_prestop_hook_but_not_beyond_the_grace)
         play_end(&y);
     }
 }
+
+/* RestartAllContainers: what a container's rule says of all of them. */
+TEST(a_rule_of_one_container_begins_all_anew)
+{
+    struct play y;
+    play_running(&y,
+                 META "spec:\n  restartPolicy: Never\n  initContainers: [{name: i, image: x}, {name: s, image: x, "
+                      "restartPolicy: Always}]\n"
+                      "  containers: [{name: c, image: x, lifecycle: {preStop: {sleep: {seconds: 9}}}}, {name: t, "
+                      "image: x, restartPolicy: Never, restartPolicyRules: [{action: Restart, exitCodes: {operator: "
+                      "In, values: [7]}}, {action: RestartAllContainers, exitCodes: {operator: In, values: [42, "
+                      "7]}}]}]\n");
+    play_exits(&y, "i", 0);
+    play_run(&y);
+    (void)play_told(&y);
+    struct val s = pod_status(y.p, &y.arena, PLAY_REAL);
+    const struct val *all = val_find(val_get(&s, N(conditions)), N(type), S("AllContainersRestarting"));
+    CHECK_STR(val_text_at(all, N(status)), S("False"));
+    play_exits(&y, "t", 7); /* of two rules the first one holds */
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("image:t start:t"));
+    y.hold = true;
+    play_exits(&y, "t", 42);
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("!Killing:s kill:s !Killing:c kill:c")); /* no hook, no grace */
+    s = pod_status(y.p, &y.arena, PLAY_REAL);
+    all = val_find(val_get(&s, N(conditions)), N(type), S("AllContainersRestarting"));
+    CHECK_STR(val_text_at(all, N(status)), S("True"));
+    CHECK_STR(val_text_at(all, N(reason)), S("RestartAllContainersStarted"));
+    CHECK_STR(val_text_at(&s, N(phase)), S("Running"));
+    play_exits(&y, "s", 137);
+    play_run(&y);
+    CHECK_STR(play_told(&y), S(""));
+    y.hold = false;
+    play_exits(&y, "c", 137);
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("image:i start:i")); /* from the beginning */
+    s = pod_status(y.p, &y.arena, PLAY_REAL);
+    all = val_find(val_get(&s, N(conditions)), N(type), S("AllContainersRestarting"));
+    CHECK_STR(val_text_at(all, N(status)), S("False"));
+    CHECK_STR(val_text_at(&s, N(phase)), S("Pending"));
+    play_exits(&y, "i", 0);
+    play_run(&y);
+    y.now += 30 * NS_PER_S; /* t waits as one that crashes */
+    play_run(&y);
+    s = pod_status(y.p, &y.arena, PLAY_REAL);
+    CHECK_STR(val_text_at(&s, N(phase)), S("Running"));
+    static const int64_t restarts[] = {1, 1, 1, 2};
+    array_each (c, &y.p->containers)
+        CHECK_INT(c->restarts, restarts[c - y.p->containers.p]);
+    play_exits(&y, "t", 1); /* no rule: it stays down, and the pod with the others */
+    play_run(&y);
+    s = pod_status(y.p, &y.arena, PLAY_REAL);
+    CHECK_STR(val_text_at(&s, N(phase)), S("Running"));
+    play_end(&y);
+}

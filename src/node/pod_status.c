@@ -41,7 +41,7 @@ static bool any_tried(const struct pod *p)
 /* An init container as it is shown: of one that runs again in a new sandbox the earlier end, until it is up. */
 static bool init_is_through(const struct pod_container *c)
 {
-    return !pod_container_up(c) && c->end.reason && c->end.exit_code == 0;
+    return !pod_container_up(c) && c->end.reason && c->end.exit_code == 0 && !c->again;
 }
 
 static bool init_pending(const struct pod *p)
@@ -58,7 +58,7 @@ static bool init_pending(const struct pod *p)
 static bool any_main_was_up(const struct pod *p)
 {
     array_each (c, &p->containers)
-        if (c->role == CONTAINER_MAIN && !never_up(c))
+        if (c->role == CONTAINER_MAIN && !never_up(c) && !c->again)
             return true;
     return false;
 }
@@ -76,6 +76,8 @@ const char *pod_phase(const struct pod *p)
             continue;
         if (pod_container_up(c))
             running++;
+        else if (c->again)
+            waiting++;
         else if (c->end.reason)
             ended++, well += c->run == RUN_EXITED && c->end.exit_code == 0;
         else if (c->has_last)
@@ -167,9 +169,14 @@ static bool gates_open(struct status_view *v, struct strbuf *closed)
 
 static bool is_own_condition(struct str type)
 {
-    static const char *const own[] = {"PodReadyToStartContainers", "Initialized",  "Ready",
-                                      "ContainersReady",           "PodScheduled", "PodResizePending",
-                                      "PodResizeInProgress"};
+    static const char *const own[] = {"PodReadyToStartContainers",
+                                      "Initialized",
+                                      "Ready",
+                                      "ContainersReady",
+                                      "PodScheduled",
+                                      "PodResizePending",
+                                      "PodResizeInProgress",
+                                      "AllContainersRestarting"};
     for (size_t i = 0; i < countof(own); i++)
         if (str_eqz(type, own[i]))
             return true;
@@ -198,6 +205,16 @@ static void add_resize_conditions(struct status_view *v, struct val *list)
         add_condition(v, list, "PodResizeInProgress", true, r->error.n ? "Error" : NULL, r->error);
         val_set_num(v->a, &list->list[list->n - 1], N(observedGeneration), r->progress_generation);
     }
+}
+
+/* Some container has a rule that says so. */
+static bool may_restart_all(const struct pod *p)
+{
+    array_each (c, &p->containers)
+        val_each_item (r, val_get(c->spec, N(restartPolicyRules)))
+            if (str_eqz(val_text_at(r, N(action)), "RestartAllContainers"))
+                return true;
+    return false;
 }
 
 static void add_conditions(struct status_view *v, struct val *status, const char *phase)
@@ -236,6 +253,11 @@ static void add_conditions(struct status_view *v, struct val *status, const char
     bool by_hand = !scheduled; /* nodeName set by the maker, not by a scheduler */
     add_condition(v, &list, "PodScheduled", by_hand || str_eq(val_text_at(scheduled, N(status)), S("True")), NULL,
                   STR_NONE);
+    if (may_restart_all(p) && !end_reason && p->restarting_all)
+        add_condition(v, &list, "AllContainersRestarting", true, "RestartAllContainersStarted",
+                      S("container exited with restart policy rule"));
+    else if (may_restart_all(p))
+        add_condition(v, &list, "AllContainersRestarting", false, end_reason, STR_NONE);
     val_set(v->a, status, N(conditions), list);
 }
 
@@ -325,6 +347,14 @@ static struct val state_of(struct status_view *v, const struct pod_container *c,
         val_set(v->a, &state, N(running), r);
         return state;
     }
+    if (c->again && c->end.reason && !stopped_all(p)) {
+        *last = state_terminated(v, &c->end);
+        if (c->backing_off)
+            return state_waiting(v, "CrashLoopBackOff", back_off_text(v, c));
+        return state_trouble(v, c, &state)
+                   ? state
+                   : state_waiting(v, has_init(p) ? "PodInitializing" : "ContainerCreating", STR_NONE);
+    }
     if (c->end.reason) { /* until the next run is up it is what is shown */
         bool start_error = strcmp(c->end.reason, "StartError") == 0, troubled = state_trouble(v, c, &state);
         if (stopped_all(p) || !(c->backing_off || troubled))
@@ -351,7 +381,7 @@ static void add_mounts(struct status_view *v, struct val *status, const struct p
         val_set(v->a, &out, N(mountPath), val_str(v->a, val_text_at(m, N(mountPath))));
         if (val_true(val_get(m, N(readOnly)))) {
             val_set_bool(v->a, &out, N(readOnly), true);
-            val_set_text(v->a, &out, N(recursiveReadOnly), S("Disabled"));
+            val_set_text(v->a, &out, N(recursiveReadOnly), podspec_deep(m) ? S("Enabled") : S("Disabled"));
         }
         val_add(v->a, &list, out);
     }

@@ -65,29 +65,36 @@ static void actions_wake(struct pod_actions *out, int64_t at)
 
 static bool ended_well(const struct pod_container *c)
 {
-    return c->run == RUN_EXITED && c->end.exit_code == 0;
+    return c->run == RUN_EXITED && c->end.exit_code == 0 && !c->again;
 }
 
-/* A rule of the container says that this exit code is one to run again after (KEP-5307). */
-static bool rule_restarts(const struct pod_container *c)
+/* KEP-5307. */
+struct str pod_container_rule(const struct pod_container *c, int exit_code)
 {
     val_each_item (r, val_get(c->spec, N(restartPolicyRules))) {
         bool listed = false, in = str_eq(val_text_at(r, N(exitCodes), N(operator)), S("In"));
         val_each_item (code, val_at(r, N(exitCodes), N(values)))
-            listed = listed || val_num(code, -1) == c->end.exit_code;
-        if (str_eq(val_text_at(r, N(action)), S("Restart")) && listed == in)
-            return true;
+            listed = listed || val_num(code, -1) == exit_code;
+        if (listed == in)
+            return val_text_at(r, N(action));
     }
-    return false;
+    return S("");
+}
+
+/* It has ended in a way after which all are to begin anew (KEP-5532), and they have not been told to yet. */
+static bool restarts_all(const struct pod_container *c)
+{
+    return c->run == RUN_EXITED && c->role != CONTAINER_EPHEMERAL && !c->again &&
+           str_eqz(pod_container_rule(c, c->end.exit_code), "RestartAllContainers");
 }
 
 static bool container_restarts(const struct pod *p, const struct pod_container *c)
 {
     if (pod_is_to_end(p) || c->role == CONTAINER_EPHEMERAL)
         return false;
-    if (c->role == CONTAINER_SIDECAR || c->redefined)
+    if (c->role == CONTAINER_SIDECAR || c->redefined || c->again || restarts_all(c))
         return true;
-    if (rule_restarts(c))
+    if (str_eqz(pod_container_rule(c, c->end.exit_code), "Restart"))
         return c->role != CONTAINER_INIT || c->end.exit_code != 0;
     if (c->role == CONTAINER_INIT)
         return c->end.exit_code != 0 && !pod_policy_is(p, c, S("Never"));
@@ -186,7 +193,7 @@ static void step_start(struct pod *p, int i, int64_t now, struct pod_actions *ou
         return;
     }
     c->run = RUN_STARTING;
-    c->redefined = false;
+    c->redefined = c->again = false;
     actions_add(out, DO_CONTAINER_START, i);
 }
 
@@ -317,6 +324,38 @@ static void step_begin_stop(struct pod *p)
         pod_move(p, POD_STOPPING);
 }
 
+/* Everything that runs is killed, without hooks and grace, and when the last has ended all begin anew, init
+ * containers first. Who asked for it waits as one that crashes does, so that this goes round no faster than a crash
+ * loop. */
+static bool step_restart_all(struct pod *p, struct pod_actions *out)
+{
+    bool busy = false;
+    array_each (c, &p->containers)
+        p->restarting_all |= restarts_all(c);
+    for (size_t i = 0; p->restarting_all && i < p->containers.n; i++) {
+        struct pod_container *c = &p->containers.p[i];
+        busy |= c->run == RUN_STARTING || c->run == RUN_RUNNING;
+        if (c->run != RUN_RUNNING || c->killed)
+            continue;
+        c->stopping = "";
+        c->termed = c->killed = true;
+        actions_tell(out, (int)i, false, "Killing",
+                     arena_fmt(&p->arena, "Stopping container " STR_FMT, STR_ARG(c->name)));
+        actions_add(out, DO_KILL, (int)i);
+    }
+    if (busy || !p->restarting_all)
+        return busy;
+    array_each (c, &p->containers) {
+        if (c->run != RUN_EXITED || c->role == CONTAINER_EPHEMERAL)
+            continue;
+        if (!restarts_all(c))
+            c->retry_at = c->backoff = 0;
+        c->again = true;
+    }
+    p->restarting_all = false;
+    return false;
+}
+
 static void step_active(struct pod *p, int64_t now, struct pod_actions *out)
 {
     if (pod_is_to_end(p)) {
@@ -327,6 +366,8 @@ static void step_active(struct pod *p, int64_t now, struct pod_actions *out)
         step_begin_stop(p);
         return;
     }
+    if (step_restart_all(p, out))
+        return;
     if (pod_is_finished(p)) {
         p->finished_at = now;
         pod_move(p, POD_STOPPING); /* sidecars may still run */

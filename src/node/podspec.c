@@ -226,6 +226,51 @@ static bool set_capabilities(const struct val *lists, uint64_t *caps, struct err
     return true;
 }
 
+static const struct val *apparmor_of(const struct val *pod_spec, const struct val *container)
+{
+    const struct val *own = val_at(container, N(securityContext), N(appArmorProfile));
+    return own ? own : val_at(pod_spec, N(securityContext), N(appArmorProfile));
+}
+
+bool podspec_wants_apparmor(const struct obj *pod)
+{
+    static const struct name *const lists[] = {N(initContainers), N(containers), N(ephemeralContainers)};
+    for (size_t i = 0; i < countof(lists); i++)
+        val_each_item (c, val_get(obj_spec(pod), lists[i])) {
+            const struct val *profile = apparmor_of(obj_spec(pod), c);
+            if (profile && !str_eqz(val_text_at(profile, N(type)), "Unconfined"))
+                return true;
+        }
+    return false;
+}
+
+/* Lines "NAME (MODE)". */
+static bool apparmor_is_loaded(struct str profiles, struct str name)
+{
+    struct str line;
+    while (str_cut(&profiles, '\n', &line)) {
+        ptrdiff_t mode = str_rfind_char(line, '(');
+        if (mode > 0 && str_eq(str_trim(str_sub(line, 0, (size_t)mode)), name))
+            return true;
+    }
+    return false;
+}
+
+/* As containerd has it: a privileged container has no default one. */
+static bool set_apparmor(const struct podspec_input *in, struct oci_container *out, struct err *err)
+{
+    const struct val *profile = apparmor_of(obj_spec(in->pod), in->container);
+    struct str type = val_text_at(profile, N(type));
+    if (str_eqz(type, "RuntimeDefault") && !out->privileged)
+        out->apparmor = S(APPARMOR_DEFAULT);
+    else if (str_eqz(type, "Localhost"))
+        out->apparmor = val_text_at(profile, N(localhostProfile));
+    if (!out->apparmor.n || apparmor_is_loaded(in->apparmor, out->apparmor))
+        return true;
+    return err_set(err, E_NOT_FOUND, "failed to generate apparmor spec opts: apparmor profile not found " STR_FMT,
+                   STR_ARG(out->apparmor));
+}
+
 static bool set_security(struct arena *a, const struct podspec_input *in, struct oci_container *out, struct err *err)
 {
     if (!set_user(a, in, out, err))
@@ -236,6 +281,8 @@ static bool set_security(struct arena *a, const struct podspec_input *in, struct
         return false;
     const struct val *escalate = val_at(in->container, N(securityContext), N(allowPrivilegeEscalation));
     out->no_new_privileges = escalate && !val_true(escalate);
+    if (!set_apparmor(in, out, err))
+        return false;
     out->read_only_root = val_true(val_at(in->container, N(securityContext), N(readOnlyRootFilesystem)));
     const struct val *seccomp = security_field(in, N(seccompProfile));
     struct str type = val_text_at(seccomp, N(type));
@@ -393,13 +440,11 @@ static const char *access_word(bool read_only)
     return read_only ? "ro" : "rw";
 }
 
-/* Read-only with all that is mounted below, where the mount asks for it; one that says Enabled must get it, and does:
- * what the kernel cannot do fails the container. */
-static const char *access_of(const struct val *mount, bool read_only)
+bool podspec_deep(const struct val *mount)
 {
     struct str recursive = val_text_at(mount, N(recursiveReadOnly));
-    bool deep = str_eq(recursive, S("Enabled")) || str_eq(recursive, S("IfPossible"));
-    return deep && val_true(val_get(mount, N(readOnly))) ? "rro" : access_word(read_only);
+    return (str_eqz(recursive, "Enabled") || str_eqz(recursive, "IfPossible")) &&
+           val_true(val_get(mount, N(readOnly)));
 }
 
 static enum oci_propagation propagation_of(const struct val *mount)
@@ -491,7 +536,8 @@ static bool add_volume_mounts(const struct podspec_input *in, struct mounts *out
         if (!target_ok(target, val_find(val_get(obj_spec(in->pod), N(volumes)), N(name), name), err))
             return false;
         enum oci_propagation propagation = propagation_of(m);
-        struct str access = str_of(access_of(m, read_only || val_true(val_get(m, N(readOnly)))));
+        read_only = read_only || val_true(val_get(m, N(readOnly)));
+        struct str access = podspec_deep(m) ? S("rro") : str_of(access_word(read_only));
         struct oci_mount *mount = add_mount(out, path, target, bind_options(out->a, access.p, propagation));
         if (volume_is_image(in, name)) /* a bind has flags of its own */
             strs_add(out->a, &mount->options, S("noexec"));
@@ -657,12 +703,8 @@ static const struct val *val_asked(const struct val *v)
  * that have it, those for Windows for other machines: a kubelet leaves them alone elsewhere, too. */
 static bool refuse_confinement(const struct val *security_context, bool selinux, struct err *err)
 {
-    const struct val *armor = val_get(security_context, N(appArmorProfile));
-    bool wants = armor && !str_eq(val_text_at(armor, N(type)), S("Unconfined"));
     return field_refuse(selinux ? val_asked(val_get(security_context, N(seLinuxOptions))) : NULL,
-                        "securityContext.seLinuxOptions", "use seccompProfile and capabilities", err) &&
-           field_refuse(wants ? val_asked(armor) : NULL, "securityContext.appArmorProfile",
-                        "use seccompProfile, or type Unconfined", err);
+                        "securityContext.seLinuxOptions", "use seccompProfile and capabilities", err);
 }
 
 static void count_object(void *arg, const struct kind *kind, struct str name)
@@ -757,7 +799,54 @@ static bool is_one_line(struct str s)
     return true;
 }
 
-bool podspec_sysctls(struct arena *a, const struct obj *pod, struct strs *out, struct err *err)
+/* Those that a pod's namespaces have for themselves (kubelet: sysctl/namespaces.go); a row is a name or begins names.
+ */
+static const struct safe_sysctl namespaced[] = {
+    {"kernel.sem", false}, {"kernel.shm*", false}, {"kernel.msg*", false}, {"fs.mqueue.*", false}, {"net.*", true},
+};
+
+static bool sysctl_matches(struct str pattern, struct str name)
+{
+    bool open = str_ends(pattern, S("*"));
+    return open ? str_starts(name, str_sub(pattern, 0, pattern.n - 1)) : str_eq(name, pattern);
+}
+
+static const struct safe_sysctl *sysctl_space(struct str name)
+{
+    for (size_t i = 0; i < countof(namespaced); i++)
+        if (sysctl_matches(str_of(namespaced[i].name), name))
+            return &namespaced[i];
+    return NULL;
+}
+
+bool podspec_sysctls_check(struct str allowed, struct err *err)
+{
+    struct str part;
+    while (str_cut(&allowed, ',', &part)) {
+        part = str_trim(part);
+        struct str stem = str_ends(part, S("*")) ? str_sub(part, 0, part.n - 1) : part;
+        if (!sysctl_space(stem) || str_find_char(stem, '*') >= 0 || str_find_char(stem, '/') >= 0)
+            return err_set(err, E_INVALID,
+                           "\"" STR_FMT "\": there are kernel.sem, kernel.shm*, kernel.msg*, fs.mqueue.* and net.*, "
+                           "which are a pod's own",
+                           STR_ARG(part));
+    }
+    return true;
+}
+
+static const struct safe_sysctl *sysctl_allowed(struct str allowed, struct str name)
+{
+    struct str part;
+    for (size_t i = 0; i < countof(safe_sysctls); i++)
+        if (str_eqz(name, safe_sysctls[i].name))
+            return &safe_sysctls[i];
+    while (allowed.n && str_cut(&allowed, ',', &part))
+        if (sysctl_matches(str_trim(part), name))
+            return sysctl_space(name);
+    return NULL;
+}
+
+bool podspec_sysctls(struct arena *a, const struct obj *pod, struct str allowed, struct strs *out, struct err *err)
 {
     const struct val *spec = obj_spec(pod), *list = val_at(spec, N(securityContext), N(sysctls));
     bool host_net = val_true(val_get(spec, N(hostNetwork))), host_ipc = val_true(val_get(spec, N(hostIPC)));
@@ -769,10 +858,7 @@ bool podspec_sysctls(struct arena *a, const struct obj *pod, struct strs *out, s
     }
     val_each_item (v, list) {
         struct str name = sysctl_name(a, val_text_at(v, N(name)));
-        const struct safe_sysctl *safe = NULL;
-        for (size_t i = 0; i < countof(safe_sysctls); i++)
-            if (str_eqz(name, safe_sysctls[i].name))
-                safe = &safe_sysctls[i];
+        const struct safe_sysctl *safe = sysctl_allowed(allowed, name);
         if (!safe)
             return err_set(err, E_INVALID, "forbidden sysctl: \"" STR_FMT "\" not allowlisted", STR_ARG(name));
         if (safe->net ? host_net : host_ipc)

@@ -10,9 +10,10 @@ struct podspec_input {
     const struct obj *pod;
     const struct val *container;
     const struct image *image;
-    struct env *env;  /* built by env_build; arguments are charged to it, HOME is added */
-    const char *data; /* /var/lib/wherry/node: profiles of seccomp lie below seccomp/ */
-    struct str shm;   /* host path of the pod's /dev/shm; empty: own */
+    struct env *env;     /* built by env_build; arguments are charged to it, HOME is added */
+    const char *data;    /* /var/lib/wherry/node: profiles of seccomp lie below seccomp/ */
+    struct str apparmor; /* the profiles of AppArmor that are loaded, as the kernel lists them; empty: it has none */
+    struct str shm;      /* host path of the pod's /dev/shm; empty: own */
     struct str hosts_file, hostname_file, resolv_file, termination_file; /* host paths that are bound into it */
     pid_t
         target_pid; /* of an ephemeral container that is to see another's processes: a process of that one; 0: none */
@@ -25,6 +26,9 @@ struct podspec_input {
 /* False: it cannot be made; err's text is the message of a CreateContainerConfigError. */
 MUST_USE bool podspec_container(struct arena *a, const struct podspec_input *in, struct oci_container *out,
                                 struct err *err);
+/* A mount that is read-only with all that is mounted below it. Where it says Enabled it must be, and is: what the
+ * kernel cannot do fails the container. */
+bool podspec_deep(const struct val *mount);
 /* Requests and limits as a cgroup's: shares from the CPU request, quota from the limit, memory from the limit. */
 void podspec_limits(const struct val *resources, struct oci_limits *out);
 /* The pod's group: what its containers have together or what is said for the pod as a whole, with its overhead. */
@@ -36,12 +40,20 @@ int64_t podspec_milli_of_shares(uint64_t shares); /* thousandths of CPU that are
 bool podspec_host_users(const struct obj *pod);
 /* "guaranteed": "", else "burstable", "besteffort": the folder of the pod's cgroup. */
 const char *podspec_qos_folder(const struct obj *pod);
+/* Whether a container of it asks for a profile of AppArmor other than Unconfined. */
+bool podspec_wants_apparmor(const struct obj *pod);
+/* The profile of RuntimeDefault, which the node loads. */
+#define APPARMOR_DEFAULT "wherry-default"
 /* What the node does not do yet and a pod asks for: false with a sentence naming the field. selinux: the host has it.
  */
 MUST_USE bool podspec_supported(const struct obj *pod, bool selinux, struct err *err);
-/* "name=value" for the namespaces of the pod. False, in a kubelet's words (reason SysctlForbidden): one that is not
- * safe, or of a namespace that is the host's. */
-MUST_USE bool podspec_sysctls(struct arena *a, const struct obj *pod, struct strs *out, struct err *err);
+/* "name=value" for the namespaces of the pod. allowed: a setting, names and NAME* beside the safe ones, separated by
+ * commas. False, in a kubelet's words (reason SysctlForbidden): one that is not allowed, or of a namespace that is
+ * the host's. */
+MUST_USE bool podspec_sysctls(struct arena *a, const struct obj *pod, struct str allowed, struct strs *out,
+                              struct err *err);
+/* Whether it is such a setting: of sysctls that are of the pod's namespaces alone. */
+MUST_USE bool podspec_sysctls_check(struct str allowed, struct err *err);
 /* What a pod calls itself. */
 struct pod_hostname {
     struct str name;   /* without the domain */

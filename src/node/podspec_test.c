@@ -40,6 +40,8 @@ static bool container_from(struct world *w, const char *pod, const char *contain
                                .pod = o,
                                .container = world_container(o),
                                .image = &image,
+                               .apparmor = S("k8s-mine (enforce)\n/usr/bin/x//null (complain)\n"
+                                             "wherry-default (enforce)\n"),
                                .shm = S("/p/shm"),
                                .hosts_file = S("/p/hosts"),
                                .hostname_file = S("/p/hostname"),
@@ -413,6 +415,40 @@ TEST(podspec_host_names)
     }
 }
 
+TEST(podspec_profiles_of_apparmor_are_those_that_are_loaded)
+{
+    static const struct {
+        const char *pod, *container, *want; /* want: "!" and how the sentence ends; empty: none */
+    } rows[] = {
+        {"", "", ""},
+        {"appArmorProfile: {type: Unconfined}", "", ""},
+        {"appArmorProfile: {type: RuntimeDefault}", "", "wherry-default"},
+        {"appArmorProfile: {type: RuntimeDefault}", "appArmorProfile: {type: Unconfined}", ""},
+        {"appArmorProfile: {type: RuntimeDefault}", "privileged: true", ""},
+        {"", "appArmorProfile: {type: Localhost, localhostProfile: k8s-mine}", "k8s-mine"},
+        {"", "privileged: true, appArmorProfile: {type: Localhost, localhostProfile: k8s-mine}", "k8s-mine"},
+        {"", "appArmorProfile: {type: Localhost, localhostProfile: '/usr/bin/x//null'}", "/usr/bin/x//null"},
+        {"", "appArmorProfile: {type: Localhost, localhostProfile: k8s-min}", "!apparmor profile not found k8s-min"},
+        {"", "appArmorProfile: {type: Localhost, localhostProfile: complain}",
+         "!apparmor profile not found complain"},
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct world w = {0};
+        struct oci_container c;
+        struct err err = ERR;
+        const char *pod = arena_fmt(&w.arena, "securityContext: {%s}", rows[i].pod).p,
+                   *container = arena_fmt(&w.arena, "securityContext: {%s}", rows[i].container).p;
+        bool ok = container_from(&w, pod, container, "", &c, &err), bad = rows[i].want[0] == '!';
+        CHECK_INT(ok, !bad);
+        CHECK(!bad || str_ends(str_of(err.text), str_of(rows[i].want + 1)));
+        if (ok)
+            CHECK_STR(c.apparmor, str_of(rows[i].want));
+        bool asked = strstr(container, "Localhost") || (strstr(pod, "Default") && !strstr(container, "Unconfined"));
+        CHECK_INT(podspec_wants_apparmor(w.objs.p[0]), asked);
+        world_end(&w);
+    }
+}
+
 TEST(podspec_what_is_not_there_yet_is_refused_by_name)
 {
     static const struct {
@@ -426,15 +462,11 @@ TEST(podspec_what_is_not_there_yet_is_refused_by_name)
         {"resources: {limits: {cpu: 1}}", NULL},
         {"securityContext: {windowsOptions: {runAsUserName: x}}", NULL}, /* for other machines */
         {"securityContext: {seLinuxOptions: {level: s0}}", "securityContext.seLinuxOptions is not supported yet"},
-        {"securityContext: {appArmorProfile: {type: RuntimeDefault}}",
-         "securityContext.appArmorProfile is not supported yet"},
-        {"securityContext: {appArmorProfile: {type: Unconfined}}", NULL},
         {"containers: [{name: c, securityContext: {seLinuxOptions: {}, windowsOptions: {}, capabilities: {}}, "
          "resources: "
          "{}, volumeDevices: [], restartPolicyRules: []}]",
          NULL},
-        {"volumes: [{name: v, emptyDir: {medium: HugePages}}]",
-         "volume \"v\": emptyDir.medium HugePages is not supported yet"},
+        {"volumes: [{name: v, emptyDir: {medium: HugePages}}, {name: w, emptyDir: {medium: HugePages-2Mi}}]", NULL},
         {"os: {name: windows}", "spec.os.name: windows: this node runs linux"},
         {"volumes: [{name: v, iscsi: {targetPortal: s, iqn: i}}]", "volume \"v\": iscsi is not supported yet"},
         {"volumes: [{name: v, projected: {sources: [{podCertificate: {signerName: a/b}}]}}]",
@@ -452,6 +484,52 @@ TEST(podspec_what_is_not_there_yet_is_refused_by_name)
         bool selinux = rows[i].names && strstr(rows[i].names, "seLinux");
         CHECK(podspec_supported(pod, false, &err) == (ok || selinux)); /* a host without it leaves that alone */
         world_end(&w);
+    }
+}
+
+TEST(podspec_sysctls_that_an_administrator_allows)
+{
+    static const struct {
+        const char *allowed, *spec, *want;
+    } rows[] = {
+        {"kernel.msg*,net.core.somaxconn",
+         "[{name: kernel.msgmax, value: '1'}, {name: net/core/somaxconn, value: '9'}]",
+         "kernel.msgmax=1,net.core.somaxconn=9"},
+        {"kernel.msg*", "[{name: kernel.shmall, value: '1'}]", "forbidden sysctl: \"kernel.shmall\" not allowlisted"},
+        {"kernel.msg*", "[{name: kernel.msgmax, value: '1'}], HOSTIPC",
+         "forbidden sysctl: \"kernel.msgmax\" not allowed with host ipc enabled"},
+        {"net.*", "[{name: net.core.somaxconn, value: '1'}], HOSTNET",
+         "forbidden sysctl: \"net.core.somaxconn\" not allowed with host net enabled"},
+        {"fs.mqueue.*", "[{name: fs.mqueue.msg_max, value: '20'}]", "fs.mqueue.msg_max=20"},
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct world w = {0};
+        struct err err = ERR;
+        struct strs out;
+        bool ipc = strstr(rows[i].spec, "HOSTIPC"), net = strstr(rows[i].spec, "HOSTNET");
+        struct str list = str_of(rows[i].spec);
+        list.n = ipc || net ? list.n - 9 : list.n;
+        struct str yaml = arena_fmt(
+            &w.arena,
+            "metadata: {name: p}\nspec: {hostIPC: %s, hostNetwork: %s, securityContext: {sysctls: " STR_FMT "}}",
+            ipc ? "true" : "false", net ? "true" : "false", STR_ARG(list));
+        bool ok = podspec_sysctls(&w.arena, world_obj(&w, K(Pod), yaml.p), str_of(rows[i].allowed), &out, &err);
+        struct str all = ok ? strs_join(&w, out) : str_of(err.text);
+        AUTO(strbuf_fini) struct strbuf want = STRBUF(1000);
+        for (const char *p = rows[i].want; *p; p++)
+            strbuf_addc(&want, ok && *p == ',' ? ' ' : *p);
+        CHECK(str_ends(all, strbuf_str(&want)));
+        world_end(&w);
+    }
+    static const char *const good[] = {"kernel.msg*", "net.core.somaxconn,fs.mqueue.*", "kernel.sem"};
+    static const char *const bad[] = {"kernel.hostname", "kernel.*", "vm.swappiness", "*", "net", "kernel.msg*x"};
+    for (size_t i = 0; i < countof(good); i++) {
+        struct err err = ERR;
+        CHECK_OK(podspec_sysctls_check(str_of(good[i]), &err), err);
+    }
+    for (size_t i = 0; i < countof(bad); i++) {
+        struct err err = ERR;
+        CHECK(!podspec_sysctls_check(str_of(bad[i]), &err));
     }
 }
 
@@ -485,7 +563,7 @@ TEST(podspec_sysctls_that_are_safe_are_the_pods)
         struct strs list;
         struct str yaml = arena_fmt(&w.arena, "metadata: {name: p, namespace: ns}\nspec: {%s}", rows[i].spec);
         AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
-        if (!podspec_sysctls(&w.arena, world_obj(&w, K(Pod), yaml.p), &list, &err))
+        if (!podspec_sysctls(&w.arena, world_obj(&w, K(Pod), yaml.p), S(""), &list, &err))
             strbuf_addz(&b, err.text);
         for (size_t k = 0; !err.text[0] && k < list.n; k++)
             strbuf_addf(&b, "%s" STR_FMT, k ? "," : "", STR_ARG(list.p[k]));

@@ -1,4 +1,5 @@
 #include "node/volume.h"
+#include "api/quantity.h"
 #include "base/clock.h"
 #include "base/fault.h"
 #include "sys/file.h"
@@ -11,6 +12,7 @@
 #include <sys/syscall.h>
 
 #define PAYLOAD_MAX (32 << 20)
+#define HUGE_PAGES  "HugePages"
 #define FILE_MODE   0644
 
 void volume_files_fini(struct volume_files *f)
@@ -268,7 +270,10 @@ const struct volume_type *volume_type_of(const struct val *volume, struct err *e
     static const struct volume_type in_memory = {N(emptyDir), VOLUME_MEMORY, 01777, NULL};
     if (str_eq(val_text_at(volume, N(emptyDir), N(medium)), S("Memory")))
         return &in_memory;
+    static const struct volume_type in_pages = {N(emptyDir), VOLUME_MEMORY, 0777, NULL};
     struct str medium = val_text_at(volume, N(emptyDir), N(medium));
+    if (str_starts(medium, S(HUGE_PAGES)))
+        return &in_pages;
     if (medium.n) {
         (void)err_set(err, E_NOT_IMPLEMENTED,
                       "volume \"" STR_FMT "\": emptyDir.medium " STR_FMT
@@ -289,6 +294,35 @@ const struct volume_type *volume_type_of(const struct val *volume, struct err *e
                   STR_ARG(val_text_at(volume, N(name))), STR_ARG(asked ? asked->name->s : S("a volume of no type")),
                   STR_ARG(strbuf_str(&have)));
     return NULL;
+}
+
+bool volume_page_size(const struct val *pod_spec, const struct val *volume, int64_t *bytes, struct err *err)
+{
+    static const struct name *const lists[] = {N(containers), N(initContainers)};
+    struct str medium = val_text_at(volume, N(emptyDir), N(medium));
+    int64_t asked = 0;
+    *bytes = 0;
+    if (!str_starts(medium, S(HUGE_PAGES)))
+        return true;
+    bool any = medium.n == strlen(HUGE_PAGES);
+    asked = any ? 0 : quantity_value(str_sub(medium, strlen(HUGE_PAGES) + 1, medium.n));
+    for (size_t i = 0; i < countof(lists); i++)
+        val_each_item (c, val_get(pod_spec, lists[i]))
+            val_each_member (m, val_at(c, N(resources), N(requests))) {
+                if (!str_starts(m->name->s, S("hugepages-")))
+                    continue;
+                int64_t size = quantity_value(str_sub(m->name->s, strlen("hugepages-"), m->name->s.n));
+                if (any && *bytes && *bytes != size)
+                    return err_set(err, E_INVALID,
+                                   "medium: " STR_FMT " can't be used if container requests multiple huge page sizes",
+                                   STR_ARG(medium));
+                if (any || size == asked)
+                    *bytes = size;
+            }
+    return *bytes ||
+           err_set(err, E_INVALID,
+                   "medium " STR_FMT ": hugePages storage requested, but there is no resource request for huge pages",
+                   STR_ARG(medium));
 }
 
 bool volume_payload(struct volume_files *out, const struct volume_input *in, const struct val *volume,

@@ -126,7 +126,8 @@ static void setup_gather(struct setup *s, const struct host_path *paths, size_t 
         w.mode = type->mode;
         w.read_only = type->payload != NULL;
         w.fs_group = val_num_at(spec, -1, N(securityContext), N(fsGroup));
-        if (volume_payload(&w.files, &in, v, &err)) {
+        int64_t page;
+        if (volume_page_size(spec, v, &page, &err) && volume_payload(&w.files, &in, v, &err)) {
             array_push(&s->work, w);
             continue;
         }
@@ -530,7 +531,7 @@ static void memory_mounted(struct sandbox *s, const struct err *err, void *arg)
 
 /* As large as the pod may become, or as the volume says where that is less; its files count as the pod's memory. */
 static struct str memory_options(struct arena *a, const struct agent_pod *ap, const struct val *volume,
-                                 const struct volume_type *type)
+                                 const struct volume_type *type, int64_t page)
 {
     const struct val *spec = obj_spec(ap->pod->obj);
     struct oci_limits limits;
@@ -541,6 +542,9 @@ static struct str memory_options(struct arena *a, const struct agent_pod *ap, co
         if (asked[i] > 0 && asked[i] <= most)
             most = asked[i];
     int64_t fs_group = val_num_at(spec, -1, N(securityContext), N(fsGroup));
+    if (page) /* the kernel counts them for the pod, and the node has no more */
+        return arena_fmt(a, "mode=%o,pagesize=%lld,gid=%lld", volume_folder_mode(type->mode, false, fs_group),
+                         (long long)page, (long long)MAX(fs_group, 0));
     return arena_fmt(a, "mode=%o,size=%lld,gid=%lld", volume_folder_mode(type->mode, false, fs_group),
                      (long long)most, (long long)MAX(fs_group, 0));
 }
@@ -556,8 +560,11 @@ static void memory_next(struct memory *m)
         if (!type || type->place != VOLUME_MEMORY)
             continue;
         struct arena a = ARENA;
-        struct str path = path_of(&a, ap, v, VOLUME_MEMORY), data = memory_options(&a, ap, v, type);
-        sandbox_mount(ap->sandbox, "tmpfs", "tmpfs", path.p, MS_NOSUID | MS_NODEV, data.p, memory_mounted, m);
+        int64_t page;
+        bool known = volume_page_size(obj_spec(ap->pod->obj), v, &page, &ignored); /* gather has told if not */
+        const char *fs = known && !page ? "tmpfs" : "hugetlbfs";
+        struct str path = path_of(&a, ap, v, VOLUME_MEMORY), data = memory_options(&a, ap, v, type, page);
+        sandbox_mount(ap->sandbox, fs, fs, path.p, MS_NOSUID | MS_NODEV, data.p, memory_mounted, m);
         arena_fini(&a);
         return;
     }

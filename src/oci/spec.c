@@ -358,6 +358,8 @@ static void add_process(const struct oci_container *c, struct strbuf *b)
     jout_close(b, '}');
     jout_key(b, "noNewPrivileges");
     jout_bool(b, c->no_new_privileges);
+    if (c->apparmor.n)
+        jout_field(b, "apparmorProfile", c->apparmor);
 }
 
 static void add_env(const struct oci_container *c, struct strbuf *b)

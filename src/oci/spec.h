@@ -64,6 +64,7 @@ struct oci_container {
     size_t ndevices;
     enum oci_propagation propagation; /* the most that a mount asks for */
     enum oci_seccomp seccomp;
+    struct str apparmor;        /* a profile that is loaded; empty: as the runtime is */
     struct str seccomp_profile; /* a profile of the user's (Localhost), absolute path; empty: the default one */
     enum oci_ns_mode ns[OCI_NS_N];
     struct str ns_path[OCI_NS_N]; /* for OCI_NS_PATH */

@@ -477,8 +477,6 @@ def a_service_takes_nothing_of_others(c):
 REFUSED = [
     ('resourceClaims: [{name: r, resourceClaimName: x}]', '', '', 'spec.resourceClaims'),
     ('resourceClaims: [{name: r, resourceClaimTemplateName: x}]', 'resources: {claims: [{name: r, request: q}]}', '', 'spec.resourceClaims'),
-    ('securityContext: {appArmorProfile: {type: RuntimeDefault}}', '', '', 'securityContext.appArmorProfile'),
-    ('', 'securityContext: {appArmorProfile: {type: Localhost, localhostProfile: mine}}', '', 'securityContext.appArmorProfile'),
 ] + [('', 'volumeMounts: [{name: v, mountPath: /v}]', source, 'volume "v"') for source in '''
     gcePersistentDisk: {pdName: p, fsType: ext4, partition: 1, readOnly: true}
     awsElasticBlockStore: {volumeID: v}
@@ -499,7 +497,6 @@ REFUSED = [
     portworxVolume: {volumeID: v}
     scaleIO: {gateway: "https://x.test", system: s, secretRef: {name: s}, volumeName: v}
     storageos: {volumeName: v, volumeNamespace: o}
-    emptyDir: {medium: HugePages}
     projected: {sources: [{podCertificate: {signerName: example.com/s, keyType: ED25519, credentialBundlePath: p}}]}
 '''.strip().splitlines()]
 

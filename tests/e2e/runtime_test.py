@@ -175,5 +175,85 @@ def have_users(c, name, host):
     return first
 
 
+def what_is_asked_of_the_kernel(c):
+    """Sysctls that the administrator allows, huge pages as a volume, mounts that are read-only all the way down; and what this kernel has not."""
+    if not os.path.exists('/sys/kernel/security/apparmor'):
+        pod(c, 'armored', {'securityContext': {'appArmorProfile': {'type': 'RuntimeDefault'}}, 'containers': [box('sleep 1000')]})
+    c.apply(json.dumps({'apiVersion': 'v1', 'kind': 'Pod', 'metadata': {'name': 'noted', 'annotations': {'container.apparmor.security.beta.kubernetes.io/c': 'unconfined'}},
+                        'spec': {'terminationGracePeriodSeconds': 0, 'containers': [box('sleep 1000')]}}))
+    pod(c, 'asked', {'securityContext': {'sysctls': [{'name': 'kernel.msgmax', 'value': '4242'}, {'name': 'net/core/somaxconn', 'value': '77'}]}, 'containers': [box('sleep 1000')]})
+    pod(c, 'denied', {'securityContext': {'sysctls': [{'name': 'kernel.shmall', 'value': '1'}]}, 'containers': [box('sleep 1000')]})
+    tree = c.root + '/tree'
+    os.makedirs(tree + '/inner')
+    run(['mount', '-t', 'tmpfs', 'inner', tree + '/inner'])
+    ways = ('Disabled', 'IfPossible', 'Enabled')
+    pod(c, 'deep', {'containers': [box('sleep 1000', volumeMounts=[{'name': 'v', 'mountPath': '/' + w, 'readOnly': True, 'recursiveReadOnly': w} for w in ways])],
+                    'volumes': [{'name': 'v', 'hostPath': {'path': tree}}]})
+    runs(c, 'noted', 'asked', 'deep')
+    assert c.get('pod', 'noted')['spec']['containers'][0]['securityContext']['appArmorProfile'] == {'type': 'Unconfined'}
+    assert sh(c, 'asked', 'cat /proc/sys/kernel/msgmax /proc/sys/net/core/somaxconn').split() == ['4242', '77']
+    assert open('/proc/sys/kernel/msgmax').read().strip() != '4242'
+    eventually('denied', lambda: c.get('pod', 'denied')['status'].get('reason') == 'SysctlForbidden')
+    assert [sh(c, 'deep', 'touch /%s/inner/x 2>/dev/null && echo written || echo kept' % w).strip() for w in ways] == ['written', 'kept', 'kept']
+    told = {m['mountPath']: m.get('recursiveReadOnly') for m in c.get('pod', 'deep')['status']['containerStatuses'][0]['volumeMounts']}
+    assert [told['/' + w] for w in ways] == ['Disabled', 'Enabled', 'Enabled'], told
+    if not os.path.exists('/sys/kernel/security/apparmor'):
+        status = eventually('a profile cannot be had', lambda: (lambda s: s.get('reason') == 'AppArmor' and s)(c.get('pod', 'armored')['status']))
+        assert status['message'] == 'Pod was rejected: Cannot enforce AppArmor: AppArmor is not enabled on the host', status
+    if c.pages:
+        huge = {'limits': {'hugepages-2Mi': '4Mi', 'memory': '64Mi'}}
+        pod(c, 'huge', {'containers': [box('sleep 1000', resources=huge, volumeMounts=[{'name': 'h', 'mountPath': '/h'}])], 'volumes': [{'name': 'h', 'emptyDir': {'medium': 'HugePages'}}]})
+        pod(c, 'small', {'containers': [box('sleep 1000', volumeMounts=[{'name': 'h', 'mountPath': '/h'}])], 'volumes': [{'name': 'h', 'emptyDir': {'medium': 'HugePages-2Mi'}}]})
+        runs(c, 'huge')
+        mounted = sh(c, 'huge', 'mount | grep " /h "; busybox stat -f -c %S /h')
+        assert 'hugetlbfs' in mounted and 'pagesize=2M' in mounted and mounted.split()[-1] == str(2 << 20), mounted
+        eventually('pages that nobody asks for', lambda: [m for r, m in events(c, 'small') if 'hugePages storage requested, but there is no resource request for huge pages' in m])
+        away(c, 'huge', 'small')
+    away(c, 'asked', 'deep', 'denied', 'noted')
+
+
+def one_container_restarts_all(c):
+    """RestartAllContainers: everything ends at once and begins anew, init containers first, in the same pod."""
+    rules = [{'action': 'RestartAllContainers', 'exitCodes': {'operator': 'In', 'values': [42]}}]
+    count = 'echo x >> /v/%s; '
+    volume = [{'name': 'v', 'mountPath': '/v'}]
+    pod(c, 'again', {'restartPolicy': 'Never', 'terminationGracePeriodSeconds': 60, 'volumes': [{'name': 'v', 'emptyDir': {}}],
+                     'initContainers': [dict(box(count % 'init', volumeMounts=volume), name='first'), dict(box(count % 'side' + 'sleep 1000', volumeMounts=volume), name='side', restartPolicy='Always')],
+                     'containers': [dict(box('trap "" TERM; ' + count % 'other' + 'sleep 1000', volumeMounts=volume), name='other', lifecycle={'preStop': {'sleep': {'seconds': 50}}}),
+                                    dict(box(count % 'c' + 'while ! [ -e /v/go ]; do sleep 0.1; done; rm /v/go; exit 42', volumeMounts=volume), restartPolicy='Never', restartPolicyRules=rules)]})
+    runs(c, 'again')
+    was = c.get('pod', 'again')
+    restarting = lambda p: {x['type']: x['status'] for x in p['status']['conditions']}.get('AllContainersRestarting')
+    assert restarting(was) == 'False', was['status']['conditions']
+    sh(c, 'again', 'touch /v/go')
+    now = eventually('all have begun anew', lambda: (lambda p: p['status']['phase'] == 'Running' and all(
+        s['restartCount'] == 1 and s.get('ready') for k in ('initContainerStatuses', 'containerStatuses') for s in p['status'][k]) and p)(c.get('pod', 'again')), 30)
+    assert now['status']['podIP'] == was['status']['podIP'] and restarting(now) == 'False'
+    assert sh(c, 'again', 'cat /v/init /v/side /v/other /v/c').split() == ['x'] * 8
+    ends = {s['name']: s['lastState']['terminated']['exitCode'] for s in now['status']['initContainerStatuses'] + now['status']['containerStatuses']}
+    assert ends == {'first': 0, 'side': 137, 'other': 137, 'c': 42}, ends
+    c.kubectl('delete', 'pod', 'again', '--grace-period=0', '--force')
+
+
+class Machine(Cluster):
+    """With some huge pages, where the machine has room for them."""
+    pages = False
+
+    def up(self):
+        try:
+            self.had = open('/proc/sys/vm/nr_hugepages').read()
+            open('/proc/sys/vm/nr_hugepages', 'w').write(str(int(self.had) + 8))
+            self.pages = int(open('/proc/sys/vm/nr_hugepages').read()) >= 8
+        except OSError:
+            pass
+        return super().up()
+
+    def __exit__(self, *unused):
+        super().__exit__(*unused)
+        if self.pages:
+            open('/proc/sys/vm/nr_hugepages', 'w').write(self.had)
+
+
 if __name__ == '__main__':
-    main([classes_choose_the_runtime, pods_have_users_of_their_own], args=['--set', 'runtimes=runc=/usr/sbin/runc', '--set', 'pod-users=131072:262144'])
+    main([classes_choose_the_runtime, pods_have_users_of_their_own, what_is_asked_of_the_kernel, one_container_restarts_all], cluster=Machine,
+         args=['--set', 'runtimes=runc=/usr/sbin/runc', '--set', 'pod-users=131072:262144', '--set', 'allowed-unsafe-sysctls=kernel.msg*,net.core.somaxconn'])
