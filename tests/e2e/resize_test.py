@@ -3,6 +3,7 @@
 what is restarted for it, and that none of it is forgotten when the node role ends in the midst."""
 import concurrent.futures, glob
 from lib import *
+from restart_test import Mortal
 
 GROUP = ''
 SEEN = '''cd /sys/fs/cgroup
@@ -236,11 +237,28 @@ def milli(q):
 def cpu_asked(p):
     """In thousandths."""
     asked = lambda r: milli(r.get('requests', {}).get('cpu', '0'))
-    return asked(p['spec'].get('resources', {})) or sum(asked(x['resources']) for x in p['spec']['containers'])
+    return asked(p['spec'].get('resources', {})) or sum(
+        asked(x['resources']) for x in p['spec']['containers'] + p['spec'].get('initContainers', []))
 
 
 def why(c, name):
     return c.wherry('why', 'pod', name, check=False)
+
+
+def wherever_the_role_ends(c):
+    """What it has begun is carried on by the next one: nothing is forgotten, nothing is started anew."""
+    c.apply(pod('survives', 'requests: {cpu: 20m, memory: 16Mi}, limits: {cpu: 50m, memory: 32Mi}'))
+    eventually('it runs', lambda: is_ready(c, 'survives'), 30)
+    for i, place in enumerate(('node.before.RESIZE', 'node.after.RESIZE', 'node.saw.resized')):
+        was = c.role_pid('node')
+        c.die_at(place)
+        resize(c, 'survives', container({'cpu': '%dm' % (30 + i)}, {'cpu': '%dm' % (60 + i), 'memory': '%dMi' % (40 + i)}))
+        eventually('it ended at ' + place, lambda: c.died() and c.role_pid('node') not in (None, was))
+        c.live()
+        p = eventually('done after ' + place, lambda: is_done(c, 'survives'))
+        assert bounds(c, 'survives')[:2] == (40 + i << 20, 6000 + 100 * i), (place, bounds(c, 'survives'))
+        s = status_of(p)
+        assert s['restartCount'] == 0 and s['resources']['limits'] == {'cpu': '%dm' % (60 + i), 'memory': '%dMi' % (40 + i)}, s
 
 
 def end_role(c):
@@ -249,13 +267,54 @@ def end_role(c):
     eventually('the role is there again', lambda: c.role_pid('node') not in (None, was))
 
 
+def many(c):
+    """Containers that grow beside others that shrink or get their first limits, a sidecar among them; by every way to write it."""
+    rows = [('a', {'cpu': '100m', 'memory': '16Mi'}, {'cpu': '200m', 'memory': '32Mi'}, {'cpu': '150m', 'memory': '24Mi'}, {'cpu': '300m', 'memory': '48Mi'}),
+            ('b', {'cpu': '100m', 'memory': '24Mi'}, {'cpu': '200m', 'memory': '48Mi'}, {'cpu': '50m', 'memory': '16Mi'}, {'cpu': '100m', 'memory': '24Mi'}),
+            ('d', {}, {}, {'cpu': '20m', 'memory': '8Mi'}, {'cpu': '40m', 'memory': '16Mi'}),
+            ('e', {'cpu': '20m'}, {}, {'cpu': '20m'}, {'cpu': '50m'}),
+            ('f', {'cpu': '2m'}, {'cpu': '10m'}, {'cpu': '1m'}, {'cpu': '5m'})]       # less than the kernel can tell apart
+    resources = lambda requests, limits: {k: v for k, v in (('requests', requests), ('limits', limits)) if v}
+    body = yaml_pod('many', [(n, resources(r, l)) for n, r, l, _, _ in rows], resources({'cpu': '20m'}, {'cpu': '50m'}))
+    c.kubectl('create', '-f', '-', input=json.dumps(body))
+    eventually('all run', lambda: is_ready(c, 'many'), 30)
+    p = c.get('pod', 'many')
+    for x in p['spec']['containers']:
+        x['resources'] = next(resources(r, l) for n, _, _, r, l in rows if n == x['name'])
+    p['spec']['initContainers'][0]['resources'] = {'requests': {'cpu': '30m'}, 'limits': {'cpu': '60m'}}
+    c.kubectl('replace', '--subresource', 'resize', '-f', '-', input=json.dumps(p))
+    p = eventually('all are as wanted', lambda: is_done(c, 'many'))
+    for name, _, _, requests, limits in rows:
+        s = status_of(p, name)
+        assert (s['restartCount'], s['resources']) == (0, resources(requests, limits)) and s['allocatedResources'] == requests, (s, name)
+        memory, quota, _ = bounds(c, 'many', name)
+        assert quota == max(milli(limits['cpu']), 10) * 100, (name, quota)
+        assert memory == (int(limits['memory'][:-2]) << 20 if 'memory' in limits else None), (name, memory)
+    assert bounds(c, 'many', 'side')[1] == 6000 and p['status']['initContainerStatuses'][0]['resources']['limits'] == {'cpu': '60m'}
+    applied = {'apiVersion': 'v1', 'kind': 'Pod', 'metadata': {'name': 'many'}, 'spec': {'containers': [
+        {'name': 'e', 'resources': {'requests': {'cpu': '25m'}, 'limits': {'cpu': '70m'}}}]}}
+    c.kubectl('apply', '--server-side', '--force-conflicts', '--subresource', 'resize', '-f', '-', input=json.dumps(applied))
+    eventually('as applied', lambda: is_done(c, 'many') and bounds(c, 'many', 'e')[1] == 7000)
+    fields = [m for m in c.get('pod', 'many', '--show-managed-fields')['metadata']['managedFields'] if m.get('subresource') == 'resize']
+    assert {m['operation'] for m in fields} == {'Apply', 'Update'}, fields
+    run([c.bin + '/kubectl', 'edit', 'pod', 'many', '--subresource', 'resize'], env=dict(c.env, KUBE_EDITOR="sed -i 's/cpu: 70m/cpu: 80m/'"))
+    eventually('as edited', lambda: is_done(c, 'many') and bounds(c, 'many', 'e')[1] == 8000)
+
+
+def yaml_pod(name, containers, sidecar):
+    sleeper = lambda n, r: {'name': n, 'image': IMAGE, 'command': ['sleep', '1000000'], 'resources': r}
+    return {'apiVersion': 'v1', 'kind': 'Pod', 'metadata': {'name': name}, 'spec': {
+        'terminationGracePeriodSeconds': 0, 'initContainers': [dict(sleeper('side', sidecar), restartPolicy='Always')],
+        'containers': [sleeper(n, r) for n, r in containers]}}
+
+
 def all_at_once(c):
-    tests = (up_and_down, below_what_is_used, restarted_for_it, as_a_whole)
+    tests = (up_and_down, below_what_is_used, restarted_for_it, as_a_whole, many)
     with concurrent.futures.ThreadPoolExecutor(len(tests)) as pool:
         for done in [pool.submit(t, c) for t in tests]:
             done.result()
 
 
 if __name__ == '__main__':
-    main([all_at_once, groups_by_class, waits_for_room],
+    main([all_at_once, groups_by_class, waits_for_room, wherever_the_role_ends], cluster=Mortal,
          args=['--set', 'system-reserved=cpu=100m,memory=64Mi,pid=100', '--set', 'kube-reserved=cpu=50m,memory=32Mi,ephemeral-storage=1Mi'])

@@ -163,6 +163,15 @@ def limits_hold_on_cgroup_v2(c):
     share = (last[0] - first[0]) / 1e6 / (last[2] - first[2])
     assert share < 0.26, share
     assert c.sh('cat %s/memory.max %s/memory.swap.max %s/memory.oom.group' % (group, group, group)).split() == [str(64 << 20), '0', '1']
+    # burstable pods together (none asks for CPU), all pods, and one that is resized
+    root = c.sh('ls -d %s/wherry-*' % GROUPS).strip()
+    assert c.sh('cat %s/burstable/cpu.weight %s/besteffort/cpu.weight' % (root, root)).split() == ['1', '1'], root
+    assert int(c.sh('cat %s/memory.max' % root)) > 1 << 30
+    c.kubectl('patch', 'pod', 'busy', '--subresource', 'resize', '-p',
+              '{"spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": "300m", "memory": "96Mi"}, "requests": {"cpu": "300m", "memory": "96Mi"}}}]}}')
+    eventually('it has grown', lambda: c.sh('cat %s/cpu.max %s/memory.max %s/../cpu.max %s/../memory.max' % (group, group, group, group)).split() ==
+               ['30000', '100000', str(96 << 20)] * 2, SLOW, 1)
+    assert c.get('pod', 'busy')['status']['containerStatuses'][0]['restartCount'] == 0
     try_device = 'busybox mknod /tmp/vda b $1 0 && head -c 1 /tmp/vda >/dev/null && echo opened'
     major = c.sh('stat -c %Hr /dev/vda').strip()
     for name, opens in (('plain', False), ('bare', True)):
