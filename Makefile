@@ -19,6 +19,7 @@
 # make bench-NAME   bench/NAME_bench.c, optimised (build/release/bench-NAME)
 # make bench-custom   what definitions, applies, webhooks and HTTP/2 cost (as root, some minutes); ARGS="writes"
 # make bench-edge   what the front door costs (as root, some minutes); ARGS="rate apply probe hosts"
+# make bench-figures   what figures of 100 pods cost (as root, two minutes)
 # make bench-jobs   what Jobs, CronJobs, sets and claims cost (as root, some minutes); ARGS="jobs cron"
 # make bench-cluster   what a whole cluster costs, beside its peers (as root, some minutes); ARGS="up idle"
 # make format     clang-format over what was changed since the last commit; over all where nothing was
@@ -156,6 +157,10 @@ bench-edge: release
 bench-jobs: release
 	@$(CC) -O2 -Wall -Wextra -o build/release/cluster-probe bench/cluster_probe.c
 	@python3 bench/jobs_bench.py $(ARGS)
+
+bench-figures: release
+	@$(CC) -O2 -Wall -Wextra -o build/release/figures-floor bench/figures_floor.c
+	@python3 bench/figures_bench.py $(ARGS)
 
 bench-cluster: release bench-rollout
 	@$(CC) -O2 -Wall -Wextra -o build/release/cluster-probe bench/cluster_probe.c

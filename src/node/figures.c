@@ -16,6 +16,7 @@
 #define BASE_LEAST    (NS_PER_S)
 #define SECOND_AFTER  NS_PER_S
 #define YOUNG         (30 * NS_PER_S) /* the rate of what is no older is that since its start */
+#define LIMITS_FRESH  (60 * NS_PER_S)
 #define DISK_FRESH    (60 * NS_PER_S)
 #define DISK_PATIENCE NS_PER_S /* so long a summary waits for pods whose disk use was never counted */
 
@@ -27,10 +28,19 @@ struct reading_set {
     int64_t at;
     ARRAY(struct reading_at) readings; /* by key */
 };
+/* Limits as they were read: they change only when we change them, or somebody by hand. */
+struct limits_at {
+    uint64_t key;
+    unsigned has;
+    struct cgroup_limits limits;
+};
 struct figures {
     struct agent *agent;
     struct timer drop;
     ARRAY(struct reading_set) sets; /* the oldest first */
+    ARRAY(struct limits_at) limits; /* by key */
+    uint64_t limits_changes;        /* cgroup_bounds_written, when they were read; */
+    int64_t limits_at;              /* and when */
     struct list asks;
     struct arena arena;
     struct str self; /* the group that we are in, where that says anything; else empty */
@@ -59,32 +69,71 @@ static int reading_order(const void *a, const void *b)
     return (x->key > y->key) - (x->key < y->key);
 }
 
+#define LIMITS (CGROUP_LIMITS | CGROUP_MEMORY_LIMITS)
+
+static int limits_order(const void *a, const void *b)
+{
+    const struct limits_at *x = a, *y = b;
+    return (x->key > y->key) - (x->key < y->key);
+}
+
+static void limits_view(const struct figures *f, struct figures_group *g)
+{
+    struct limits_at *l = bsearch(&(struct limits_at){.key = g->key}, f->limits.p, f->limits.n, sizeof *f->limits.p,
+                                  limits_order);
+    if (l) {
+        g->limits_known = l->has;
+        g->limits = l->limits;
+    }
+}
+
 static void set_del(struct figures *f, size_t i)
 {
     array_fini(&f->sets.p[i].readings);
     array_del(&f->sets, i);
 }
 
-static void set_add(struct reading_set *s, const struct figures_group *g)
+static void limits_add(void *arg, const struct figures_group *g)
 {
+    struct figures *f = arg;
+    unsigned has = g->s.has & LIMITS;
+    if (g->ok && has & ~g->limits_known)
+        array_push(&f->limits, ((struct limits_at){g->key, has, g->s.limits}));
+    else if (g->ok && g->limits_known)
+        array_push(&f->limits, ((struct limits_at){g->key, g->limits_known, g->limits}));
+}
+
+static void set_add(void *arg, const struct figures_group *g)
+{
+    struct reading_set *s = arg;
     if (g->ok && g->s.has & CGROUP_CPU)
         array_push(&s->readings, ((struct reading_at){g->key, g->s.cpu_ns, g->at}));
+}
+
+static void each_group(const struct figures_view *v, void (*fn)(void *arg, const struct figures_group *g), void *arg)
+{
+    const struct figures_group *own[] = {&v->machine_group, &v->all_pods, &v->self, &v->qos[0], &v->qos[1]};
+    for (size_t i = 0; i < countof(own); i++)
+        fn(arg, own[i]);
+    for (size_t i = 0; i < v->npods; i++) {
+        fn(arg, &v->pods[i].g);
+        for (size_t k = 0; k < v->pods[i].ncontainers; k++)
+            fn(arg, &v->pods[i].containers[k].g);
+    }
 }
 
 /* Readings that are close together say little: of such, the last one alone is kept. */
 static void history_add(struct figures *f, const struct figures_view *v)
 {
     struct reading_set s = {.at = clock_mono()};
+    if (v->limits_changes == f->limits_changes) {
+        array_clear(&f->limits);
+        each_group(v, limits_add, f);
+        qsort(f->limits.p, f->limits.n, sizeof *f->limits.p, limits_order);
+    }
     if (!(v->parts & CGROUP_CPU))
         return;
-    set_add(&s, &v->machine_group);
-    set_add(&s, &v->all_pods);
-    set_add(&s, &v->self);
-    for (size_t i = 0; i < v->npods; i++) {
-        set_add(&s, &v->pods[i].g);
-        for (size_t k = 0; k < v->pods[i].ncontainers; k++)
-            set_add(&s, &v->pods[i].containers[k].g);
-    }
+    each_group(v, set_add, &s);
     qsort(s.readings.p, s.readings.n, sizeof *s.readings.p, reading_order);
     size_t n = f->sets.n;
     if (n >= 2 && f->sets.p[n - 1].at - f->sets.p[n - 2].at < SET_APART)
@@ -118,11 +167,11 @@ struct kind_row {
     bool links, disk, processes, second;
 };
 static const struct kind_row kind_rows[FIGURES_KINDS] = {
-    [FIGURES_SUMMARY] = {.parts = CGROUP_CPU | CGROUP_MEMORY | CGROUP_PIDS | CGROUP_LIMITS | CGROUP_PRESSURE,
+    [FIGURES_SUMMARY] = {.parts = CGROUP_CPU | CGROUP_MEMORY | CGROUP_PIDS | CGROUP_MEMORY_LIMITS | CGROUP_PRESSURE,
                          .links = true,
                          .disk = true},
-    [FIGURES_SUMMARY_SHORT] = {.parts = CGROUP_CPU | CGROUP_MEMORY | CGROUP_LIMITS | CGROUP_PRESSURE},
-    [FIGURES_RESOURCE] = {.parts = CGROUP_CPU | CGROUP_MEMORY | CGROUP_LIMITS},
+    [FIGURES_SUMMARY_SHORT] = {.parts = CGROUP_CPU | CGROUP_MEMORY | CGROUP_MEMORY_LIMITS | CGROUP_PRESSURE},
+    [FIGURES_RESOURCE] = {.parts = CGROUP_CPU | CGROUP_MEMORY | CGROUP_MEMORY_LIMITS},
     [FIGURES_CADVISOR] = {.parts = CGROUP_ALL, .links = true, .disk = true, .processes = true},
     [FIGURES_USAGE] = {.parts = CGROUP_CPU | CGROUP_MEMORY, .second = true},
 };
@@ -132,6 +181,7 @@ static void group_view(struct figures *f, struct figures_view *v, struct figures
     g->path = arena_strz(&v->arena, str_of(path));
     g->key = str_hash(str_of(path));
     g->base = base_of(f, g->key, clock_mono());
+    limits_view(f, g);
 }
 
 static const struct disk_use_part *part_find(const struct disk_use *use, int what, struct str name)
@@ -174,6 +224,7 @@ static void container_view(struct figures *f, struct figures_view *v, struct age
     group_view(f, v, &out->g, container_cgroup(ac->run));
     if (!out->g.base.at && out->age <= YOUNG && out->age >= BASE_LEAST)
         out->g.base.at = c->started_mono;
+    out->disk_known = use != NULL;
     out->rootfs = part_view(a, use, DISK_ROOTFS, c->name);
     out->logs = part_view(a, use, DISK_LOGS, c->name);
 }
@@ -258,10 +309,18 @@ static struct figures_view *view_new(struct figures *f, enum figures_kind kind)
     v->parts = row->parts;
     v->want_links = row->links;
     v->want_disk = row->disk;
-    v->want_processes = row->processes;
+    v->want_processes = v->want_machine = row->processes;
     v->now_real = clock_real();
+    if (f->limits_changes != cgroup_bounds_written() || clock_mono() - f->limits_at > LIMITS_FRESH) {
+        array_clear(&f->limits);
+        f->limits_changes = cgroup_bounds_written();
+        f->limits_at = clock_mono();
+    }
+    v->limits_changes = f->limits_changes;
     group_view(f, v, &v->machine_group, "/");
     group_view(f, v, &v->all_pods, g->cfg.cgroup);
+    group_view(f, v, &v->qos[0], STR_JOIN(a, str_of(g->cfg.cgroup), S("/burstable")).p);
+    group_view(f, v, &v->qos[1], STR_JOIN(a, str_of(g->cfg.cgroup), S("/besteffort")).p);
     if (f->self.n)
         group_view(f, v, &v->self, f->self.p);
     v->pods = arena_alloc(a, (map_len(&g->by_uid) + 1) * sizeof *v->pods);
@@ -299,7 +358,7 @@ static void ask_write(struct figures_ask *q)
     case FIGURES_SUMMARY_SHORT: figures_summary_text(q->view, true, &q->out); break;
     case FIGURES_RESOURCE: figures_resource_text(q->view, &q->out); break;
     case FIGURES_USAGE: figures_usage_text(q->view, &q->out); break;
-    case FIGURES_CADVISOR:
+    case FIGURES_CADVISOR: figures_cadvisor_text(q->view, &q->out); break;
     case FIGURES_PROBES:
     case FIGURES_KUBELET:
     case FIGURES_PODS:
@@ -433,6 +492,7 @@ void figures_free(struct figures *f)
     while (f->sets.n)
         set_del(f, f->sets.n - 1);
     array_fini(&f->sets);
+    array_fini(&f->limits);
     arena_fini(&f->arena);
     mem_free(f);
 }

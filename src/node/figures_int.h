@@ -20,13 +20,14 @@ struct figures_group {
     bool ok;          /* it was there */
     int64_t at, at_real;
     struct figures_base base;
+    unsigned limits_known; /* of CGROUP_LIMITS and CGROUP_MEMORY_LIMITS: need not be read again */
+    struct cgroup_limits limits;
     struct cgroup_stats s;
     uint64_t nanocores; /* since the base */
     int64_t window;     /* ns; 0: no rate is known */
 };
 struct figures_processes {
-    uint64_t processes, files, sockets;
-    bool counted;
+    uint64_t processes, files, sockets, files_limit; /* limit: of the first one's open files */
 };
 struct figures_container {
     struct str name, id, image; /* id: 64 hex digits */
@@ -35,6 +36,7 @@ struct figures_container {
     struct figures_group g;
     struct figures_processes procs;
     struct disk_use_part rootfs, logs; /* of the last count */
+    bool disk_known;
 };
 struct figures_volume {
     struct disk_use_part part;
@@ -61,22 +63,38 @@ struct figures_machine {
     int64_t cpus, memory, swap; /* bytes */
     int64_t pids_most, processes;
     int64_t boot; /* real ns */
+    /* of /metrics/cadvisor alone */
+    struct str machine_id, boot_id, system_uuid, kernel, os;
+    int64_t cores, sockets;
 };
+/* A disk, as /proc/diskstats counts. */
+struct figures_disk {
+    uint32_t major, minor;
+    struct str name;
+    uint64_t reads_merged, sectors_read, read_ns, writes_merged, sectors_written, write_ns;
+    uint64_t under_way, busy_ns, weighted_ns;
+};
+#define FIGURES_QOS 2
 struct figures_view {
     struct arena arena;
     struct str node, version, host_ip, data, content;
     int64_t now_real;
     struct cgroups cgroups;
     struct instance instance;
-    unsigned parts; /* of the groups, to be read */
-    bool want_links, want_disk, want_processes;
-    struct figures_group machine_group;  /* "/" */
-    struct figures_group all_pods, self; /* below which pods are; our own, where it is another */
+    uint64_t limits_changes; /* cgroup_bounds_written, before they were read */
+    unsigned parts;          /* of the groups, to be read */
+    bool want_links, want_disk, want_processes, want_machine;
+    struct figures_group machine_group;    /* "/" */
+    struct figures_group all_pods, self;   /* below which pods are; our own, where it is another */
+    struct figures_group qos[FIGURES_QOS]; /* of burstable and of besteffort pods */
     int64_t self_started;
     struct figures_machine machine;
     struct disk_room fs, image_fs; /* of the node's own folders, and of its images */
     bool disks_read;
     int64_t image_bytes, containers_bytes; /* of images; of what containers have written */
+    uint32_t fs_major, fs_minor;
+    struct figures_disk *disks;
+    size_t ndisks;
     struct link_counts links;
     struct figures_pod *pods;
     size_t npods;
@@ -98,6 +116,7 @@ void figures_flush(struct figures_out *o, bool all);
 
 void figures_usage_text(const struct figures_view *v, struct figures_out *o);
 void figures_resource_text(const struct figures_view *v, struct figures_out *o);
+void figures_cadvisor_text(const struct figures_view *v, struct figures_out *o);
 void figures_summary_text(const struct figures_view *v, bool brief, struct figures_out *o);
 
 bool figures_link_is_pods(const struct link_count *l); /* or the loopback: not of the machine's own */

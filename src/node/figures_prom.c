@@ -88,7 +88,7 @@ static bool resource_here(const struct resource_row *row, const struct figures_g
 {
     if (row->what == START_TIME)
         return started > 0;
-    if (row->what == SWAP_LIMIT && !g->s.swap_limited)
+    if (row->what == SWAP_LIMIT && !g->s.limits.swap_limited)
         return false;
     return g->ok && g->s.has & (row->what == CPU_SECONDS ? CGROUP_CPU : CGROUP_MEMORY);
 }
@@ -100,7 +100,7 @@ static void resource_value(struct strbuf *b, const struct resource_row *row, con
     case CPU_SECONDS: prom_seconds(b, g->s.cpu_ns); break;
     case WORKING_SET: prom_whole(b, g->s.memory_working_set); break;
     case SWAP_USED: prom_whole(b, g->s.swap); break;
-    case SWAP_LIMIT: prom_whole(b, g->s.swap_limit); break;
+    case SWAP_LIMIT: prom_whole(b, g->s.limits.swap); break;
     case START_TIME:
         prom_seconds(b, (uint64_t)started);
         strbuf_addc(b, '\n');

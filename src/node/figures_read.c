@@ -1,5 +1,6 @@
 /* figures_read.c - the measuring of a view: kernel files and netlink, in a job. */
 #include "base/clock.h"
+#include "base/map.h"
 #include "node/figures_int.h"
 #include "node/node_facts.h"
 #include "sys/file.h"
@@ -7,7 +8,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <sys/sysinfo.h>
+#include <sys/sysmacros.h>
 
 #define OUT_PIECE 32768
 
@@ -18,7 +21,14 @@ static void group_read(struct figures_view *v, struct figures_group *g, unsigned
         return;
     g->at = clock_mono();
     g->at_real = clock_real();
-    g->ok = cgroup_stats_of(&v->cgroups, g->path, parts, &g->s, &gone);
+    unsigned known = g->limits_known & parts;
+    if (known & CGROUP_LIMITS && !g->limits.cpu_quota_us)
+        parts &= ~(unsigned)CGROUP_THROTTLE; /* nothing is counted then */
+    g->ok = cgroup_stats_of(&v->cgroups, g->path, parts & ~known, &g->s, &gone);
+    if (known) {
+        g->s.limits = g->limits;
+        g->s.has |= known;
+    }
     int64_t window = g->at - g->base.at;
     if (!g->ok || !g->base.at || window <= 0 || g->s.cpu_ns < g->base.cpu_ns)
         return; /* a group of the same name that is another one begins anew */
@@ -31,10 +41,28 @@ static void group_read(struct figures_view *v, struct figures_group *g, unsigned
 #define PROCESSES_MOST 2000
 #define FILES_MOST     4096
 
+/* "Max open files            1024                 1048576              files" */
+static uint64_t files_limit(pid_t pid)
+{
+    char path[64], text[4096];
+    (void)snprintf(path, sizeof path, "/proc/%d/limits", (int)pid);
+    AUTO(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text);
+    struct str all = {text, n < 0 ? 0 : (size_t)n}, what = S("Max open files"), word;
+    ptrdiff_t at = str_find(all, what);
+    uint64_t limit = 0;
+    if (at < 0)
+        return 0; /* it has ended */
+    all = str_trim(str_sub(all, (size_t)at + what.n, all.n));
+    return str_cut(&all, ' ', &word) && str_to_u64(word, UINT64_MAX, &limit) ? limit : 0;
+}
+
 static void process_read(void *arg, pid_t pid)
 {
     struct figures_processes *p = arg;
     char path[64], to[16];
+    if (!p->processes)
+        p->files_limit = files_limit(pid);
     p->processes++;
     (void)snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
     DIR *d = opendir(path);
@@ -82,6 +110,93 @@ static void machine_read(struct figures_view *v)
     }
 }
 
+/* Cores and sockets by what the kernel tells of each CPU's place. */
+static void topology_read(struct figures_machine *m)
+{
+    uint64_t sockets = 0;
+    AUTO(map_fini) struct map cores = MAP;
+    for (int64_t i = 0; i < m->cpus; i++) {
+        AUTO(strbuf_fini) struct strbuf b = STRBUF(256);
+        struct err none = ERR; /* a machine that does not tell has one of each */
+        char path[120];
+        (void)snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/physical_package_id", (int)i);
+        int64_t socket = 0;
+        if (file_read(AT_FDCWD, path, &b, &none) && str_to_i64(str_trim(strbuf_str(&b)), 0, 63, &socket))
+            sockets |= (uint64_t)1 << socket;
+        (void)snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/core_id", (int)i);
+        strbuf_addc(&b, '/');
+        if (file_read(AT_FDCWD, path, &b, &none))
+            (void)map_put(&cores, strbuf_str(&b), m);
+    }
+    m->sockets = MAX(__builtin_popcountll(sockets), 1);
+    m->cores = map_len(&cores) ? (int64_t)map_len(&cores) : m->cpus;
+}
+
+/* "8 0 sda READS MERGED SECTORS MS WRITES MERGED SECTORS MS UNDERWAY MS WEIGHTED ..." */
+static bool disk_read(struct str line, struct figures_disk *out)
+{
+    uint64_t n[13] = {0};
+    struct str word;
+    for (size_t i = 0; i < 14 && line.p;) {
+        if (!str_cut(&line, ' ', &word) || !word.n)
+            continue;
+        if (i == 2)
+            out->name = word;
+        else if (!str_to_u64(word, UINT64_MAX, &n[i < 2 ? i : i - 1]))
+            return false;
+        i++;
+    }
+    *out = (struct figures_disk){.major = (uint32_t)n[0],
+                                 .minor = (uint32_t)n[1],
+                                 .name = out->name,
+                                 .reads_merged = n[3],
+                                 .sectors_read = n[4],
+                                 .read_ns = n[5] * NS_PER_MS,
+                                 .writes_merged = n[7],
+                                 .sectors_written = n[8],
+                                 .write_ns = n[9] * NS_PER_MS,
+                                 .under_way = n[10],
+                                 .busy_ns = n[11] * NS_PER_MS,
+                                 .weighted_ns = n[12] * NS_PER_MS};
+    return out->name.n > 0;
+}
+
+#define DISKS_MOST 256
+
+static void disks_read(struct figures_view *v)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
+    struct err none = ERR; /* then no disk is shown */
+    struct str rest = file_read(AT_FDCWD, "/proc/diskstats", &b, &none) ? strbuf_str(&b) : STR_NONE, line;
+    v->disks = arena_alloc(&v->arena, DISKS_MOST * sizeof *v->disks);
+    while (rest.p && v->ndisks < DISKS_MOST && str_cut(&rest, '\n', &line)) {
+        struct figures_disk *d = &v->disks[v->ndisks];
+        if (!disk_read(str_trim(line), d) || str_starts(d->name, S("loop")) || str_starts(d->name, S("ram")))
+            continue;
+        d->name = str_dup(&v->arena, d->name);
+        v->ndisks++;
+    }
+}
+
+static void names_read(struct figures_view *v)
+{
+    struct figures_machine *m = &v->machine;
+    struct node_facts f;
+    struct stat st;
+    node_facts_read(&v->arena, v->data.p, &f);
+    m->machine_id = f.machine_id;
+    m->boot_id = f.boot_id;
+    m->system_uuid = f.system_uuid;
+    m->kernel = f.kernel;
+    m->os = f.os_image;
+    topology_read(m);
+    disks_read(v);
+    if (stat(v->data.p, &st) == 0) {
+        v->fs_major = major(st.st_dev);
+        v->fs_minor = minor(st.st_dev);
+    }
+}
+
 /* "4:memory:/system.slice/wherry.service" on v1, "0::/..." on v2. */
 struct str figures_own_group(struct arena *a)
 {
@@ -121,20 +236,23 @@ void figures_view_measure(struct figures_view *v)
     group_read(v, &v->machine_group, v->parts);
     group_read(v, &v->all_pods, v->parts);
     group_read(v, &v->self, v->parts);
+    for (int i = 0; i < FIGURES_QOS && v->want_machine; i++)
+        group_read(v, &v->qos[i], v->parts);
     v->wants_second = !v->machine_group.window;
     for (size_t i = 0; i < v->npods; i++) {
         struct figures_pod *p = &v->pods[i];
         group_read(v, &p->g, v->parts);
         for (size_t k = 0; k < p->ncontainers; k++) {
             struct figures_container *c = &p->containers[k];
-            group_read(v, &c->g, v->parts);
+            group_read(v, &c->g, v->parts & ~(v->want_machine ? 0u : (unsigned)CGROUP_PIDS));
             v->wants_second = v->wants_second || (c->g.ok && !c->g.window && c->age >= NS_PER_S);
             if (v->want_processes && c->g.ok) {
-                c->procs.counted = true;
                 cgroup_pids_each(&v->cgroups, c->g.path, PROCESSES_MOST, process_read, &c->procs);
             }
         }
     }
+    if (v->want_machine)
+        names_read(v);
     if (v->want_links)
         links_read(v);
     if (v->want_disk) {

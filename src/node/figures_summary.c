@@ -200,14 +200,14 @@ static void container_add(struct strbuf *b, const struct figures_view *v, const 
     text_add(b, "name", c->name);
     moment_add(b, "startTime", c->started);
     cpu_add(b, &c->g);
-    memory_add(b, &c->g, c->g.s.memory_limit);
+    memory_add(b, &c->g, c->g.s.limits.memory);
     if (!brief)
         io_add(b, &c->g);
     if (!brief && p->disk_known) {
         fs_add(b, "rootfs", p->disk_at, &v->image_fs, c->rootfs.bytes, c->rootfs.inodes);
         fs_add(b, "logs", p->disk_at, &v->fs, c->logs.bytes, c->logs.inodes);
     }
-    swap_add(b, &c->g, c->g.s.swap_limited, c->g.s.swap_limit);
+    swap_add(b, &c->g, c->g.s.limits.swap_limited, c->g.s.limits.swap);
     strbuf_addc(b, '}');
 }
 
@@ -271,7 +271,7 @@ static void pod_add(struct strbuf *b, const struct figures_view *v, const struct
             container_add(b, v, p, &p->containers[i], brief);
     strbuf_addc(b, ']');
     cpu_add(b, &p->g);
-    memory_add(b, &p->g, p->g.s.memory_limit);
+    memory_add(b, &p->g, p->g.s.limits.memory);
     if (!brief) {
         io_add(b, &p->g);
         pod_network_add(b, p);
@@ -283,7 +283,7 @@ static void pod_add(struct strbuf *b, const struct figures_view *v, const struct
             strbuf_addc(b, '}');
         }
     }
-    swap_add(b, &p->g, p->g.s.swap_limited, p->g.s.swap_limit);
+    swap_add(b, &p->g, p->g.s.limits.swap_limited, p->g.s.limits.swap);
     strbuf_addc(b, '}');
 }
 
@@ -299,7 +299,7 @@ static void system_container_add(struct strbuf *b, const char *name, const struc
     moment_add(b, "startTime", started);
     cpu_add(b, g);
     memory_add(b, g, limit);
-    swap_add(b, g, g->s.swap_limited, g->s.swap_limit);
+    swap_add(b, g, g->s.limits.swap_limited, g->s.limits.swap);
     strbuf_addc(b, '}');
 }
 
@@ -310,9 +310,9 @@ static void node_add(struct strbuf *b, const struct figures_view *v, bool brief)
     text_add(b, "nodeName", v->node);
     member_add(b, "systemContainers");
     strbuf_addc(b, '[');
-    system_container_add(b, "kubelet", &v->self, v->self_started, v->self.s.memory_limit);
+    system_container_add(b, "kubelet", &v->self, v->self_started, v->self.s.limits.memory);
     system_container_add(b, "pods", &v->all_pods, v->self_started,
-                         v->all_pods.s.memory_limit ? v->all_pods.s.memory_limit : (uint64_t)m->memory);
+                         v->all_pods.s.limits.memory ? v->all_pods.s.limits.memory : (uint64_t)m->memory);
     strbuf_addc(b, ']');
     moment_add(b, "startTime", m->boot);
     cpu_add(b, &v->machine_group);

@@ -31,7 +31,7 @@ void pressure_sample_read(const struct pressure_source *from, struct pressure_sa
     disk_put(&use.image_fs, &samples[SIGNAL_IMAGEFS], &samples[SIGNAL_IMAGEFS_INODES]);
     disk_put(&use.fs, &samples[SIGNAL_CONTAINERFS], &samples[SIGNAL_CONTAINERFS_INODES]);
     /* no pod has been here yet, or their group has no limit: then the node's memory alone counts */
-    if (cgroup_stats(from->cgroups, from->cgroup, &pods, &gone) && pods.memory_limit)
-        samples[SIGNAL_ALLOCATABLE] = sample_of((int64_t)pods.memory_limit - (int64_t)pods.memory_working_set,
-                                                (int64_t)pods.memory_limit);
+    if (cgroup_stats(from->cgroups, from->cgroup, &pods, &gone) && pods.limits.memory)
+        samples[SIGNAL_ALLOCATABLE] = sample_of((int64_t)pods.limits.memory - (int64_t)pods.memory_working_set,
+                                                (int64_t)pods.limits.memory);
 }

@@ -520,8 +520,8 @@ static bool quota_write(const struct cgroups *g, const char *dir, int64_t quota,
     return file_put(dir, "cpu.max", text, err);
 }
 
-bool cgroup_bounds_write(const struct cgroups *g, const char *path, unsigned which, const struct cgroup_bounds *b,
-                         struct err *err)
+static bool bounds_put(const struct cgroups *g, const char *path, unsigned which, const struct cgroup_bounds *b,
+                       struct err *err)
 {
     char dir[CGROUP_PATH];
     bool v2 = g->mode == CGROUP_V2;
@@ -538,6 +538,21 @@ bool cgroup_bounds_write(const struct cgroups *g, const char *path, unsigned whi
     dir_of(g, CG_MEMORY, path, dir, sizeof dir);
     int64_t memory = b->memory ? b->memory : -1;
     return v2 ? memory_write_v2(dir, memory, err) : memory_write_v1(dir, memory, err);
+}
+
+static uint64_t bounds_written; /* atomic */
+
+uint64_t cgroup_bounds_written(void)
+{
+    return __atomic_load_n(&bounds_written, __ATOMIC_ACQUIRE);
+}
+
+bool cgroup_bounds_write(const struct cgroups *g, const char *path, unsigned which, const struct cgroup_bounds *b,
+                         struct err *err)
+{
+    bool ok = bounds_put(g, path, which, b, err);
+    (void)__atomic_add_fetch(&bounds_written, 1, __ATOMIC_RELEASE); /* also of what was half done */
+    return ok;
 }
 
 int64_t cgroup_memory_used(const struct cgroups *g, const char *path)

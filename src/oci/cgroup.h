@@ -55,6 +55,7 @@ MUST_USE bool cgroup_bounds_read(const struct cgroups *g, const char *path, cons
 /* which: a set of CGROUP_...; what is 0 is lifted. */
 MUST_USE bool cgroup_bounds_write(const struct cgroups *g, const char *path, unsigned which,
                                   const struct cgroup_bounds *b, struct err *err);
+uint64_t cgroup_bounds_written(void); /* how often: who remembers limits looks again. Any thread */
 int64_t cgroup_memory_used(const struct cgroups *g, const char *path); /* bytes; 0: not counted */
 /* Files into which a process writes "0" to join, one a line (v1: tasks, which skips the kernel's slow lock). */
 void cgroup_join_lines(const struct cgroups *g, const char *path, struct strbuf *out);

@@ -193,8 +193,8 @@ static void cpu_v1(struct group_reading *r)
     o->cpu_ns = number_of(usage);
     if (r->parts & CGROUP_CPU_SPLIT) {
         o->has |= CGROUP_CPU_SPLIT;
-        o->user_ns = number_at(acct, "cpuacct.usage_user");
-        o->system_ns = number_at(acct, "cpuacct.usage_sys");
+        o->user_ns = MIN(number_at(acct, "cpuacct.usage_user"), o->cpu_ns);
+        o->system_ns = o->cpu_ns - o->user_ns; /* which is what cpuacct.usage_sys says, and one file less */
     }
 }
 
@@ -292,41 +292,47 @@ static uint64_t shares_of(uint64_t weight)
     return weight ? 2 + (weight - 1) * 262142 / 9999 : 0;
 }
 
-static void limits_v2(struct group_reading *r)
+static void memory_limits(struct group_reading *r, bool v2)
 {
-    struct cgroup_stats *o = r->out;
+    struct cgroup_limits *l = &r->out->limits;
     struct small_text t;
-    const char *dir = group_dir(r, CG_CPU);
-    struct str max = text_at(dir, "cpu.max", &t), quota, period;
-    if (max.p && str_split(str_trim(max), ' ', &quota, &period)) {
-        o->cpu_quota_us = number_of(quota);
-        o->cpu_period_us = number_of(period);
+    const char *dir = group_dir(r, CG_MEMORY);
+    struct str memory = text_at(dir, v2 ? "memory.max" : "memory.limit_in_bytes", &t);
+    if (!memory.p)
+        return; /* the root of v2 has none */
+    r->out->has |= CGROUP_MEMORY_LIMITS;
+    l->memory = number_of(memory);
+    if (v2) {
+        struct str swap = text_at(dir, "memory.swap.max", &t);
+        l->swap_limited = swap.p && !str_starts(swap, S("max"));
+        l->swap = number_of(swap);
+    } else {
+        uint64_t both = number_at(dir, "memory.memsw.limit_in_bytes");
+        l->swap_limited = both != 0;
+        l->swap = both > l->memory ? both - l->memory : 0;
     }
-    o->cpu_shares = shares_of(number_at(dir, "cpu.weight"));
-    o->memory_limit = number_at(dir, "memory.max");
-    o->memory_soft_limit = number_at(dir, "memory.low");
-    struct str swap = text_at(dir, "memory.swap.max", &t);
-    o->swap_limited = swap.p && !str_starts(swap, S("max"));
-    o->swap_limit = number_of(swap);
-    o->pids_limit = number_at(dir, "pids.max");
-    o->has |= CGROUP_LIMITS;
 }
 
-static void limits_v1(struct group_reading *r)
+static void limits_read(struct group_reading *r, bool v2)
 {
-    struct cgroup_stats *o = r->out;
+    struct cgroup_limits *l = &r->out->limits;
+    struct small_text t;
     const char *dir = group_dir(r, CG_CPU);
-    o->cpu_quota_us = number_at(dir, "cpu.cfs_quota_us"); /* -1: none */
-    o->cpu_period_us = number_at(dir, "cpu.cfs_period_us");
-    o->cpu_shares = number_at(dir, "cpu.shares");
-    dir = group_dir(r, CG_MEMORY);
-    o->memory_limit = number_at(dir, "memory.limit_in_bytes");
-    o->memory_soft_limit = number_at(dir, "memory.soft_limit_in_bytes");
-    uint64_t both = number_at(dir, "memory.memsw.limit_in_bytes");
-    o->swap_limited = both != 0;
-    o->swap_limit = both > o->memory_limit ? both - o->memory_limit : 0;
-    o->pids_limit = number_at(group_dir(r, CG_PIDS), "pids.max");
-    o->has |= CGROUP_LIMITS;
+    if (v2) {
+        struct str max = text_at(dir, "cpu.max", &t), quota, period;
+        if (max.p && str_split(str_trim(max), ' ', &quota, &period)) {
+            l->cpu_quota_us = number_of(quota);
+            l->cpu_period_us = number_of(period);
+        }
+        l->cpu_shares = shares_of(number_at(dir, "cpu.weight"));
+    } else {
+        l->cpu_quota_us = number_at(dir, "cpu.cfs_quota_us"); /* -1: none */
+        l->cpu_period_us = number_at(dir, "cpu.cfs_period_us");
+        l->cpu_shares = number_at(dir, "cpu.shares");
+    }
+    l->memory_soft = number_at(group_dir(r, CG_MEMORY), v2 ? "memory.low" : "memory.soft_limit_in_bytes");
+    l->pids = number_at(group_dir(r, CG_PIDS), "pids.max");
+    r->out->has |= CGROUP_LIMITS;
 }
 
 static void io_read(struct group_reading *r, bool v2)
@@ -342,7 +348,8 @@ static void io_read(struct group_reading *r, bool v2)
     struct str text = text_at(dir, "blkio.throttle.io_service_bytes_recursive", &t);
     cgroup_io_v1(text, false, r->out);
     r->out->has |= text.p ? CGROUP_IO : 0;
-    cgroup_io_v1(text_at(dir, "blkio.throttle.io_serviced_recursive", &t), true, r->out);
+    if (r->out->nio) /* most groups have read nothing */
+        cgroup_io_v1(text_at(dir, "blkio.throttle.io_serviced_recursive", &t), true, r->out);
 }
 
 static void pressure_read(struct group_reading *r, bool v2)
@@ -377,8 +384,10 @@ bool cgroup_stats_of(const struct cgroups *g, const char *path, unsigned parts, 
         memory_more(&r, v2);
     if (parts & CGROUP_PIDS)
         pids_read(&r);
+    if (parts & CGROUP_MEMORY_LIMITS)
+        memory_limits(&r, v2);
     if (parts & CGROUP_LIMITS)
-        (v2 ? limits_v2 : limits_v1)(&r);
+        limits_read(&r, v2);
     if (parts & CGROUP_IO)
         io_read(&r, v2);
     if (parts & CGROUP_PRESSURE)

@@ -11,10 +11,11 @@ enum {
     CGROUP_MEMORY = 8,
     CGROUP_MEMORY_MORE = 16, /* its peak, how often it was at its limit, swap, kills */
     CGROUP_PIDS = 32,
-    CGROUP_LIMITS = 64, /* of all of these */
-    CGROUP_IO = 128,
-    CGROUP_PRESSURE = 256, /* PSI; v2 alone */
-    CGROUP_ALL = 511,
+    CGROUP_MEMORY_LIMITS = 64, /* of memory and swap */
+    CGROUP_LIMITS = 128,       /* the others */
+    CGROUP_IO = 256,
+    CGROUP_PRESSURE = 512, /* PSI; v2 alone */
+    CGROUP_ALL = 1023,
 };
 #define CGROUP_DISKS_MOST 8
 struct cgroup_io {
@@ -32,6 +33,13 @@ struct cgroup_pressure {
 };
 enum { PRESSURE_CPU, PRESSURE_MEMORY, PRESSURE_IO, PRESSURES };
 
+/* 0: none; swap without memory. */
+struct cgroup_limits {
+    uint64_t memory, memory_soft, swap, pids;
+    uint64_t cpu_shares, cpu_quota_us, cpu_period_us;
+    bool swap_limited; /* `swap` holds, 0 too */
+};
+
 struct cgroup_stats {
     unsigned has;    /* of the parts that were asked for, those that were there */
     uint64_t cpu_ns; /* used since creation */
@@ -44,9 +52,7 @@ struct cgroup_stats {
     uint64_t memory_peak, memory_failures, swap;
     uint64_t page_faults, major_faults, own_page_faults, own_major_faults; /* own: without groups below (v1) */
     uint64_t pids, oom_kills;
-    uint64_t memory_limit, memory_soft_limit, swap_limit, pids_limit; /* 0: none; swap without memory */
-    bool swap_limited;                                                /* swap_limit holds, 0 too */
-    uint64_t cpu_shares, cpu_quota_us, cpu_period_us;                 /* quota 0: none */
+    struct cgroup_limits limits;
     struct cgroup_io io[CGROUP_DISKS_MOST];
     size_t nio;
     struct cgroup_pressure pressure[PRESSURES];

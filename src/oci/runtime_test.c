@@ -214,7 +214,7 @@ TEST(limits_hold_and_an_oom_kill_is_told)
     o.limits = (struct oci_limits){.memory = 64 << 20, .cpu_quota_us = 50000};
     c = box_run(&w, "c3", &o);
     CHECK_OK(container_stats(c, &stats, &err), err);
-    CHECK_INT(stats.memory_limit, 64 << 20);
+    CHECK_INT(stats.limits.memory, 64 << 20);
     CHECK(stats.pids >= 1 && stats.memory > 0 && stats.cpu_ns > 0);
     const struct cgroups *g = runtime_cgroups(w.rt);
     const struct cgroup_bounds more = {1126, 70000, 128 << 20}, none = {2, 0, 0}, odd = {1126, 70000, 100000001};
@@ -222,7 +222,7 @@ TEST(limits_hold_and_an_oom_kill_is_told)
     CHECK_OK(cgroup_bounds_write(g, container_cgroup(c), CGROUP_SHARES | CGROUP_QUOTA | CGROUP_BYTES, &more, &err),
              err);
     CHECK_OK(container_stats(c, &stats, &err), err);
-    CHECK_INT(stats.memory_limit, 128 << 20);
+    CHECK_INT(stats.limits.memory, 128 << 20);
     CHECK_OK(cgroup_bounds_read(g, container_cgroup(c), &more, &now, &err), err);
     CHECK(memcmp(&now, &more, sizeof now) == 0);
     CHECK_OK(cgroup_bounds_write(g, container_cgroup(c), CGROUP_SHARES | CGROUP_QUOTA | CGROUP_BYTES, &none, &err),

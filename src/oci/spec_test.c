@@ -525,7 +525,7 @@ TEST(groups_are_made_limited_seen_and_removed)
     const struct oci_limits limits = {.cpu_shares = 256, .cpu_quota_us = 20000, .memory = 10 << 20, .pids = 7};
     CHECK_OK(cgroup_create(&g, path, &limits, false, NULL, &err), err);
     CHECK_OK(cgroup_stats(&g, path, &st, &err), err);
-    CHECK_INT(st.memory_limit, 10 << 20);
+    CHECK_INT(st.limits.memory, 10 << 20);
     CHECK(cgroup_empty(&g, path));
     AUTO(strbuf_fini) struct strbuf join = STRBUF(4096);
     cgroup_join_lines(&g, path, &join);
