@@ -115,6 +115,85 @@ TEST(a_container_becomes_config_json)
              "sys\",\"type\":\"sysfs\",\"source\":\"sysfs\",\"options\":[\"nosuid\",\"noexec\",\"nodev\",\"ro\"]")));
 }
 
+/* crun finds groups, devices and seccomp done; another runtime does them itself, from config.json. */
+TEST(another_runtime_is_told_what_crun_finds_done)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct oci_notices notices = {0};
+    struct oci_container c = plain_container(&a);
+    const struct oci_device fuse = {S("/dev/fuse"), 'c', 10, 229, 0666, 0, 0, S("rw")};
+    c.limits = (struct oci_limits){.cpu_shares = 512, .cpu_quota_us = 50000, .memory = 1 << 20};
+    c.devices = &fuse;
+    c.ndevices = 1;
+    CHECK(!str_has(json_of_it(&c, &a, &notices), S("resources")));
+    c.other_runtime = true;
+    c.cgroup = S("/w/pod1/c1");
+    c.seccomp_json = S("{\"defaultAction\":\"SCMP_ACT_ERRNO\"}");
+    struct str j = json_of_it(&c, &a, &notices);
+    const char *const has[] = {
+        "\"cgroupsPath\":\"/w/pod1/c1\"",
+        "\"devices\":[{\"allow\":false,\"access\":\"rwm\"},{\"allow\":true,\"type\":\"c\",\"major\":10,\"minor\":229,"
+        "\"access\":\"rw\"}]",
+        "\"cpu\":{\"shares\":512,\"quota\":50000,\"period\":100000}", "\"memory\":{\"limit\":1048576}",
+        "\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ERRNO\"}"};
+    for (size_t i = 0; i < countof(has); i++)
+        if (!str_has(j, str_of(has[i])))
+            test_failed(__FILE__, __LINE__, "%s is not in " STR_FMT, has[i], STR_ARG(j));
+    oci_container_privileged(&c, &a);
+    CHECK(str_has(json_of_it(&c, &a, &notices), S("\"devices\":[{\"allow\":true,\"access\":\"rwm\"}]")));
+}
+
+TEST(users_of_a_pods_own_have_every_bind_under_their_ids)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct oci_notices notices = {0};
+    struct oci_container c = plain_container(&a);
+    struct str ro[] = {S("rbind"), S("rprivate"), S("ro")}, deep[] = {S("rbind"), S("rro")};
+    const struct oci_mount mounts[] = {
+        {.type = S("proc"), .source = S("proc"), .target = S("/proc")},
+        {.type = S("bind"), .source = S("/p/hosts"), .target = S("/etc/hosts"), .options = {ro, 3}},
+        {.type = S("bind"), .source = S("/v"), .target = S("/v"), .options = {deep, 2}, .seal = OCI_SEALED_DEEP},
+        {.type = S("bind"), .source = oci_volume_source(&a, 0), .target = S("/image")},
+    };
+    c.mounts = mounts;
+    c.nmounts = countof(mounts);
+    c.user_ns = S("/proc/7/fd/100");
+    c.first_id = 131072;
+    struct oci_bind *binds;
+    CHECK_INT(oci_binds_place(&c, &a, "/b", &binds), 2);
+    CHECK(binds[0].ids && binds[0].seal == OCI_SEALED && binds[1].ids && binds[1].seal == OCI_SEALED_DEEP);
+    struct str j = json_of_it(&c, &a, &notices);
+    const char *const has[] = {
+        "{\"type\":\"user\",\"path\":\"/proc/7/fd/100\"}",
+        "\"uidMappings\":[{\"containerID\":0,\"hostID\":131072,\"size\":65536}]",
+        "\"gidMappings\":[{\"containerID\":0,\"hostID\":131072,\"size\":65536}]",
+        "{\"destination\":\"/etc/hosts\",\"type\":\"bind\",\"source\":\"/b/0\",\"options\":[\"rbind\",\"rprivate\"]}",
+        "\"source\":\"/b/1\",\"options\":[\"rbind\"]}"};
+    for (size_t i = 0; i < countof(has); i++)
+        if (!str_has(j, str_of(has[i])))
+            test_failed(__FILE__, __LINE__, "%s is not in " STR_FMT, has[i], STR_ARG(j));
+}
+
+TEST(seccomp_as_text_has_the_rules_of_these_capabilities)
+{
+    struct err err = ERR;
+    char dir[300];
+    (void)snprintf(dir, sizeof dir, "%s/seccomp", test_dir());
+    AUTO(seccomp_free) struct seccomp *s = seccomp_open(NULL, dir, &err);
+    CHECK_OK(s, err);
+    AUTO(strbuf_fini) struct strbuf few = STRBUF(1 << 20), all = STRBUF(1 << 20);
+    seccomp_json(s, OCI_CAPS_DEFAULT, &few);
+    seccomp_json(s, OCI_CAPS_DEFAULT | OCI_CAP(CAP_SYS_ADMIN), &all);
+    CHECK_OK(json_check(strbuf_str(&few), &err) && json_check(strbuf_str(&all), &err), err);
+    CHECK(str_starts(strbuf_str(&few), S("{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"defaultErrnoRet\":1,")));
+    CHECK(str_has(strbuf_str(&few), S("\"openat\"")) && !str_has(strbuf_str(&few), S("\"mount\"")));
+    CHECK(str_has(strbuf_str(&all), S("\"mount\"")));
+    CHECK(str_has(strbuf_str(&few), S("\"op\":\"SCMP_CMP_MASKED_EQ\"")));
+#if defined(__x86_64__)
+    CHECK(str_has(strbuf_str(&few), S("[\"SCMP_ARCH_X86_64\",\"SCMP_ARCH_X86\"]")));
+#endif
+}
+
 TEST(a_container_that_cannot_be_names_the_field)
 {
     AUTO(arena_fini) struct arena a = ARENA;
