@@ -13,8 +13,8 @@ static const struct val everything = {.type = VAL_MAP};
 struct fences *fences_new(void)
 {
     struct fences *f = NEW(struct fences);
-    struct list *lists[] = {&f->dirty_pods,     &f->dirty_sets,   &f->dirty_views,
-                            &f->dirty_contents, &f->dirty_chains, &f->idle_groups};
+    struct list *lists[] = {&f->dirty_pods,   &f->dirty_sets,  &f->dirty_views, &f->dirty_contents,
+                            &f->dirty_chains, &f->idle_groups, &f->unsettled};
     for (size_t i = 0; i < countof(lists); i++)
         list_init(lists[i]);
     fence_labels_init(&f->ns_labels);
@@ -95,6 +95,8 @@ static void pod_move(struct fences *f, struct fence_pod_state *p, struct str ns)
     p->ns = now;
 }
 
+static void policies_settle(struct fences *f);
+
 void fences_put_pod(struct fences *f, const struct fence_pod *pod)
 {
     struct fence_pod_state *p = map_get(&f->pods, pod->uid);
@@ -110,22 +112,24 @@ void fences_put_pod(struct fences *f, const struct fence_pod *pod)
     if (ip && ip == p->lost && map_get(&f->ips, ip_key(&ip)))
         ip = 0; /* another has come by it since, and has it still */
     bool known = p->ns != NULL, same_ns = known && str_eqz(pod->ns, p->ns->name);
-    bool moved = !known || !same_ns || p->only_ports != pod->only_ports || !ports_same(p, pod) || p->ip != ip;
-    if (!moved && p->local == pod->local && val_equal(&p->of.labels, labels))
+    bool moved = !known || !same_ns || p->local != pod->local || p->only_ports != pod->only_ports ||
+                 !ports_same(p, pod) || p->ip != ip;
+    if (!moved && val_equal(&p->of.labels, labels))
         return;
     if (moved) {
         fence_pod_leave(f, p, known && p->ip == ip);
         p->seen = p->seen && p->ip == ip;
         ip_give(f, p);
         pod_move(f, p, pod->ns);
+        p->local = pod->local;
         p->only_ports = pod->only_ports;
         ports_set(p, pod);
         ip_take(f, p, ip);
     }
-    p->local = pod->local;
     fence_labels_put(&p->ns->pods, &p->of, labels);
     fence_pod_rematch(f, p);
     fence_pod_dirty(f, p);
+    policies_settle(f);
 }
 
 static void pod_free(struct fences *f, struct fence_pod_state *p)
@@ -156,6 +160,7 @@ void fences_del_pod(struct fences *f, struct str uid)
     if (p->have[0] || p->have[1])
         fence_map_gone(f, FENCE_OWN, p->have_ip);
     pod_free(f, p);
+    policies_settle(f);
 }
 
 /* ---- namespaces ---- */
@@ -169,6 +174,7 @@ void fences_put_namespace(struct fences *f, struct str name, const struct val *l
     ns->known = true;
     fence_labels_put(&f->ns_labels, &ns->of, labels);
     fence_ns_rescope(f, ns);
+    policies_settle(f);
 }
 
 void fences_del_namespace(struct fences *f, struct str name)
@@ -180,6 +186,7 @@ void fences_del_namespace(struct fences *f, struct str name)
     fence_labels_del(&f->ns_labels, &ns->of);
     fence_ns_rescope(f, ns);
     fence_ns_drop_unused(f, ns);
+    policies_settle(f);
 }
 
 /* ---- policies ---- */
@@ -203,6 +210,28 @@ static void subjects_dirty(struct fences *f, struct fence_podset *s, bool cut)
     }
 }
 
+static void counter_drop(struct fences *f, struct fence_policy *p, int way)
+{
+    AUTO(strbuf_fini) struct strbuf key = STRBUF(32);
+    strbuf_addf(&key, "%u", p->counters[way].id);
+    if (p->counters[way].kind)
+        (void)map_del(&f->counters, strbuf_str(&key));
+    if (p->counter_there[way])
+        array_push(&f->dead, p->counters[way]);
+    p->counters[way] = (struct fence_name){0};
+    p->counter_there[way] = false;
+}
+
+static void counter_need(struct fences *f, struct fence_policy *p, int way)
+{
+    if (p->counters[way].kind)
+        return;
+    p->counters[way] = (struct fence_name){FENCE_COUNTER, f->next_id++};
+    AUTO(strbuf_fini) struct strbuf key = STRBUF(32);
+    strbuf_addf(&key, "%u", p->counters[way].id);
+    (void)map_put(&f->counters, strbuf_str(&key), p);
+}
+
 static void chain_drop(struct fences *f, struct fence_chain *c)
 {
     fence_clauses_drop(f, c);
@@ -211,6 +240,47 @@ static void chain_drop(struct fences *f, struct fence_chain *c)
         array_push(&f->dead, c->name);
     c->there = false;
     c->name = (struct fence_name){0};
+}
+
+/* No pod of this node is meant any more. */
+static void policy_unneed(struct fences *f, struct fence_policy *p)
+{
+    p->needed = false;
+    for (int i = 0; i < 2; i++) {
+        chain_drop(f, &p->chains[i]);
+        counter_drop(f, p, i);
+    }
+}
+
+static bool policy_compile(struct fences *f, struct fence_policy *p, struct err *err)
+{
+    p->needed = true;
+    for (int i = 0; i < 2; i++) {
+        struct fence_chain *c = &p->chains[i];
+        if (!c->about)
+            counter_drop(f, p, i);
+        if (!c->about || c->name.kind)
+            continue;
+        c->name = (struct fence_name){FENCE_CHAIN, f->next_id++};
+        counter_need(f, p, i);
+        if (list_empty(&c->dirty))
+            list_add_tail(&f->dirty_chains, &c->dirty);
+    }
+    return fence_policy_compile(f, p, err);
+}
+
+static void policies_settle(struct fences *f)
+{
+    for (struct fence_podset *s; (s = list_first(&f->unsettled, struct fence_podset, unsettled)) != NULL;) {
+        list_del(&s->unsettled);
+        array_each (it, &s->subjects_of) {
+            struct err told = ERR; /* when the policy came; it allows nothing then, and goes on so */
+            if (!s->nlocal && (*it)->needed)
+                policy_unneed(f, *it);
+            else if (s->nlocal && !(*it)->needed && !policy_compile(f, *it, &told))
+                continue;
+        }
+    }
 }
 
 static void policy_leave(struct fences *f, struct fence_policy *p) /* its subjects */
@@ -229,45 +299,13 @@ static void policy_leave(struct fences *f, struct fence_policy *p) /* its subjec
     p->subjects = NULL;
 }
 
-static void counter_need(struct fences *f, struct fence_policy *p, int way)
-{
-    if (p->counters[way].kind)
-        return;
-    p->counters[way] = (struct fence_name){FENCE_COUNTER, f->next_id++};
-    AUTO(strbuf_fini) struct strbuf key = STRBUF(32);
-    strbuf_addf(&key, "%u", p->counters[way].id);
-    (void)map_put(&f->counters, strbuf_str(&key), p);
-}
-
-static void counter_drop(struct fences *f, struct fence_policy *p, int way)
-{
-    AUTO(strbuf_fini) struct strbuf key = STRBUF(32);
-    strbuf_addf(&key, "%u", p->counters[way].id);
-    if (p->counters[way].kind)
-        (void)map_del(&f->counters, strbuf_str(&key));
-    if (p->counter_there[way])
-        array_push(&f->dead, p->counters[way]);
-    p->counters[way] = (struct fence_name){0};
-    p->counter_there[way] = false;
-}
-
 /* The groups of its pods know the old chains by name until they are made anew in the next difference. */
-static void policy_join(struct fences *f, struct fence_policy *p, const struct obj *of,
-                        struct fence_podset *own_subjects)
+static void policy_join(struct fences *f, struct fence_policy *p, struct fence_podset *own_subjects)
 {
     p->subjects = own_subjects;
     array_push(&p->subjects->subjects_of, p);
-    for (int i = 0; i < 2; i++) {
-        struct fence_chain *c = &p->chains[i];
-        if (!netpolicy_is_about(of, i == 1)) {
-            counter_drop(f, p, i);
-            continue;
-        }
-        c->name = (struct fence_name){FENCE_CHAIN, f->next_id++};
-        if (list_empty(&c->dirty))
-            list_add_tail(&f->dirty_chains, &c->dirty);
-        counter_need(f, p, i);
-    }
+    for (int i = 0; i < 2; i++)
+        p->chains[i].about = netpolicy_is_about(p->obj, i == 1);
     subjects_dirty(f, p->subjects, false);
 }
 
@@ -294,16 +332,24 @@ bool fences_put_policy(struct fences *f, const struct obj *policy, struct err *e
     struct fence_podset *subjects = fence_podset_get(f, policy->ns, NULL, netpolicy_subjects(policy));
     bool stays = subjects == p->subjects;
     for (int i = 0; i < 2; i++)
-        stays = stays && netpolicy_is_about(policy, i == 1) == (p->chains[i].name.kind != 0);
+        stays = stays && netpolicy_is_about(policy, i == 1) == p->chains[i].about;
+    obj_unref(p->obj);
+    p->obj = obj_ref((struct obj *)(uintptr_t)policy); /* counted, and immutable */
     if (stays) {
         fence_podset_unref(f, subjects);
     } else {
         policy_leave(f, p);
-        policy_join(f, p, policy, subjects);
+        policy_join(f, p, subjects);
     }
-    bool ok = fence_policy_compile(f, p, policy, err);
+    if (!p->subjects->nlocal) {
+        if (p->needed)
+            policy_unneed(f, p);
+        return fence_policy_check(f, p, err);
+    }
+    bool ok = policy_compile(f, p, err);
     if (stays && (!list_empty(&p->chains[0].dirty) || !list_empty(&p->chains[1].dirty)))
         subjects_dirty(f, p->subjects, true);
+    policies_settle(f);
     return ok;
 }
 
@@ -311,6 +357,7 @@ static void policy_free(struct fences *f, struct fence_policy *p)
 {
     for (int i = 0; i < 2; i++)
         counter_drop(f, p, i);
+    obj_unref(p->obj);
     mem_free(p->ns);
     mem_free(p->name);
     mem_free(p);

@@ -489,7 +489,7 @@ static bool way_allows(const struct fence_pod_state *p, int way, const struct fe
     list_each (m, &p->members, struct fence_member, of_pod) {
         array_each (it, &m->set->subjects_of) {
             const struct fence_chain *chain = &(*it)->chains[way];
-            isolated |= chain->name.kind != 0;
+            isolated |= chain->about;
             array_each (c, &chain->clauses)
                 if (clause_allows(c, peer, peer_ip, to, proto, port))
                     return true;

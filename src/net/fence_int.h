@@ -107,9 +107,10 @@ struct fence_podset {
     struct fence_scope *scope;
     char *key;
     struct list members, fresh, views;
+    size_t nlocal; /* of its members */
     ARRAY(struct fence_policy *) subjects_of;
     size_t refs;
-    struct list dirty;
+    struct list dirty, unsettled; /* unsettled: the first of its local members has come, or the last has gone */
 };
 struct fence_key {
     uint8_t b[FENCE_KEY_MAX];
@@ -144,7 +145,8 @@ struct fence_clause { /* a rule of a chain; NULL: anything */
     struct fence_content *blocks, *ports;
 };
 struct fence_chain {        /* of one direction of a policy */
-    struct fence_name name; /* kind 0: the policy is not about it */
+    bool about;             /* the policy is about it */
+    struct fence_name name; /* kind 0: no pod of this node needs it */
     bool there;
     struct list dirty;
     ARRAY(struct fence_clause) clauses;
@@ -156,6 +158,8 @@ struct fence_policy {
     struct fence_chain chains[2]; /* ingress, egress */
     struct fence_name counters[2];
     bool counter_there[2];
+    bool needed; /* a pod of this node is among its subjects: only then it has chains */
+    struct obj *obj;
 };
 struct fence_group {
     char *key; /* the numbers of its chains */
@@ -185,7 +189,7 @@ struct fences {
     struct map pods, ips, namespaces, policies, scopes, podsets, contents, groups, counters;
     struct fence_labels ns_labels;
     struct fence_index scope_index;
-    struct list dirty_pods, dirty_sets, dirty_views, dirty_contents, dirty_chains, idle_groups;
+    struct list dirty_pods, dirty_sets, dirty_views, dirty_contents, dirty_chains, idle_groups, unsettled;
     uint32_t next_id, gen;
     ARRAY(struct fence_op) gone;   /* elements of maps */
     ARRAY(struct fence_name) dead; /* in the kernel and to be removed */
@@ -220,6 +224,7 @@ void fence_group_release(struct fences *f, struct fence_group *g); /* a pod lead
 void fence_group_free(struct fence_group *g);
 
 /* fence_policy.c */
-MUST_USE bool fence_policy_compile(struct fences *f, struct fence_policy *p, const struct obj *obj, struct err *err);
+MUST_USE bool fence_policy_compile(struct fences *f, struct fence_policy *p, struct err *err);
+MUST_USE bool fence_policy_check(struct fences *f, struct fence_policy *p, struct err *err); /* whether it could be */
 void fence_clauses_drop(struct fences *f, struct fence_chain *c);
 void fence_content_unref(struct fences *f, struct fence_content *c);

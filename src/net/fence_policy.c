@@ -13,7 +13,8 @@ struct fence_reading { /* one direction of one policy */
     struct fences *f;
     struct fence_policy *policy;
     struct fence_chain *chain;
-    bool egress;
+    size_t n;         /* clauses so far, at most */
+    bool egress, dry; /* dry: only whether it could be */
     struct err *err;
 };
 
@@ -22,6 +23,7 @@ struct fence_parts { /* of one rule */
     ARRAY(struct netpolicy_port) names;
     struct fence_content *blocks, *ports;
     bool any_peer, any_port;
+    size_t npeers; /* that are selectors */
 };
 
 /* ---- contents ---- */
@@ -103,7 +105,7 @@ static bool ports_read(struct fence_reading *r, const struct val *ports, struct 
     spans.n = spans_merge(spans.p, spans.n);
     if (spans.n > FENCE_RANGES_MAX) {
         ok = too_many(r, "ranges of ports", spans.n, FENCE_RANGES_MAX);
-    } else if (spans.n) {
+    } else if (spans.n && !r->dry) {
         AUTO(strbuf_fini) struct strbuf key = STRBUF(1 << 20);
         strbuf_addc(&key, 'q');
         array_each (s, &spans)
@@ -131,16 +133,16 @@ static bool peers_read(struct fence_reading *r, const struct val *peers, struct 
         }
         if (!val_is(ns, VAL_MAP) && !val_is(pods, VAL_MAP))
             continue;
-        struct fence_podset *s = fence_podset_get(r->f, str_of(r->policy->ns), val_is(ns, VAL_MAP) ? ns : NULL,
-                                                  val_is(pods, VAL_MAP) ? pods : &all);
-        array_push(&out->sets, s);
-        if (out->sets.n > FENCE_RULES_MAX)
-            return too_many(r, "peers", val_len(peers), FENCE_RULES_MAX);
+        if (++out->npeers > FENCE_RULES_MAX / 2)
+            return too_many(r, "peers", val_len(peers), FENCE_RULES_MAX / 2);
+        if (!r->dry)
+            array_push(&out->sets, fence_podset_get(r->f, str_of(r->policy->ns), val_is(ns, VAL_MAP) ? ns : NULL,
+                                                    val_is(pods, VAL_MAP) ? pods : &all));
     }
     netpolicy_ranges_merge(&blocks);
     if (blocks.list.n > FENCE_RANGES_MAX)
         return too_many(r, "ranges of addresses", blocks.list.n, FENCE_RANGES_MAX);
-    if (!blocks.list.n)
+    if (!blocks.list.n || r->dry)
         return true;
     AUTO(strbuf_fini) struct strbuf key = STRBUF(1 << 20);
     strbuf_addc(&key, 'b');
@@ -207,10 +209,10 @@ static bool rule_compile(struct fence_reading *r, const struct val *rule)
     struct fence_parts parts = {0};
     bool ok = ports_read(r, val_get(rule, N(ports)), &parts) &&
               peers_read(r, netpolicy_peers(rule, r->egress), &parts);
-    size_t n = (parts.sets.n * 2 + 1) * (parts.names.n + 1) + r->chain->clauses.n;
-    if (ok && n > FENCE_RULES_MAX)
-        ok = too_many(r, "pairs of peers and ports by name", n, FENCE_RULES_MAX);
-    if (ok && parts.any_peer)
+    r->n += (parts.npeers * 2 + 1) * (parts.names.n + 1);
+    if (ok && r->n > FENCE_RULES_MAX)
+        ok = too_many(r, "pairs of peers and ports by name, with the rules before it,", r->n, FENCE_RULES_MAX);
+    if (ok && parts.any_peer && !r->dry)
         clauses_of_peer(r, &parts, NULL, NULL);
     if (ok && parts.blocks)
         clauses_of_peer(r, &parts, NULL, parts.blocks);
@@ -259,27 +261,35 @@ static bool clauses_equal(const struct fence_chain *a, const struct fence_clause
     return true;
 }
 
-/* New clauses hold their sets before the old ones let go of them: what both have stays as it is in the kernel. */
-bool fence_policy_compile(struct fences *f, struct fence_policy *p, const struct obj *obj, struct err *err)
+static bool rules_read(struct fences *f, struct fence_policy *p, int way, bool dry, struct err *err)
 {
-    bool ok = true;
-    struct fence_chain was[2];
+    struct fence_reading r = {f, p, &p->chains[way], 0, way == 1, dry, err};
+    val_each_item (rule, p->chains[way].about ? netpolicy_rules(p->obj, way == 1) : NULL)
+        if (!rule_compile(&r, rule))
+            return false;
+    return true;
+}
+
+bool fence_policy_check(struct fences *f, struct fence_policy *p, struct err *err)
+{
+    return rules_read(f, p, 0, true, err) && rules_read(f, p, 1, true, err);
+}
+
+/* New clauses hold their sets before the old ones let go of them: what both have stays as it is in the kernel. */
+bool fence_policy_compile(struct fences *f, struct fence_policy *p, struct err *err)
+{
+    struct fence_chain was[2]; /* their clauses alone */
     for (int i = 0; i < 2; i++) {
-        was[i] = p->chains[i]; /* its clauses alone */
+        was[i] = p->chains[i];
         (void)memset(&p->chains[i].clauses, 0, sizeof p->chains[i].clauses);
-        struct fence_reading r = {f, p, &p->chains[i], i == 1, err};
-        if (p->chains[i].name.kind)
-            val_each_item (rule, netpolicy_rules(obj, i == 1))
-                ok = ok && rule_compile(&r, rule);
     }
+    bool ok = fence_policy_check(f, p, err) && rules_read(f, p, 0, false, err) && rules_read(f, p, 1, false, err);
     for (int i = 0; i < 2; i++) {
         struct fence_chain *c = &p->chains[i];
         if (!ok)
             fence_clauses_drop(f, c);
-        if (c->name.kind && !clauses_equal(&was[i], c->clauses.p, c->clauses.n)) {
-            if (list_empty(&c->dirty))
-                list_add_tail(&f->dirty_chains, &c->dirty);
-        }
+        if (c->about && !clauses_equal(&was[i], c->clauses.p, c->clauses.n) && list_empty(&c->dirty))
+            list_add_tail(&f->dirty_chains, &c->dirty);
         fence_clauses_drop(f, &was[i]);
     }
     return ok;

@@ -121,6 +121,13 @@ void fence_view_unref(struct fences *f, struct fence_view *v)
 
 /* ---- members ---- */
 
+static void local_changed(struct fences *f, struct fence_podset *s, bool more)
+{
+    s->nlocal = more ? s->nlocal + 1 : s->nlocal - 1;
+    if (s->nlocal == (more ? 1 : 0) && list_empty(&s->unsettled))
+        list_add_tail(&f->unsettled, &s->unsettled);
+}
+
 static void member_join(struct fences *f, struct fence_pod_state *p, struct fence_podset *s)
 {
     struct fence_member *m = NEW(struct fence_member);
@@ -136,6 +143,8 @@ static void member_join(struct fences *f, struct fence_pod_state *p, struct fenc
     set_dirty(f, s);
     if (s->subjects_of.n)
         fence_pod_dirty(f, p);
+    if (p->local)
+        local_changed(f, s, true);
 }
 
 static void member_leave(struct fences *f, struct fence_member *m, bool lives)
@@ -154,6 +163,8 @@ static void member_leave(struct fences *f, struct fence_member *m, bool lives)
     set_dirty(f, s);
     if (s->subjects_of.n)
         fence_pod_dirty(f, p);
+    if (p->local)
+        local_changed(f, s, false);
     list_del(&m->of_pod);
     list_del(&m->of_set);
     list_del(&m->fresh);
@@ -356,6 +367,7 @@ struct fence_podset *fence_podset_get(struct fences *f, struct str ns, const str
     list_init(&s->fresh);
     list_init(&s->views);
     list_init(&s->dirty);
+    list_init(&s->unsettled);
     fence_selector_set(&s->sel, pods);
     (void)map_put(&f->podsets, strbuf_str(&key), s);
     struct matching x = {f, NULL, s};
@@ -381,6 +393,7 @@ void fence_podset_unref(struct fences *f, struct fence_podset *s)
     fence_selector_fini(&s->sel);
     (void)map_del(&f->podsets, str_of(s->key));
     list_del(&s->dirty);
+    list_del(&s->unsettled);
     array_fini(&s->subjects_of);
     mem_free(s->key);
     mem_free(s);
