@@ -48,6 +48,7 @@
 #include "node/agent_int.h"
 #include "node/csi.h"
 #include "node/disk_use.h"
+#include "node/fences.h"
 #include "node/figures_int.h"
 #include "node/podspec.h"
 #include "node/pressure_plan.h"
@@ -97,6 +98,7 @@ static void free_pod(struct agent_pod *ap)
 {
     pressure_pod_ended(ap);
     services_forget(ap);
+    agent_fence_gone(ap);
     images_forget(ap);
     hostpaths_forget(ap);
     csi_forget(ap);
@@ -161,8 +163,10 @@ static void take_news(struct agent_pod *ap, struct obj *now)
     bool shown = !val_equal(val_get(was, N(labels)), val_get(is, N(labels))) ||
                  !val_equal(val_get(was, N(annotations)), val_get(is, N(annotations)));
     pod_wanted(ap->facts, now, clock_mono());
-    if (shown)
+    if (shown) {
         volumes_refresh(ap);
+        agent_fence_news(ap);
+    }
 }
 
 static void status_done(struct call *c)
@@ -374,6 +378,8 @@ static void agent_step(struct agent_pod *ap)
     }
     array_each (x, &out.list)
         agent_do(ap, x);
+    if (pod_is_to_end(p))
+        agent_fence_let_go(ap);
     if (pod_is_to_end(p) && (csi_let_go(ap) || hostpaths_let_go(ap) || volumes_let_go(ap))) {
         pod_saw_volumes(ap->facts, false, S("the pod is going"), clock_mono());
         agent_pod_kick(ap);
@@ -565,6 +571,7 @@ static struct agent_pod *add_pod(struct agent *g, struct obj *o)
     ap->class_call.done = agent_class_done;
     list_init(&ap->config_refs);
     list_init(&ap->leave_node);
+    list_init(&ap->fence_node);
     ap->dir = dir_of(ap, g->cfg.data, "pods");
     ap->tmpfs_dir = dir_of(ap, g->cfg.run, "volumes");
     ap->mounts_dir = dir_of(ap, g->cfg.run, "mounts");
@@ -669,6 +676,7 @@ static void on_runtime_adopted(void *arg)
     cache_start(g->services);
     cache_start(g->nodes);
     services_start(g->endpoints);
+    agent_fences_start(g->fences);
 }
 
 static void on_exit_seen(void *arg, struct container *c)
@@ -771,6 +779,9 @@ struct agent *agent_new(const struct agent_config *config, struct err *err)
     g->endpoints = services_new(g, err);
     if (!g->endpoints)
         return NULL;
+    g->fences = agent_fences_new(g, err);
+    if (!g->fences)
+        return NULL;
     g->announce = announce_new(g);
     g->pressure = pressure_new(g);
     g->node = node_object_new(g);
@@ -809,6 +820,7 @@ void agent_free(struct agent *g)
     pressure_free(g->pressure);
     announce_free(g->announce);
     services_free(g->endpoints);
+    agent_fences_free(g->fences);
     images_free(g->images);
     configs_free(g);
     cache_free(g->pods);

@@ -3,6 +3,7 @@
 #include "node/agent_int.h"
 #include "node/csi.h"
 #include "node/static_pods.h"
+#include "node/fences.h"
 #include "node/volume_mount.h"
 #include "sys/file.h"
 #include <dirent.h>
@@ -303,6 +304,7 @@ void agent_heard(struct agent *g)
     qos_news(g->qos);
     timer_set(&g->resizes, 0); /* one may have waited while nobody was here */
     pressure_start(g->pressure);
+    agent_fences_heard(g->fences);
     if (--g->orphans == 0)
         leftovers_sweep(g);
 }

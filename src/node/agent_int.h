@@ -30,6 +30,7 @@ struct prober;
 struct host_look;
 struct container_start;
 struct csi;
+struct agent_fences;
 struct csi_pod;
 struct disk_pod;
 struct figures;
@@ -50,6 +51,7 @@ struct agent {
     struct images *images;
     struct services *endpoints;
     struct statics *statics; /* NULL: pods of files are not run */
+    struct agent_fences *fences;
     struct announce *announce;
     struct provisioner *provisioner;
     struct node_object *node;
@@ -134,6 +136,11 @@ struct agent_pod {
     struct list leave_node;  /* in the list of those that wait to have left */
     struct drain *drain;     /* being watched until quiet; NULL: no */
     bool host_ports;
+    struct list fence_node; /* in the list of those that wait for their fence */
+    void (*fence_done)(struct agent_pod *ap, const struct err *err); /* NULL: it does not wait */
+    int64_t fence_since;                            /* policies up to this revision are to be known, ... */
+    bool fence_known;                               /* ... and are */
+    uint64_t fence_asked;                           /* what is to be in force since then */
     struct list config_refs;                        /* struct config_ref */
     struct map tokens;                              /* "AUDIENCE/SECONDS" -> struct config_token */
     struct arena arena;                             /* of its whole life */

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "net/addr.h"
 #include "node/agent_int.h"
+#include "node/fences.h"
 #include "node/podspec.h"
 
 struct link_job {
@@ -30,7 +31,8 @@ static void sandbox_failed(struct agent_pod *ap, const char *what)
 {
     AUTO(strbuf_fini) struct strbuf message = STRBUF(STRBUF_TEXT);
     strbuf_addf(&message, "Failed to create pod sandbox: %s", what);
-    agent_event(ap, -1, true, "FailedCreatePodSandBox", strbuf_str(&message));
+    if (!pod_is_to_end(ap->pod))
+        agent_event(ap, -1, true, "FailedCreatePodSandBox", strbuf_str(&message));
     pod_saw_sandbox(ap->facts, false, strbuf_str(&message), clock_mono());
 }
 
@@ -79,6 +81,7 @@ void agent_sandbox_stop(struct agent_pod *ap)
 
 static void find_runtime(struct agent_pod *ap);
 static void sandbox_create(struct agent_pod *ap);
+static void fence_pod(struct agent_pod *ap);
 static void link_pod(struct agent_pod *ap);
 static void mount_memory(struct agent_pod *ap);
 static void open_ports(struct agent_pod *ap);
@@ -86,6 +89,7 @@ static void open_ports(struct agent_pod *ap);
 static void (*const stages[])(struct agent_pod *ap) = {
     find_runtime,   /* what its RuntimeClass names */
     sandbox_create, /* its folders, its cgroup and its shim, which is in the namespaces (oci) */
+    fence_pod,      /* network policies that are about it are in force */
     link_pod,       /* a veth with the pod's address; routes to it. None on the host's network */
     mount_memory,   /* a tmpfs for each emptyDir of medium Memory */
     open_ports,     /* hostPorts lead to it from now on */
@@ -212,6 +216,20 @@ static void sandbox_create(struct agent_pod *ap)
     pod_saw_force(ap->facts, -1, &bounds);
     ap->sandbox = sandbox_start(g->runtime, &ss, sandbox_made, ap);
     sandbox_data_set(ap->sandbox, ap);
+}
+
+static void fence_in_force(struct agent_pod *ap, const struct err *err)
+{
+    fault_pass("node.saw.fence");
+    stage_over(ap, err);
+}
+
+static void fence_pod(struct agent_pod *ap)
+{
+    if (ap->pod->host_network)
+        stage_over(ap, NULL);
+    else
+        agent_fence_wait(ap, fence_in_force);
 }
 
 static void link_work(struct job *j)

@@ -6,6 +6,7 @@
 #include "net/podfiles.h"
 #include "node/agent_int.h"
 #include "node/csi.h"
+#include "node/fences.h"
 #include "node/image_volumes.h"
 #include "node/podspec.h"
 #include "node/volume_mount.h"
@@ -344,6 +345,7 @@ static void host_looked(struct agent_pod *ap, const struct host_path *paths, siz
         setup_free(s);
         return;
     }
+    agent_fence_expect(ap);
     s->pod = obj_ref(ap->pod->obj);
     s->dir = str_dup(&s->arena, ap->dir);
     s->ip = str_dup(&s->arena, str_of(agent_ip(ap).z));
@@ -473,6 +475,7 @@ static void teardown_done(struct job *j)
     if (!t->ok)
         log_warn("pod.volumes", "pod=" NAMED_FMT " left behind: error=\"%s\"", NAMED_ARG(ap->pod), t->err.text);
     if (ap->ip) {
+        agent_fence_gone(ap); /* before another pod can have it */
         ipam_give_back(&ap->agent->ipam, ap->ip);
         agent_address_came_back(ap->agent);
     }

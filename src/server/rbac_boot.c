@@ -144,6 +144,8 @@ static const char table[] =
     " " READ " discovery.k8s.io endpointslices\n create,patch,update core nodes\n"
     " patch,update core nodes/status,pods/status\n delete core pods\n"
     " create,patch,update core,events.k8s.io events\n create,get,patch,update coordination.k8s.io leases\n"
+    /* network policies, and whom they speak of; pods of other nodes: rbac_node.c */
+    " list,watch networking.k8s.io networkpolicies\n list,watch core namespaces\n"
     /* volumes: those of claims that were sent to it (rbac_node.c) */
     " list,watch core persistentvolumeclaims\n create,delete,list,patch,watch core persistentvolumes\n"
     " patch core persistentvolumeclaims/status\n " READ " storage.k8s.io storageclasses\n"

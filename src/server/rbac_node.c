@@ -43,8 +43,9 @@ static bool pod_is_on(struct server *s, struct str ns, struct str name, struct s
     return !pod || str_eq(val_text_at(obj_spec(pod), N(nodeName)), node);
 }
 
-/* Whether a list or watch reads only where the field has this value. */
-static bool field_selects(struct arena *a, const struct attributes *x, const char *field, struct str value)
+/* Whether a list or watch reads only where the field has this value, or only where it has not. */
+static bool field_term_is(struct arena *a, const struct attributes *x, const char *field, bool equal,
+                          struct str value)
 {
     struct field_term *terms;
     size_t n;
@@ -52,9 +53,36 @@ static bool field_selects(struct arena *a, const struct attributes *x, const cha
     if (!x->fields.n || !field_selector_parse(a, x->fields, &terms, &n, &err))
         return false;
     for (size_t i = 0; i < n; i++)
-        if (terms[i].equal && str_eqz(terms[i].path, field) && str_eq(terms[i].value, value))
+        if (terms[i].equal == equal && str_eqz(terms[i].path, field) && str_eq(terms[i].value, value))
             return true;
     return false;
+}
+
+static bool field_selects(struct arena *a, const struct attributes *x, const char *field, struct str value)
+{
+    return field_term_is(a, x, field, true, value);
+}
+
+static bool object_is(struct obj *o, void *arg)
+{
+    (void)o;
+    *(bool *)arg = true;
+    return false;
+}
+
+static bool has_policies(struct server *s)
+{
+    bool any = false;
+    objects_each(s, K(NetworkPolicy), STR_NONE, object_is, &any);
+    return any;
+}
+
+/* The pods of other nodes that have an address, for network policies, which speak of them by their labels. Only while
+ * there are policies: a cluster without one shows each node its own pods alone. */
+static bool reads_peers(struct server *s, struct arena *a, const struct attributes *x, struct str node)
+{
+    return field_term_is(a, x, "spec.nodeName", false, node) && field_term_is(a, x, "status.podIP", false, S("")) &&
+           has_policies(s);
 }
 
 /* The claim's volume is made on the node, or the volume was. */
@@ -94,7 +122,8 @@ static bool node_reads(struct server *s, struct arena *a, const struct attribute
         *why = arena_fmt(a, "node '" STR_FMT "' can only read the claims of its pods and of volumes that it makes",
                          STR_ARG(node));
     else if (str_eq(x->resource, S("pods")) && !str_eq(x->verb, S("get")) &&
-             !field_selects(a, x, "spec.nodeName", node)) /* a name alone may be nobody's yet, and another's then */
+             !field_selects(a, x, "spec.nodeName", node) &&
+             !reads_peers(s, a, x, node)) /* a name alone may be nobody's yet, and another's then */
         *why = S("can only list/watch pods with spec.nodeName field selector");
     return !why->n;
 }
