@@ -29,7 +29,7 @@ struct why_asking {
     bool all;
     struct str output;
     struct words files;
-    struct str manager;
+    struct str manager, to_where, to_ns;
     struct client *client;
     struct view view;
     const struct kind_set *own_kinds;     /* with those of definitions; NULL: only the built-in ones */
@@ -48,6 +48,10 @@ static const struct arg_row rows[] = {
     {'A', "all-namespaces", ARG_FLAG, AT(all), NULL, "everything that is not as declared, in all namespaces"},
     {'f', "filename", ARG_TEXTS, AT(files), "FILE",
      "why what is in it cannot be applied on the server: a file, a folder or - (stdin)"},
+    {0, "to", ARG_TEXT, AT(to_where), "WHERE",
+     "whether network policies let a pod connect there: pod/NAME:PORT, svc/NAME:PORT or IP:PORT; /UDP behind it, if "
+     "so"},
+    {0, "to-namespace", ARG_TEXT, AT(to_ns), "NAMESPACE", "where that pod or Service is (that of the object)"},
     {0, "field-manager", ARG_TEXT, AT(manager), "NAME", "with -f: who applies it (kubectl)"},
     {'o', "output", ARG_TEXT, AT(output), "FORM", "json: sentence, cause, way out and chain, for programs"},
 };
@@ -61,6 +65,7 @@ static const struct arg_spec spec = {
     .examples = "  wherry why deploy/web                 why it does not have all of its pods\n"
                 "  wherry why svc/web -n shop            why nothing answers\n"
                 "  wherry why                            what is wrong in this cluster\n"
+                "  wherry why pod/web --to svc/db:5432   which network policy is in the way, and what to allow\n"
                 "  wherry why -f web.yaml                why it cannot be applied, and who owns what is in the way\n",
     .rows = rows,
     .nrows = countof(rows),
@@ -472,6 +477,78 @@ static bool ask_target(struct why_asking *x, const struct target *t, bool *fine,
     return ask_object(x, o, ns, fine, err);
 }
 
+/* ---- from where to where ---- */
+
+/* The pod itself, or one that runs of a workload's. */
+static const struct obj *pod_of(struct why_asking *x, const struct obj *o)
+{
+    const struct obj *best = o->kind == K(Pod) ? o : NULL;
+    struct obj *pod;
+    for (struct objset_iter it = view_all(&x->view, K(Pod)); !best && (pod = objset_next(&it));) {
+        const struct val *ref = obj_controller(pod);
+        const struct obj *set = ref ? view_get(&x->view, K(ReplicaSet), pod->ns, val_text_at(ref, N(name))) : NULL;
+        const struct val *up = set ? obj_controller(set) : NULL;
+        if (pod_is_active(pod) &&
+            (str_eq(val_text_at(ref, N(uid)), o->uid) || str_eq(val_text_at(up, N(uid)), o->uid)))
+            best = pod;
+    }
+    return best;
+}
+
+/* "svc/web:80/TCP" */
+static void where_read(struct str text, struct str *place, struct why_path *p)
+{
+    ptrdiff_t colon = str_rfind_char(text, ':');
+    struct str rest = colon < 0 ? S("") : str_sub(text, (size_t)colon + 1, text.n);
+    *place = colon < 0 ? text : str_sub(text, 0, (size_t)colon);
+    if (!str_split(rest, '/', &p->port, &p->proto))
+        p->port = rest;
+}
+
+static bool where_find(struct why_asking *x, struct str place, struct str ns, struct why_path *p, struct err *err)
+{
+    struct client *c = x->client;
+    struct targets to;
+    if (str_find_char(place, '/') < 0) {
+        p->address = place;
+        return true;
+    }
+    if (!targets_read(c, (struct words){&place, 1}, &to, err))
+        return false;
+    const struct kind *k = to.n == 1 ? kind_of(to.p[0].resource) : NULL;
+    if (k != K(Pod) && k != K(Service))
+        return err_set(err, E_INVALID, "--to takes pod/NAME:PORT, svc/NAME:PORT or IP:PORT");
+    p->to = view_get(&x->view, k, ns, to.p[0].name);
+    return p->to || err_set(err, E_NOT_FOUND, STR_FMT " \"" STR_FMT "\" not found in namespace " STR_FMT,
+                            STR_ARG(k->plural), STR_ARG(to.p[0].name), STR_ARG(ns));
+}
+
+static bool ask_path(struct why_asking *x, const struct target *t, bool *fine, struct err *err)
+{
+    struct client *c = x->client;
+    const struct kind *k = kind_of(t->resource);
+    struct why_path p = {.port = S(""), .proto = S("")};
+    struct str place, ns = target_ns(c, t->resource);
+    if (!k)
+        return err_set(err, E_INVALID, "--to asks about a pod, or a workload with pods");
+    AUTO(obj_unref) struct obj *o = read_object(x, k, ns, t->name, err);
+    if (!o || !read_view(x, S(""), false, err))
+        return false;
+    p.from = pod_of(x, o);
+    if (!p.from)
+        return err_set(err, E_NOT_FOUND, STR_FMT " " STR_FMT " has no pod from which to ask", STR_ARG(k->singular),
+                       STR_ARG(o->name));
+    where_read(x->to_where, &place, &p);
+    if (!where_find(x, place, x->to_ns.n ? x->to_ns : ns, &p, err))
+        return false;
+    AUTO(why_fini) struct why w = {0};
+    struct why_ask q = {.view = &x->view, .last_line = last_line, .shown = versions_shown, .arg = x};
+    why_reach(&q, &p, &w);
+    *fine &= w.found.state == WHY_FINE;
+    answer_say(x, &(struct subject){p.from->kind->kind, p.from->ns, p.from->name}, &w, true);
+    return true;
+}
+
 /* ---- what is refused ---- */
 
 static bool document_ask(struct why_asking *x, struct document *d, bool *fine, struct err *err)
@@ -541,7 +618,7 @@ static int why_run(struct why_asking *x, struct words words)
             return 2;
         }
     for (size_t i = 0; i < t.n; i++)
-        if (!ask_target(x, &t.p[i], &fine, &err))
+        if (!(x->to_where.n ? ask_path : ask_target)(x, &t.p[i], &fine, &err))
             return client_failed(c, &err);
     answer_end(x, false);
     return fine ? 0 : 1;
@@ -557,6 +634,10 @@ int why_main(int argc, char **argv)
     if (r != ARGS_RUN)
         return r == ARGS_HELPED ? 0 : 2;
     x.json = str_eqz(x.output, "json");
+    if (x.to_where.n && !words.n) {
+        output_show(stderr, "wherry why: --to asks about a pod; name it: wherry why pod/NAME --to svc/NAME:PORT\n");
+        return 2;
+    }
     size_t ways = (x.all ? 1 : 0) + (words.n > 0 ? 1 : 0) + (x.files.n > 0 ? 1 : 0);
     if ((x.output.n > 0 && !x.json) || ways > 1) {
         output_show(stderr, "wherry why: %s; wherry why --help shows more\n",

@@ -35,7 +35,7 @@ static const struct why_row rows[] = {
     {K(HorizontalPodAutoscaler), NULL, why_hpa, plain_head},
     {K(PersistentVolume), NULL, why_volume, plain_head},
     {K(Ingress), NULL, why_ingress, ingress_head},
-    {K(NetworkPolicy), NULL, why_stored, plain_head},
+    {K(NetworkPolicy), NULL, why_netpolicy, plain_head},
     {K(ResourceQuota), NULL, why_quota, plain_head},
     {K(LimitRange), NULL, why_limits, plain_head},
     {K(CustomResourceDefinition), NULL, why_definition, plain_head},
@@ -93,6 +93,7 @@ const struct kind *const why_reads[] = {K(Deployment),
                                         K(Ingress),
                                         K(IngressClass),
                                         K(HorizontalPodAutoscaler),
+                                        K(NetworkPolicy),
                                         NULL};
 
 const char *const why_defined[] = {"gatewayclasses.gateway.networking.k8s.io",

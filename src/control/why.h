@@ -37,6 +37,16 @@ struct why_ask {
     void *arg;
 };
 void why_object(const struct why_ask *q, const struct obj *o, struct why *out);
+/* A connection of a pod. */
+struct why_path {
+    const struct obj *from; /* a Pod */
+    const struct obj *to;   /* a Pod or a Service; NULL: */
+    struct str address;     /* IPv4 */
+    struct str port;        /* a number; of a Service also a name, or "" where it has one port alone */
+    struct str proto;       /* "": TCP, or the Service's */
+};
+/* Whether network policies let it through; the view has all namespaces. */
+void why_reach(const struct why_ask *q, const struct why_path *p, struct why *out);
 /* Why a write is refused, by the API's answer: what a webhook or the owners of fields have against it. */
 void why_refusal(const struct why_ask *q, struct str head, struct str message, struct why *out);
 /* "HEAD: REASON. WAY." */

@@ -107,6 +107,9 @@ why_fn why_definition; /* why_definition.c */
 why_fn why_daemonset;  /* why_daemonset.c */
 struct str daemonset_head(struct question *q, const struct obj *o);
 why_fn why_policy;
+why_fn why_netpolicy; /* why_policy.c */
+/* Of a pod: chain lines with the network policies that restrict it. */
+void why_isolated(struct question *q, const struct obj *pod, struct finding *f);
 why_fn why_apiservice;        /* why_apiservice.c */
 why_fn why_quota, why_limits; /* why_quota.c */
 /* The same as why_refused, of quotas and LimitRanges. */

@@ -221,7 +221,6 @@ static const struct {
     const struct kind *kind;
     const char *says, *way;
 } stored[] = {
-    {K(NetworkPolicy), "it is stored, and Wherry does not enforce it yet: all traffic passes", ""},
     {K(CertificateSigningRequest), "it is stored, and nothing in Wherry approves or signs it", ""},
 };
 

@@ -248,9 +248,11 @@ void why_pod(struct question *q, const struct obj *pod, struct finding *f)
     }
     if (ready) {
         f->reason = S("it is ready");
+        why_isolated(q, pod, f);
         return;
     }
     pod_chain(q, pod, f);
+    why_isolated(q, pod, f);
     if (say_leaving(q, pod, f) || say_over(q, pod, f) || say_unscheduled(q, pod, f) || say_node(q, pod, f) ||
         say_preparing(q, pod, f))
         return;

@@ -15,6 +15,8 @@ static const struct saying sandboxes[] = {
     {"runtimeclasses.node.k8s.io \"", "RuntimeClassMissing",
      "cannot be started on node {node}: its RuntimeClass {class} is not there any more",
      "Make it again, or name another in {spec}runtimeClassName: {edit}"},
+    {"its network policies cannot be put in force", "PolicyNotInForce", "cannot be started on node {node}: {message}",
+     "It stays out until they hold. The node tries again by itself; its log says more: /var/log/wherry.log"},
     {"", "SandboxFailed", "cannot be started on node {node}: {message}",
      "The node tries again by itself; its log says more: /var/log/wherry.log"},
 };

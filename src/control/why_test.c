@@ -32,6 +32,27 @@ static const struct kind *kind_of_fixture(const struct fixture *f, struct str na
     return kind_named(name);
 }
 
+static void path_answer(const struct why_ask *q, const struct fixture *f, const struct obj *from, struct str to,
+                        struct why *w)
+{
+    struct why_path p = {.from = from, .port = S(""), .proto = S("")};
+    struct str word, ns, name;
+    CHECK(str_split(to, ' ', &word, &to));
+    if (str_eqz(word, "Pod") || str_eqz(word, "Service")) {
+        CHECK(str_split(to, '/', &ns, &name));
+        if (!str_split(name, ' ', &name, &p.port))
+            p.port = S("");
+        p.to = objset_get(f->sets[kind_named(word)->id], ns, name);
+        CHECK(p.to);
+    } else {
+        p.address = word;
+        p.port = to;
+    }
+    if (!str_split(p.port, '/', &p.port, &p.proto))
+        p.proto = S("");
+    why_reach(q, &p, w);
+}
+
 static void why_answer(struct str input, struct strbuf *out)
 {
     static const char *const states[] = {"as declared", "on its way", "blocked"};
@@ -40,7 +61,7 @@ static void why_answer(struct str input, struct strbuf *out)
     const struct kind *kind = NULL;
     struct key key = {0};
     fixture_init(&f);
-    struct str rest = input, line, word, text, name;
+    struct str rest = input, line, word, text, name, to = STR_NONE;
     while (str_cut(&rest, '\n', &line)) {
         if (!str_starts(line, S("# ")) || !str_split(str_sub(line, 2, line.n), ' ', &word, &text))
             continue;
@@ -48,6 +69,9 @@ static void why_answer(struct str input, struct strbuf *out)
             CHECK(str_split(text, ' ', &name, &text));
             kind = kind_of_fixture(&f, name);
             CHECK(str_split(text, '/', &key.ns, &key.name));
+        } else if (str_eqz(word,
+                           "to")) { /* "# to Pod NS/NAME PORT[/PROTO]", "# to IP PORT": from the pod of "# why" */
+            to = text;
         } else if (str_eqz(word, "kinds")) { /* "certs": all of cert-manager.io */
             for (const char *const *k = cert_kinds_of_test; *k; k++)
                 fixture_define(&f, str_of(*k));
@@ -66,7 +90,10 @@ static void why_answer(struct str input, struct strbuf *out)
     struct why_ask q = {.view = &f.view, .last_line = line_of, .arg = &told};
     const struct obj *o = objset_get(f.sets[kind->id], key.ns, key.name);
     CHECK(o);
-    why_object(&q, o, &w);
+    if (to.n)
+        path_answer(&q, &f, o, to, &w);
+    else
+        why_object(&q, o, &w);
     strbuf_addf(out, "%s%s%s: ", states[w.found.state], w.found.cause[0] ? ", " : "", w.found.cause);
     why_text(&w, out);
     strbuf_addc(out, '\n');
@@ -86,4 +113,5 @@ TEST(explanations_are_as_in_their_transcript)
     test_transcript("tests/control/why_acme.txt", why_answer);
     test_transcript("tests/control/why_gateway.txt", why_answer);
     test_transcript("tests/control/why_hpa.txt", why_answer);
+    test_transcript("tests/control/why_policy.txt", why_answer);
 }
