@@ -2,8 +2,8 @@
 #include "base/log.h"
 #include "node/agent_int.h"
 #include "node/csi.h"
-#include "node/static_pods.h"
 #include "node/fences.h"
+#include "node/static_pods.h"
 #include "node/volume_mount.h"
 #include "sys/file.h"
 #include <dirent.h>
