@@ -209,17 +209,17 @@ static void say_way(struct ends *x, const struct obj *policy, bool egress, struc
 
 /* ---- the two ends ---- */
 
-struct judged {
+struct reach_judged {
     ARRAY(const struct obj *) isolate;
     const struct obj *allows; /* the first that does; NULL: none */
 };
 
-static void end_judge(struct ends *x, bool egress, struct judged *j)
+static void end_judge(struct ends *x, bool egress, struct reach_judged *j)
 {
     const struct obj *self = egress ? x->from : x->to, *other = egress ? x->to : x->from;
     uint32_t from_ip = 0;
     (void)ip_of(val_text_at(obj_status(x->from), N(podIP)), &from_ip);
-    *j = (struct judged){0};
+    *j = (struct reach_judged){0};
     if (!self || on_host(self))
         return;
     struct netpolicy_end me = end_of(x->q, self, egress ? from_ip : x->ip),
@@ -235,7 +235,7 @@ static void end_judge(struct ends *x, bool egress, struct judged *j)
     }
 }
 
-static struct str names_of(struct question *q, const struct judged *j)
+static struct str names_of(struct question *q, const struct reach_judged *j)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     array_each (o, &j->isolate)
@@ -248,7 +248,7 @@ static void end_say(struct ends *x, bool egress, struct finding *f)
     struct question *q = x->q;
     const struct obj *self = egress ? x->from : x->to;
     const char *direction = egress ? "egress" : "ingress";
-    struct judged j;
+    struct reach_judged j;
     end_judge(x, egress, &j);
     if (!self)
         why_chain(q, f, STR_FMT ": no pod, so no policy of this cluster restricts its ingress", STR_ARG(x->where));
