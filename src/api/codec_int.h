@@ -7,8 +7,6 @@
  * the years 0 to 9999. */
 MUST_USE bool gotime_parse(struct str s, bool micro, int64_t *seconds, int32_t *nanos, struct err *err);
 void gotime_add(struct strbuf *b, int64_t seconds, int32_t nanos, bool micro);
-/* Duration.String; nanoseconds. */
-void goduration_add(struct strbuf *b, int64_t ns);
 /* base64.StdEncoding: line ends are skipped; "illegal base64 data at input byte 4". */
 MUST_USE bool gobase64_parse(struct arena *a, struct str s, struct str *out, struct err *err);
 

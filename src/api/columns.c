@@ -43,6 +43,16 @@ TABLE(pod) = {
     C("Node", "string", "Node that runs the pod.", 1, cell_text_none, "spec.nodeName"),
     C("Nominated Node", "string", "Node on which room is being made.", 1, cell_text_none, "status.nominatedNodeName"),
     C("Readiness Gates", "string", "Gates that are met, of all.", 1, cell_pod_gates, "")};
+#define USAGE(name_, cell_, path_)                                                                                   \
+    {                                                                                                                \
+        (name_), "string", "quantity", "", 0, (cell_), (path_)                                                       \
+    }
+#define WINDOW                                                                                                       \
+    {                                                                                                                \
+        "Window", "string", "duration", "", 0, cell_text, "window"                                                   \
+    }
+TABLE(nodemetrics) = {NAME, USAGE("cpu", cell_text, "usage.cpu"), USAGE("memory", cell_text, "usage.memory"), WINDOW};
+TABLE(podmetrics) = {NAME, USAGE("cpu", cell_usage, "cpu"), USAGE("memory", cell_usage, "memory"), WINDOW};
 TABLE(podtemplate) = {
     NAME, C("Containers", "string", "Names of the containers.", 0, cell_container_names, "template.spec.containers"),
     C("Images", "string", "Images of the containers.", 0, cell_container_images, "template.spec.containers"),
@@ -308,6 +318,8 @@ static const struct {
     ROW(Lease, lease),
     ROW(StorageClass, storageclass),
     ROW(VolumeAttributesClass, attributesclass),
+    ROW(NodeMetrics, nodemetrics),
+    ROW(PodMetrics, podmetrics),
     ROW(VolumeAttachment, attachment),
     ROW(CSINode, csinode),
     ROW(CSIDriver, csidriver),

@@ -44,6 +44,7 @@ column_cell cell_addresses, cell_service_ip, cell_service_external, cell_service
 column_cell cell_node_status, cell_node_roles, cell_node_address, cell_node_kernel, cell_phase, cell_modes,
     cell_pvc_capacity, cell_pvc_modes, cell_pv_claim, cell_storage_class, cell_configmap_data, cell_storageclass_name,
     cell_event_first_seen, cell_event_last_seen, cell_event_object, cell_event_subobject, cell_event_source,
-    cell_event_message, cell_event_count, cell_role, cell_subjects, cell_quota, cell_csr_condition, cell_csr_duration,
-    cell_param_kind, cell_param_ref, cell_dangling, cell_claim_state, cell_parent_ref, cell_apiservice_service,
-    cell_apiservice_available, cell_audiences, cell_or_delete, cell_or_immediate, cell_created;
+    cell_event_message, cell_event_count, cell_role, cell_subjects, cell_quota, cell_usage, cell_csr_condition,
+    cell_csr_duration, cell_param_kind, cell_param_ref, cell_dangling, cell_claim_state, cell_parent_ref,
+    cell_apiservice_service, cell_apiservice_available, cell_audiences, cell_or_delete, cell_or_immediate,
+    cell_created;

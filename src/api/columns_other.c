@@ -1,5 +1,6 @@
 /* columns_other.c - the cells of nodes, volumes, events, and of kinds that have one or two of their own. */
 #include "api/columns_int.h"
+#include "api/quantity.h"
 #include "base/clock.h"
 
 /* Nodes. */
@@ -193,6 +194,14 @@ struct val cell_subjects(SOURCE)
                                          STR_ARG(TEXT(subject, name)))
                              : TEXT(subject, name);
     return cell_of(s, texts_join(s->a, texts, n, ", ", false));
+}
+/* What the containers of a pod use together. */
+struct val cell_usage(SOURCE)
+{
+    struct str sum = S("0");
+    val_each_item (c, val_get(s->v, N(containers)))
+        sum = quantity_add(s->a, sum, val_text(val_get_str(V(c, usage), str_of(path))));
+    return cell_of(s, sum);
 }
 struct val cell_quota(SOURCE)
 {

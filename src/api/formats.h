@@ -43,3 +43,5 @@ bool percent_of(struct str s, int64_t *out);
 void add_quoted(struct strbuf *b, struct str s);
 /* time.ParseDuration ("1h30m", "1.5s"), in nanoseconds; errors in Go's words. */
 MUST_USE bool goduration_parse(struct str s, int64_t *ns, struct err *err);
+/* Duration.String; nanoseconds. */
+void goduration_add(struct strbuf *b, int64_t ns);

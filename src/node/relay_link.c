@@ -12,7 +12,6 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <netinet/in.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -592,28 +591,23 @@ static void on_file(struct relay_link *l, const struct relay_message *m)
 
 /* --- figures --- */
 
-/* Into a file in memory, however long: the relay reads it as its clients take it. */
-static void figures_came(void *arg, struct str text, const struct err *err)
+static void figures_written(void *arg, struct str text, const struct err *err)
 {
     char *id = arg;
-    struct err why = ERR;
-    AUTO(fd_close) int fd = -1;
-    if (!the_link)
-        log_debug("relay.figures", "nobody listens");
-    else if (err && err->kind)
-        link_refuse(the_link, str_of(id), 500, err->text);
-    else if ((fd = memfd_create("figures", MFD_CLOEXEC)) >= 0 && write_all(fd, text, &why))
-        link_say(the_link, "figures", id, fd);
-    else
-        link_refuse(the_link, str_of(id), 500, fd < 0 ? "no file in memory is to be had" : why.text);
+    (void)text; /* it went into the pipe */
+    if (the_link && err && err->kind)
+        link_refuse(the_link, str_of(id), err_http(err->kind), err->text);
+    else if (the_link)
+        link_say(the_link, "figures", id, -1);
     mem_free(id);
 }
 
-static void on_figures(struct relay_link *l, const struct relay_message *m)
+static void on_figures(struct relay_link *l, const struct relay_message *m, const int *fds, size_t nfds)
 {
     enum figures_kind kind;
-    if (m->n == 3 && relay_figures_kind(m->texts[2], &kind))
-        figures_text(l->agent, kind, figures_came, str_dupz(m->texts[1]));
+    AUTO(fd_close) int fd = nfds == 1 ? fcntl(fds[0], F_DUPFD_CLOEXEC, 3) : -1;
+    if (m->n == 3 && fd >= 0 && relay_figures_kind(m->texts[2], &kind))
+        figures_write(l->agent, kind, TAKE_FD(fd), figures_written, str_dupz(m->texts[1]));
     else
         link_refuse(l, m->texts[1], 400, "there are no such figures");
 }
@@ -653,7 +647,7 @@ static void on_message(struct relay_link *l, struct str bytes, const int *fds, s
     else if (str_eq(what, S("forward")))
         on_forward(l, &m);
     else if (str_eq(what, S("figures")))
-        on_figures(l, &m);
+        on_figures(l, &m, fds, nfds);
     else if (str_eq(what, S("forget")))
         on_forget(l, &m);
     else

@@ -121,7 +121,8 @@ static const char *const figures_words[] = {
     [FIGURES_SUMMARY] = "summary",   [FIGURES_SUMMARY_SHORT] = "summary-short",
     [FIGURES_RESOURCE] = "resource", [FIGURES_CADVISOR] = "cadvisor",
     [FIGURES_PROBES] = "probes",     [FIGURES_KUBELET] = "kubelet",
-    [FIGURES_PODS] = "pods",         [FIGURES_USAGE] = "usage",
+    [FIGURES_PODS] = "pods",         [FIGURES_RUNNING_PODS] = "running-pods",
+    [FIGURES_USAGE] = "usage",
 };
 
 const char *relay_figures_word(enum figures_kind kind)

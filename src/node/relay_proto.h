@@ -19,8 +19,8 @@
  *   file ID PATH                                     -> file ID  +fd: what is there below the node's /var/log
  *   forward ID NS POD PORT                           -> socket ID  +fd: a TCP socket in the pod's network, not yet
  *                                                       connected
- *   figures ID KIND                                  -> figures ID  +fd: a file in memory with the text (figures.h);
- *                                                       KIND: relay_figures_word
+ *   figures ID KIND                                  +fd: a pipe for the text (figures.h)  -> figures ID: it is all
+ *                                                       written; KIND: relay_figures_word
  *   forget ID                                        nobody is interested any more; no answer */
 #pragma once
 #include "base/err.h"

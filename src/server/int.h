@@ -57,6 +57,7 @@ struct server {
     struct aggregates *aggregates;      /* aggregate.h */
     struct trust *trust;                /* trust.h */
     struct remotes *remotes;            /* remotes.h */
+    struct measured *measured;          /* measured.h; NULL: nobody asked yet */
     struct map turns;                   /* key -> struct write_turn: whose write is under way (turn.c) */
     struct list waiting;                /* writes that wait for an answer from elsewhere (write.h) */
     struct soon leaving;                /* some of them may be waited for by nobody any more */

@@ -49,6 +49,7 @@
     X(GENERATE_NAME_TRIES, 8, "names tried for generateName")                                                        \
     X(PROXY_SESSIONS, 1000, "sessions with nodes (logs, exec, port-forward) and servers of APIServices at a time")   \
     X(PROXY_SESSIONS_PER_USER, 400, "of these of one user")                                                          \
+    X(MEASURED_WAITING, 1000, "requests that wait for what the node uses (metrics.k8s.io)")                          \
     X(REQUEST_SECONDS, 60, "seconds that the server of an APIService may take, unless it is asked for a stream")     \
     X(TOKEN_SECONDS_MIN, 600, "seconds a service account token lives at least")                                      \
     X(TOKEN_SECONDS_MAX, 31536000, "and at most")

@@ -9,7 +9,8 @@ enum { PIECE = 256 << 10, ENVELOPE_MOST = 1 << 20 };
 void listing_meta(struct arena *a, struct val *v, const struct answer *ans)
 {
     struct val *meta = val_need_map(a, v, N(metadata));
-    val_set_text(a, meta, N(resourceVersion), arena_fmt(a, "%lld", (long long)ans->rev));
+    if (ans->rev) /* what is measured has none */
+        val_set_text(a, meta, N(resourceVersion), arena_fmt(a, "%lld", (long long)ans->rev));
     if (ans->continued.n)
         val_set_text(a, meta, N(continue), ans->continued);
     if (ans->remaining >= 0)

@@ -69,6 +69,9 @@ static const char table[] =
     "role system:aggregate-to-view rbac.authorization.k8s.io/aggregate-to-view\n" VIEW_RULES
     "role system:aggregate-to-edit rbac.authorization.k8s.io/aggregate-to-edit\n" EDIT_RULES
     "role system:aggregate-to-admin rbac.authorization.k8s.io/aggregate-to-admin\n" ADMIN_RULES
+    "role system:aggregated-metrics-reader rbac.authorization.k8s.io/aggregate-to-view "
+    "rbac.authorization.k8s.io/aggregate-to-edit rbac.authorization.k8s.io/aggregate-to-admin\n"
+    " " READ " metrics.k8s.io nodes,pods\n"
     /* as cert-manager's cert-manager-view and cert-manager-edit; those names are its own installer's */
     "role wherry:certificates-view rbac.authorization.k8s.io/aggregate-to-view "
     "rbac.authorization.k8s.io/aggregate-to-edit rbac.authorization.k8s.io/aggregate-to-admin\n"

@@ -1,5 +1,6 @@
 #include "server/fail.h"
 #include "server/int.h"
+#include "server/measured.h"
 #include "server/options.h"
 #include "server/rbac.h"
 #include "server/subs.h"
@@ -138,7 +139,7 @@ void request_cancel(struct request *r)
 static void request_run(void *arg)
 {
     struct request *r = arg;
-    sub_fn *special = sub_handler(r);
+    sub_fn *special = measured_serves(r) ? measured_answer : sub_handler(r);
     if (special && r->verb == VERB_CREATE) {
         sub_create(r);
         return;
@@ -204,7 +205,7 @@ void request_start(struct request *r)
         request_finish(r);
         return;
     }
-    bool reads = (r->verb == VERB_GET || r->verb == VERB_LIST) && !r->sub.n;
+    bool reads = (r->verb == VERB_GET || r->verb == VERB_LIST) && !r->sub.n && !measured_serves(r);
     if (r->loop == r->server->loop || (reads && !r->options.continue_token.n))
         request_run(r);
     else

@@ -13,6 +13,7 @@
 #include "server/front_watch.h"
 #include "server/int.h"
 #include "server/limits.h"
+#include "server/measured.h"
 #include "server/metrics.h"
 #include "server/pki.h"
 #include "server/policies.h"
@@ -568,6 +569,7 @@ void server_stop(struct server *s)
     remotes_free(TAKE(s->remotes));
     aggregates_free(TAKE(s->aggregates));
     trust_free(TAKE(s->trust));
+    measured_free(TAKE(s->measured));
     http_server_free(s->http);
     http_server_free(s->local);
     http_server_free(s->inside);
@@ -611,6 +613,7 @@ void server_close_store(struct server *s)
     writes_cancel(s);
     conversions_stop(s);
     expiry_stop(s->expiry);
+    measured_free(TAKE(s->measured));
     remotes_free(TAKE(s->remotes));
     aggregates_free(TAKE(s->aggregates));
     trust_free(TAKE(s->trust));

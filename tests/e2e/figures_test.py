@@ -106,6 +106,80 @@ def what_pods_do_is_seen_at_the_port(c):
         assert b' 101 ' in seen
 
 
+def figures_come_as_a_kubelet_gives_them(c):
+    """Each text at the port, and the same through the server."""
+    name, ip = node_of(c)
+    everything = token(c, 'everything')
+    raw = lambda path, node=name: c.kubectl('get', '--raw', '/api/v1/nodes/%s/proxy%s' % (node, path))
+    summary = json.loads(ask(c, '/stats/summary', token=everything)[1])
+    assert summary['node']['nodeName'] == name and any(p['podRef']['name'].startswith('seen-') for p in summary['pods']), summary
+    short = json.loads(ask(c, '/stats/summary?only_cpu_and_memory=true', token=everything)[1])
+    assert 'fs' not in short['node'] and short['node']['cpu'], short
+    for path, family in (('/metrics/resource', 'container_cpu_usage_seconds_total'),):
+        for way, text in (('port', ask(c, path, token=everything)[1]), ('server', raw(path))):
+            assert family in text and text.endswith('\n'), (path, way, text[:500])
+            problems = subprocess.run(['promtool', 'check', 'metrics'], input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            assert 'error' not in problems.stdout, (path, problems.stdout[:2000])
+    for node in (name, name + ':10250', 'https:%s:10250' % name):
+        assert raw('/healthz', node) == 'ok' and json.loads(raw('/stats/summary', node))['node']['nodeName'] == name
+
+
+def top(c, *args):
+    return [line.split() for line in c.kubectl('top', *args).splitlines()]
+
+
+def kubectl_top_works_at_once(c):
+    """With nothing installed, from the moment that a pod runs; as metrics-server answers."""
+    name, _ = node_of(c)
+    c.apply('''
+apiVersion: v1
+kind: Pod
+metadata: {name: burns, labels: {app: burns, tier: one}}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - {name: busy, image: wherry.dev/test:1, command: [sh, -c, "while true; do true; done"], resources: {limits: {cpu: 200m}}}
+  - {name: idle, image: wherry.dev/test:1, command: [sleep, "1000"]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: ended, labels: {tier: one}}
+spec: {restartPolicy: Never, containers: [{name: c, image: wherry.dev/test:1, command: ["true"]}]}
+''')
+    c.kubectl('wait', '--for=condition=Ready', 'pod/burns', '--timeout=30s')
+    c.kubectl('wait', '--for=jsonpath={.status.phase}=Succeeded', 'pod/ended', '--timeout=30s')
+    rows = eventually('figures', lambda: {r[0]: r for r in top(c, 'pods', '-l', 'tier=one')}, timeout=3)
+    assert list(rows) == ['NAME', 'burns'] and 0 < int(rows['burns'][1][:-1]) <= 300 and rows['burns'][2].endswith('Mi'), rows
+    rows = top(c, 'pods', '--containers', '-l', 'app=burns', '--no-headers')
+    assert sorted(r[:2] for r in rows) == [['burns', 'busy'], ['burns', 'idle']], rows
+    assert top(c, 'pods', '-A', '--sort-by=cpu', '--sum')[1][1] == 'burns'
+    assert top(c, 'pods', '--field-selector', 'metadata.name=burns', '--no-headers')[0][0] == 'burns'
+    nodes = top(c, 'nodes')
+    assert nodes[0] == ['NAME', 'CPU(cores)', 'CPU(%)', 'MEMORY(bytes)', 'MEMORY(%)'] or nodes[0][0] == 'NAME', nodes
+    assert nodes[1][0] == name and nodes[1][1].endswith('m') and nodes[1][3].endswith('Mi'), nodes
+    api = '/apis/metrics.k8s.io/v1beta1'
+    one = json.loads(c.kubectl('get', '--raw', api + '/namespaces/default/pods/burns'))
+    assert one['kind'] == 'PodMetrics' and one['metadata']['labels'] == {'app': 'burns', 'tier': 'one'} and 'uid' not in one['metadata'], one
+    assert re.fullmatch(r'\d+[num]?', one['containers'][0]['usage']['cpu']) and re.fullmatch(r'\d+(Ki)?', one['containers'][0]['usage']['memory']), one
+    assert re.fullmatch(r'[\d.]+m?s', one['window']) and one['timestamp'].endswith('Z'), one
+    listed = json.loads(c.kubectl('get', '--raw', api + '/pods?labelSelector=app%3Dburns'))
+    assert listed['kind'] == 'PodMetricsList' and listed['metadata'] == {} and len(listed['items']) == 1, listed
+    missing = subprocess.run([c.bin + '/kubectl', 'get', '--raw', api + '/namespaces/default/pods/ended'], env=c.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert 'podmetrics.metrics.k8s.io "default/ended" not found' in missing.stderr, missing
+    assert 'does not run: its phase is Succeeded' in missing.stderr, missing
+    none = subprocess.run([c.bin + '/kubectl', 'top', 'pod', 'nobody'], env=c.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert 'pods "nobody" not found' in none.stderr, none
+    table = c.kubectl('get', 'pods.metrics.k8s.io', 'burns').splitlines()
+    assert table[0].split() == ['NAME', 'CPU', 'MEMORY', 'WINDOW'] and table[1].split()[0] == 'burns', table
+    resources = [r['name'] for r in json.loads(c.kubectl('get', '--raw', api))['resources']]
+    assert resources == ['nodes', 'pods'] and 'v1beta1.metrics.k8s.io' not in c.kubectl('get', 'apiservices')
+    assert 'window' in c.kubectl('explain', 'podmetrics')
+    assert c.kubectl('auth', 'can-i', 'list', 'pods.metrics.k8s.io', '--as=somebody', check=False).strip() == 'no'
+    c.kubectl('create', 'rolebinding', 'views', '--clusterrole=view', '--user=somebody')
+    eventually('a viewer sees it', lambda: top(c, 'pods', '--as=somebody', '-l', 'app=burns', '--no-headers'))
+    c.kubectl('delete', 'pod', 'burns', 'ended', '--wait=false')
+
+
 def the_port_lives_through_the_server(c):
     """The relay and the server are killed: who comes meanwhile waits. A port that is taken leaves the node as it was."""
     everything = token(c, 'everything')
@@ -116,4 +190,6 @@ def the_port_lives_through_the_server(c):
         eventually('another process', lambda: c.role_pid(role) != pid)
 
 
-main([the_port_asks_who_comes_and_what_they_may, what_pods_do_is_seen_at_the_port, the_port_lives_through_the_server])
+if __name__ == '__main__':
+    main([the_port_asks_who_comes_and_what_they_may, what_pods_do_is_seen_at_the_port, figures_come_as_a_kubelet_gives_them,
+          kubectl_top_works_at_once, the_port_lives_through_the_server])
