@@ -519,7 +519,7 @@ static void start_connect(struct exchange *x)
         {"mutate", write_mutate}, {"admit", write_admit}, {"connect", step_connect}, {NULL, NULL}};
     struct write *w = write_new(&x->r, steps);
     x->http->on_gone = asker_gone;
-    if (nodeproxy_streams(x->r.server, x->http)) /* nobody is there to take it yet */
+    if (x->http->streamed) /* nobody is there to take it yet */
         http_body_pause(x->http, true);
     admit_begin(&w->admission, &x->r, ADMIT_CONNECT, connect_options(x), NULL);
     w->admission.apart = true;

@@ -46,7 +46,7 @@ static void bodies_go_on(struct http2_server_session *c)
 {
     for (struct http2_stream *q; !http2_is_over(c) && (q = list_first(&c->woken, struct http2_stream, wait));) {
         list_del(&q->wait);
-        if (q->x)
+        if (q->x && !q->x->e.collect)
             (void)http2_body_go_on(c, q);
     }
 }

@@ -63,6 +63,10 @@ static void up_end(struct http_request *r)
 
 static void last_data(struct http_request *r, struct str b);
 static void last_end(struct http_request *r);
+static void never_end(struct http_request *r)
+{
+    log_say("an end of " STR_FMT ";", STR_ARG(r->path));
+}
 
 static void service_request(struct http_request *r, UNUSED void *arg)
 {
@@ -89,6 +93,11 @@ static void service_request(struct http_request *r, UNUSED void *arg)
     } else if (str_eq(r->path, S("/last"))) {
         r->on_data = last_data;
         r->on_data_end = last_end;
+    } else if (str_eq(r->path, S("/collected"))) { /* there is no body to come, whatever is done with it */
+        http_body_pause(r, true);
+        http_body_pause(r, false);
+        r->on_data_end = never_end;
+        w.held[w.nheld++] = r;
     } else if (str_eq(r->path, S("/upgrade"))) {
         struct stream *s = http_upgrade(r, S("echo"));
         if (s)
@@ -281,6 +290,23 @@ static void resume_all(struct timer *t)
     if (w.paused)
         http_call_pause(w.paused, false);
     timer_set(t, 20 * NS_PER_MS);
+}
+static void held_answer(UNUSED struct timer *t)
+{
+    http_respond(w.held[--w.nheld], 200, S("text/plain"), S("all"));
+}
+TEST(session_a_body_that_is_there_ends_nowhere)
+{
+    static const char *const ways[] = {"GET", "PUT"};
+    for (size_t i = 0; i < 2 * countof(versions); i++) {
+        world_begin(versions[i / 2], NULL, NULL);
+        timer_init(&w.later, w.loop, held_answer);
+        timer_set(&w.later, 100 * NS_PER_MS);
+        (void)call_send(ways[i % 2], "/collected", str_of(i % 2 ? "some" : ""));
+        loop_run(w.loop);
+        CHECK_LOG(versions[i / 2], "200 all;");
+        world_end();
+    }
 }
 TEST(session_a_pause_at_the_last_byte_ends_in_every_version)
 {
