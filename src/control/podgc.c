@@ -2,8 +2,10 @@
  * Upstream: pkg/controller/podgc. */
 #include "control/manager.h"
 #include "control/pods.h"
+#include <stdlib.h>
 
-#define QUARANTINE (40 * NS_PER_S) /* a node that was deleted by mistake registers again within it */
+#define EVICTED_KEPT 5               /* of one owner */
+#define QUARANTINE   (40 * NS_PER_S) /* a node that was deleted by mistake registers again within it */
 
 static struct val status_lost(struct plan *out, const struct view *v, const struct obj *pod)
 {
@@ -21,6 +23,39 @@ static struct val status_failed(struct plan *out)
     return patch;
 }
 
+/* A set whose pods a node evicts again and again would leave hundreds that nobody looks at: a few tell as much. Those
+ * of a Job are its own to count. */
+static bool is_evicted_child(const struct obj *pod)
+{
+    const struct val *owner = obj_controller(pod);
+    return owner && pod_is_over(pod) && !obj_deleting(pod) &&
+           str_eqz(val_text_at(obj_status(pod), N(reason)), "Evicted") &&
+           !str_eqz(val_text_at(owner, N(kind)), "Job");
+}
+
+static int by_age(const void *x, const void *y) /* the newest first */
+{
+    const struct obj *a = *(struct obj *const *)x, *b = *(struct obj *const *)y;
+    int64_t at = obj_created(a), bt = obj_created(b);
+    return at != bt ? (at > bt ? -1 : 1) : str_cmp(a->name, b->name);
+}
+
+static void evicted_plan(const struct view *v, const struct obj *pod, struct plan *out)
+{
+    struct str owner = val_text_at(obj_controller(pod), N(uid));
+    ARRAY(struct obj *) all = {0};
+    struct obj *o;
+    for (struct objset_iter it = view_with(v, K(Pod), &index_controller, owner); (o = objset_next(&it));)
+        if (is_evicted_child(o))
+            array_push(&all, o);
+    if (all.n > EVICTED_KEPT) {
+        qsort(all.p, all.n, sizeof *all.p, by_age);
+        for (size_t i = EVICTED_KEPT; i < all.n; i++)
+            plan_delete(out, all.p[i]);
+    }
+    array_fini(&all);
+}
+
 static void podgc_plan(const struct view *v, struct key key, struct plan *out)
 {
     const struct obj *pod = view_get(v, K(Pod), key.ns, key.name);
@@ -36,6 +71,8 @@ static void podgc_plan(const struct view *v, struct key key, struct plan *out)
         plan_delete(out, pod)->grace_s = 0;
         return;
     }
+    if (node.n > 0 && view_get(v, K(Node), S(""), node) && is_evicted_child(pod))
+        evicted_plan(v, pod, out);
     if (node.n == 0 || view_get(v, K(Node), S(""), node))
         return;
     plan_why(out, "node " STR_FMT " does not exist", STR_ARG(node));
@@ -68,7 +105,10 @@ static void keys_of_pod(const struct view *v, const struct obj *was, const struc
                         void *arg)
 {
     (void)was;
-    if (now && (pod_node(now).n > 0 ? !view_get(v, K(Node), S(""), pod_node(now)) : obj_deleting(now)))
+    if (!now)
+        return;
+    bool homeless = pod_node(now).n > 0 ? !view_get(v, K(Node), S(""), pod_node(now)) : obj_deleting(now);
+    if (homeless || is_evicted_child(now))
         add(arg, now->ns, now->name);
 }
 

@@ -437,7 +437,8 @@ const struct obj *why_event(struct question *q, const struct obj *about, const c
 {
     const struct obj *best = NULL;
     struct obj *e;
-    for (struct objset_iter it = view_with(q->v, K(Event), &index_namespace, about->ns); (e = objset_next(&it));) {
+    for (struct objset_iter it = view_with(q->v, K(Event), &index_namespace, about->ns.n ? about->ns : S("default"));
+         (e = objset_next(&it));) {
         const struct val *who = val_get(&e->tree, N(involvedObject));
         if (!str_eq(val_text_at(who, N(uid)), about->uid) || !str_eqz(val_text_at(&e->tree, N(reason)), reason) ||
             !str_starts(why_event_text(e), begins) ||

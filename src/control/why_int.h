@@ -78,6 +78,9 @@ why_fn why_cronjob; /* why_cronjob.c */
 why_fn why_hpa;     /* why_hpa.c */
 why_fn why_job;     /* why_jobs.c */
 why_fn why_pod;     /* why_pod.c */
+/* why_pressure.c: a pod that was evicted; a node that runs short. False: it is not so. */
+bool why_evicted(struct question *q, const struct obj *pod, struct finding *f);
+bool why_short_node(struct question *q, const struct obj *node, struct finding *f);
 bool why_resize(struct question *q, const struct obj *pod,
                 struct finding *f); /* why_resize.c; of one that is ready */
 why_fn why_ingress;                 /* why_ingress.c */

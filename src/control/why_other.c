@@ -212,7 +212,8 @@ void why_node(struct question *q, const struct obj *node, struct finding *f)
         why_way(q, f, "Let it take pods again: kubectl uncordon " STR_FMT, STR_ARG(node->name));
         return;
     }
-    f->reason = S("it is ready");
+    if (!why_short_node(q, node, f))
+        f->reason = S("it is ready");
 }
 
 /* ---- kinds that nothing acts on (README, "What works and what does not yet") ---- */

@@ -76,6 +76,8 @@ static bool say_over(struct question *q, const struct obj *pod, struct finding *
     if (!str_eqz(phase_of(pod), "Failed"))
         return false;
     struct str reason = val_text_at(obj_status(pod), N(reason)), message = val_text_at(obj_status(pod), N(message));
+    if (why_evicted(q, pod, f))
+        return true;
     if (reason.n == 0)
         say_failed_container(q, pod, f);
     const struct word words[] = {
