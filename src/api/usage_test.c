@@ -1,4 +1,5 @@
 #include "api/codec.h"
+#include "api/placement.h"
 #include "api/usage.h"
 #include "base/test.h"
 
@@ -171,6 +172,45 @@ TEST(objects_use_what_upstream_counts)
         CHECK_STR(list_text(&a, &uses), str_of(rows[i].uses));
         val_each_member (m, &uses)
             CHECK(usage_counts(str_of(rows[i].resource), m->name->s));
+    }
+}
+
+/* pod_request makes no lists for most pods, and says the same. */
+TEST(one_resource_of_a_pod_is_as_the_lists_have_it)
+{
+    static const char *const specs[] = {
+        "'containers':[" CONTAINER("'cpu':'1500m','memory':'1Gi'", "") "]",
+        "'overhead':{'cpu':'1m'},'initContainers':[" SIDECAR("'cpu':'2'", "") "," CONTAINER(
+            "'cpu':'5'", "") "],'containers':[" CONTAINER("'cpu':'3'", "") "]",
+        REQ("'cpu':'3'", "") ",'containers':[" CONTAINER("'cpu':'1','memory':'1Mi'", "") "]",
+    };
+    static const char *const statuses[] = {
+        "", /* never told */
+        "'observedGeneration':2,'containerStatuses':[{'name':'c','allocatedResources':{'cpu':'1500m'}}]",
+        /* told before it was resized, while it waits, and while it goes on */
+        "'observedGeneration':1,'containerStatuses':[{'name':'c','allocatedResources':{'cpu':'20','memory':'4Gi'}}]",
+        "'observedGeneration':2,'conditions':[{'type':'PodResizePending','reason':'Infeasible'}],"
+        "'containerStatuses':[{'name':'c','allocatedResources':{'cpu':'100m'}}]",
+        "'observedGeneration':2,'conditions':[{'type':'PodResizeInProgress'}],"
+        "'containerStatuses':[{'name':'c','allocatedResources':{'cpu':'1'}," REQ("'cpu':'30'", "") "}]",
+    };
+    static const int flags[] = {0, POD_OVERHEAD, POD_STATUS, POD_OVERHEAD | POD_STATUS};
+    static const char *const resources[] = {"cpu", "memory", "example.com/gpu"};
+    for (size_t i = 0; i < countof(specs) * countof(statuses) * countof(flags) * countof(resources); i++) {
+        AUTO(arena_fini) struct arena a = ARENA;
+        size_t n = i;
+        struct str r = str_of(resources[n % countof(resources)]);
+        int f = flags[(n /= countof(resources)) % countof(flags)];
+        const char *status = statuses[(n /= countof(flags)) % countof(statuses)],
+                   *spec = specs[n / countof(statuses)];
+        struct val tree = tree_of(&a, arena_fmt(&a,
+                                                "{'metadata':{'name':'p','generation':2},'spec':{'nodeName':'n',%s},"
+                                                "'status':{%s}}",
+                                                spec, status)
+                                          .p);
+        AUTO(obj_unref) struct obj *o = obj_new(K(Pod), &tree, 1);
+        struct val all = pod_resources(&a, &tree, N(requests), f);
+        CHECK_INT(pod_request(o, r, f), resource_amount(&all, r));
     }
 }
 

@@ -2,6 +2,7 @@
  * which comes home to the loop before the next begins; the table below is the order. Whatever stage fails, the pod is
  * told, and asks again after a while: what is there of a half-made sandbox is then removed first.
  */
+#include "api/usage.h"
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
@@ -211,6 +212,8 @@ static void sandbox_create(struct agent_pod *ap)
         .first_id = first_id,
     };
     podspec_pod_limits(&p->obj->tree, &ss.limits);
+    struct val most = pod_resources(&a, &p->obj->tree, N(limits), POD_OVERHEAD);
+    podspec_hugepages(&a, &most, NULL, &ss.limits);
     ss.limits.pids = g->pod_pids;
     const struct cgroup_bounds bounds = podspec_bounds(&ss.limits);
     pod_saw_force(ap->facts, -1, &bounds);

@@ -143,6 +143,8 @@ TEST(pod_resize_restarts_where_the_policy_says_so)
     y.hold = true;
     play_run(&y);
     CHECK_STR(play_told(&y), S("resize")); /* the pod's group first: the new run has no room in it before */
+    play_run(&y);
+    CHECK_STR(play_told(&y), S(""));
     CHECK_STR(condition_text(&y, "PodResizeInProgress"), S("3 : "));
     play_resized(&y, "");
     y.hold = false;

@@ -1,4 +1,5 @@
 #include "node/podspec.h"
+#include "api/formats.h"
 #include "api/placement.h"
 #include "api/quantity.h"
 #include "api/usage.h"
@@ -11,6 +12,7 @@
 #define MOUNTS_MOST          1000 /* of a container; and volumes */
 #define OBJECTS_MOST         1000
 #define TOKENS_MOST          100
+#define PAGE_SIZES           8
 
 static struct str *strs_grow(struct arena *a, struct strs *s, size_t more)
 {
@@ -128,6 +130,34 @@ void podspec_pod_limits(const struct val *pod, struct oci_limits *out)
         out->cpu_quota_us = quota_of_milli(cpu_limit);
     if (all_limited(spec, S("memory")))
         out->memory = resource_amount(&limits, S("memory"));
+}
+
+/* "2Mi" is 2MB to the kernel. */
+static struct str page_size(struct arena *a, struct str name)
+{
+    int64_t bytes = quantity_value(str_sub(name, sizeof "hugepages-" - 1, name.n));
+    return bytes >= 1LL << 30 ? arena_fmt(a, "%lldGB", (long long)(bytes >> 30))
+           : bytes >= 1 << 20 ? arena_fmt(a, "%lldMB", (long long)(bytes >> 20))
+                              : arena_fmt(a, "%lldKB", (long long)(bytes >> 10));
+}
+
+static size_t pages_add(struct arena *a, struct oci_hugepage *to, size_t n, const struct val *limits,
+                        const struct val *unless)
+{
+    val_each_member (m, limits) {
+        if (n == PAGE_SIZES || !is_hugepages(m->name->s) || val_get_str(unless, m->name->s))
+            continue;
+        to[n++] = (struct oci_hugepage){page_size(a, m->name->s), (uint64_t)MAX(quantity_value(val_text(&m->v)), 0)};
+    }
+    return n;
+}
+
+void podspec_hugepages(struct arena *a, const struct val *own, const struct val *whole, struct oci_limits *out)
+{
+    struct oci_hugepage *list = arena_alloc(a, PAGE_SIZES * sizeof *list);
+    out->nhugepages = pages_add(a, list, 0, own, NULL);
+    out->nhugepages = pages_add(a, list, out->nhugepages, whole, own);
+    out->hugepages = list;
 }
 
 struct cgroup_bounds podspec_bounds(const struct oci_limits *l)
@@ -680,6 +710,8 @@ bool podspec_container(struct arena *a, const struct podspec_input *in, struct o
     oci_container_defaults(out, a, in->shm);
     set_namespaces(a, in, out);
     podspec_limits(val_get(in->container, N(resources)), &out->limits);
+    podspec_hugepages(a, val_at(in->container, N(resources), N(limits)),
+                      val_at(obj_spec(in->pod), N(resources), N(limits)), &out->limits);
     out->oom_score_adj = oom_score(in);
     out->has_oom_score_adj = true;
     return set_security(a, in, out, err) && set_command(a, in, out, err) && set_mounts(a, in, out, err) &&

@@ -372,6 +372,26 @@ TEST(podspec_limits_of_containers_and_of_the_pod)
     }
 }
 
+TEST(podspec_huge_pages_are_of_the_container_or_of_the_pod)
+{
+    struct world w = {0};
+    struct oci_limits l = {0};
+    const struct obj *pod = world_obj(
+        &w, K(Pod),
+        "metadata: {name: p}\nspec: {resources: {limits: {hugepages-2Mi: 8Mi, hugepages-1Gi: 1Gi, "
+        "cpu: 1}}, containers: [{name: c, resources: {limits: {hugepages-2Mi: 4Mi}}}]}");
+    const struct val *own = val_at(world_container(pod), N(resources), N(limits));
+    podspec_hugepages(&w.arena, own, val_at(obj_spec(pod), N(resources), N(limits)), &l);
+    CHECK_INT(l.nhugepages, 2);
+    CHECK_STR(l.hugepages[0].size, S("2MB"));
+    CHECK_INT(l.hugepages[0].bytes, 4 << 20);
+    CHECK_STR(l.hugepages[1].size, S("1GB"));
+    CHECK_INT(l.hugepages[1].bytes, 1 << 30);
+    podspec_hugepages(&w.arena, NULL, NULL, &l);
+    CHECK_INT(l.nhugepages, 0);
+    world_end(&w);
+}
+
 TEST(podspec_host_names)
 {
     static const struct {

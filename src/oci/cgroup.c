@@ -321,9 +321,10 @@ static bool limit_v2(const struct hierarchy *h, const struct oci_limits *l, bool
         return false;
     for (size_t i = 0; i < l->nhugepages; i++) {
         char file[64];
+        struct err none = ERR; /* a kernel that does not count them, or has no pages of that size */
         (void)snprintf(file, sizeof file, "hugetlb." STR_FMT ".max", STR_ARG(l->hugepages[i].size));
-        if (!put_number(h->dir, file, (int64_t)l->hugepages[i].bytes, err))
-            return false;
+        if (!put_number(h->dir, file, (int64_t)l->hugepages[i].bytes, &none) && none.sys != ENOENT)
+            return *err = none, false;
     }
     return true;
 }
