@@ -113,6 +113,8 @@ static void free_pod(struct agent_pod *ap)
     call_cancel(&ap->class_call);
     array_each (ac, &ap->containers) {
         probes_stop(*ac);
+        for (size_t k = 0; k < countof((*ac)->probed); k++)
+            mem_free((*ac)->probed[k]);
         mem_free(*ac);
     }
     array_fini(&ap->containers);
@@ -444,6 +446,7 @@ static void grow_containers(struct agent_pod *ap)
 
 static void agent_refuse(struct agent_pod *ap, const char *reason, struct str event, struct str message)
 {
+    counted_reason_add(ap->agent->counts.rejections, reason, -1);
     agent_event(ap, -1, true, reason, event);
     pod_fail(ap->facts, reason, message, true, clock_mono());
     ap->admitted = true;

@@ -75,6 +75,7 @@ static void start_failed(struct agent_container *ac, const char *reason, const c
 {
     struct agent_pod *ap = ac->ap;
     agent_eventf(ap, ac->index, true, "Failed", "Error: %s", text);
+    counted_reason_add(ap->agent->counts.failures, reason, (int)agent_wanted(ac)->role);
     pod_saw_start_failed(ap->facts, ac->index, reason, str_of(text), config, clock_real(), clock_mono());
     start_over(ac); /* `text` may be in its arena */
 }
@@ -320,6 +321,7 @@ static void container_started(struct container *c, const struct err *err, void *
     if (s.state == CONTAINER_EXITED) { /* that it ran is told together with its end */
         agent_container_exited(ac, WORDS_WITH_START);
     } else {
+        ap->agent->counts.containers[agent_wanted(ac)->role]++;
         pod_saw_running(ap->facts, ac->index, container_id(c), s.started_ns, clock_mono());
         probes_start(ac);
     }

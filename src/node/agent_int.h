@@ -4,6 +4,7 @@
 #include "client/events.h"
 #include "net/ipam.h"
 #include "node/agent.h"
+#include "node/figures_counts.h"
 #include "node/named.h"
 #include "node/pod.h"
 #include "node/pressure.h"
@@ -76,7 +77,8 @@ struct agent {
     struct list disk_queue;  /* pods whose disk use is to be counted (disk_use.c), */
     int disk_looks;          /* and how many are being counted */
     struct figures *figures; /* NULL: nobody has asked lately */
-    struct timer resizes;    /* pods that wait for room to be resized in are looked at */
+    struct figures_counts counts;
+    struct timer resizes; /* pods that wait for room to be resized in are looked at */
     char hostname[256];
 };
 
@@ -87,10 +89,11 @@ struct agent_container {
     struct container *run; /* current or latest run; NULL: none */
     struct container
         *earlier; /* the run before: how it ended is known from it until the next one is there; or NULL */
-    struct prober *probers[3];     /* startup, liveness, readiness; NULL: not probed */
-    struct container_start *start; /* under way; NULL: none */
-    struct last_words *words;      /* of the run that has just ended, being read; NULL: none are */
-    bool image_waits;              /* for a Secret that has not been heard of yet */
+    struct prober *probers[3];      /* startup, liveness, readiness; NULL: not probed */
+    struct probe_counts *probed[3]; /* how its probes were answered, in all its runs; NULL: never */
+    struct container_start *start;  /* under way; NULL: none */
+    struct last_words *words;       /* of the run that has just ended, being read; NULL: none are */
+    bool image_waits;               /* for a Secret that has not been heard of yet */
 };
 
 struct agent_pod {

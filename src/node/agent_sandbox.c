@@ -104,8 +104,10 @@ static void stage_over(struct agent_pod *ap, const struct err *err)
         return;
     }
     if (err) {
+        ap->agent->counts.pod_errors++;
         sandbox_failed(ap, err->text);
     } else {
+        ap->agent->counts.pods++;
         pod_saw_sandbox(ap->facts, true, str_of(ap->ip ? agent_ip(ap).z : ap->agent->cfg.host_ip), clock_mono());
         timer_set(&ap->usage, USAGE_FIRST);
     }

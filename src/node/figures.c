@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "node/agent_int.h"
 #include "node/figures_int.h"
+#include "node/pressure.h"
 #include "oci/name.h"
 
 #define HISTORY_KEPT  (180 * NS_PER_S)
@@ -69,8 +70,6 @@ static int reading_order(const void *a, const void *b)
     return (x->key > y->key) - (x->key < y->key);
 }
 
-#define LIMITS (CGROUP_LIMITS | CGROUP_MEMORY_LIMITS)
-
 static int limits_order(const void *a, const void *b)
 {
     const struct limits_at *x = a, *y = b;
@@ -96,7 +95,7 @@ static void set_del(struct figures *f, size_t i)
 static void limits_add(void *arg, const struct figures_group *g)
 {
     struct figures *f = arg;
-    unsigned has = g->s.has & LIMITS;
+    unsigned has = g->s.has & LIMITS_ALL;
     if (g->ok && has & ~g->limits_known)
         array_push(&f->limits, ((struct limits_at){g->key, has, g->s.limits}));
     else if (g->ok && g->limits_known)
@@ -164,7 +163,7 @@ static struct figures_base base_of(const struct figures *f, uint64_t key, int64_
 /* What the texts need to be read. */
 struct kind_row {
     unsigned parts;
-    bool links, disk, processes, second;
+    bool links, disk, processes, second, own, objects;
 };
 static const struct kind_row kind_rows[FIGURES_KINDS] = {
     [FIGURES_SUMMARY] = {.parts = CGROUP_CPU | CGROUP_MEMORY | CGROUP_PIDS | CGROUP_MEMORY_LIMITS | CGROUP_PRESSURE,
@@ -173,6 +172,8 @@ static const struct kind_row kind_rows[FIGURES_KINDS] = {
     [FIGURES_SUMMARY_SHORT] = {.parts = CGROUP_CPU | CGROUP_MEMORY | CGROUP_MEMORY_LIMITS | CGROUP_PRESSURE},
     [FIGURES_RESOURCE] = {.parts = CGROUP_CPU | CGROUP_MEMORY | CGROUP_MEMORY_LIMITS},
     [FIGURES_CADVISOR] = {.parts = CGROUP_ALL, .links = true, .disk = true, .processes = true},
+    [FIGURES_KUBELET] = {.disk = true, .own = true},
+    [FIGURES_PODS] = {.objects = true},
     [FIGURES_USAGE] = {.parts = CGROUP_CPU | CGROUP_MEMORY, .second = true},
 };
 
@@ -287,6 +288,54 @@ static void pod_view(struct figures *f, struct figures_view *v, struct agent_pod
     volumes_view(v, ap, out);
 }
 
+static void probes_view(struct figures_view *v, struct agent_pod *ap)
+{
+    array_each (ac, &ap->containers)
+        for (int k = 0; k < (int)countof((*ac)->probed); k++) {
+            if (!(*ac)->probed[k])
+                continue;
+            struct figures_probe *p = &v->probes[v->nprobes++];
+            *p = (struct figures_probe){.kind = k, .counts = *(*ac)->probed[k]};
+            p->uid = str_dup(&v->arena, ap->pod->uid);
+            p->ns = str_dup(&v->arena, ap->pod->ns);
+            p->pod = str_dup(&v->arena, ap->pod->name);
+            p->container = str_dup(&v->arena, ap->pod->containers.p[(*ac)->index].name);
+        }
+}
+
+static void states_view(struct figures_view *v, struct agent_pod *ap)
+{
+    v->desired++;
+    v->active += ap->admitted && ap->pod->state < POD_CLEANING;
+    array_each (c, &ap->pod->containers) {
+        v->created += c->run == RUN_STARTING;
+        v->running += c->run == RUN_RUNNING;
+        v->exited += c->run == RUN_EXITED;
+    }
+}
+
+/* Of the agent itself. */
+static void own_view(struct figures_view *v, struct agent *g, const struct kind_row *row)
+{
+    AUTO(strbuf_fini) struct strbuf evictions = STRBUF(STRBUF_TEXT);
+    size_t containers = 0;
+    map_each (e, &g->by_uid)
+        containers += ((struct agent_pod *)e->value)->containers.n;
+    v->probes = arena_alloc(&v->arena, (3 * containers + 1) * sizeof *v->probes);
+    v->objs = arena_alloc(&v->arena, (map_len(&g->by_uid) + 1) * sizeof(struct obj *));
+    map_each (e, &g->by_uid) {
+        struct agent_pod *ap = e->value;
+        probes_view(v, ap);
+        states_view(v, ap);
+        if (row->objects)
+            v->objs[v->nobjs++] = obj_ref(ap->pod->obj);
+    }
+    pressure_counts(g->pressure, &evictions);
+    v->evictions = str_dup(&v->arena, strbuf_str(&evictions));
+    v->counts = g->counts;
+    v->want_process = row->own;
+}
+
 static bool pod_is_seen(const struct agent_pod *ap)
 {
     return ap->sandbox && ap->pod->sandbox == PART_READY && !ap->sandbox_leaving;
@@ -323,6 +372,8 @@ static struct figures_view *view_new(struct figures *f, enum figures_kind kind)
     group_view(f, v, &v->qos[1], STR_JOIN(a, str_of(g->cfg.cgroup), S("/besteffort")).p);
     if (f->self.n)
         group_view(f, v, &v->self, f->self.p);
+    if (row->own || row->objects || kind == FIGURES_PROBES)
+        own_view(v, g, row);
     v->pods = arena_alloc(a, (map_len(&g->by_uid) + 1) * sizeof *v->pods);
     map_each (e, &g->by_uid)
         if (pod_is_seen(e->value))
@@ -332,6 +383,8 @@ static struct figures_view *view_new(struct figures *f, enum figures_kind kind)
 
 void figures_view_fini(struct figures_view *v)
 {
+    for (size_t i = 0; i < v->nobjs; i++)
+        obj_unref(v->objs[i]);
     array_fini(&v->links.links);
     arena_fini(&v->arena);
 }
@@ -359,10 +412,10 @@ static void ask_write(struct figures_ask *q)
     case FIGURES_RESOURCE: figures_resource_text(q->view, &q->out); break;
     case FIGURES_USAGE: figures_usage_text(q->view, &q->out); break;
     case FIGURES_CADVISOR: figures_cadvisor_text(q->view, &q->out); break;
-    case FIGURES_PROBES:
-    case FIGURES_KUBELET:
-    case FIGURES_PODS:
-    case FIGURES_RUNNING_PODS:
+    case FIGURES_PROBES: figures_probes_text(q->view, &q->out); break;
+    case FIGURES_KUBELET: figures_kubelet_text(q->view, &q->out); break;
+    case FIGURES_PODS: figures_pods_text(q->view, &q->out); break;
+    case FIGURES_RUNNING_PODS: figures_running_pods_text(q->view, &q->out); break;
     case FIGURES_KINDS: break;
     }
     figures_flush(&q->out, true);

@@ -1,10 +1,11 @@
 /* figures_int.h - what the files of figures share: a view of the node and its pods that the loop makes, a job
  * measures and the texts are written from. The texts are pure: view in, text out. */
 #pragma once
-#include "api/tree.h"
+#include "api/obj.h"
 #include "net/link.h"
 #include "node/disk_use.h"
 #include "node/figures.h"
+#include "node/figures_counts.h"
 #include "oci/cgroup_stats.h"
 #include "sys/loop.h"
 
@@ -13,6 +14,7 @@ struct figures_base {
     int64_t at; /* clock_mono */
     uint64_t cpu_ns;
 };
+#define LIMITS_ALL (unsigned)(CGROUP_LIMITS | CGROUP_MEMORY_LIMITS)
 /* A control group as it was read. */
 struct figures_group {
     const char *path; /* NULL: there is none */
@@ -75,6 +77,17 @@ struct figures_disk {
     uint64_t under_way, busy_ns, weighted_ns;
 };
 #define FIGURES_QOS 2
+/* One kind of probe of one container. */
+struct figures_probe {
+    struct str uid, ns, pod, container;
+    int kind;
+    struct probe_counts counts;
+};
+/* Of the agent's own process. */
+struct figures_process {
+    uint64_t cpu_ns, files, files_most, resident, virtual;
+    int64_t started; /* real ns */
+};
 struct figures_view {
     struct arena arena;
     struct str node, version, host_ip, data, content;
@@ -98,6 +111,16 @@ struct figures_view {
     struct link_counts links;
     struct figures_pod *pods;
     size_t npods;
+    /* of /metrics, /metrics/probes and /pods alone */
+    struct figures_probe *probes;
+    size_t nprobes;
+    struct figures_counts counts;
+    uint64_t created, exited, running, active, desired; /* containers by state; pods */
+    struct str evictions;                               /* lines of kubelet_evictions */
+    struct figures_process process;
+    struct obj **objs; /* counted */
+    size_t nobjs;
+    bool want_process;
     bool wants_second; /* a rate is not known of something that runs */
 };
 void figures_view_measure(struct figures_view *v); /* blocking */
@@ -117,6 +140,10 @@ void figures_flush(struct figures_out *o, bool all);
 void figures_usage_text(const struct figures_view *v, struct figures_out *o);
 void figures_resource_text(const struct figures_view *v, struct figures_out *o);
 void figures_cadvisor_text(const struct figures_view *v, struct figures_out *o);
+void figures_kubelet_text(const struct figures_view *v, struct figures_out *o);
+void figures_probes_text(const struct figures_view *v, struct figures_out *o);
+void figures_pods_text(const struct figures_view *v, struct figures_out *o);
+void figures_running_pods_text(const struct figures_view *v, struct figures_out *o);
 void figures_summary_text(const struct figures_view *v, bool brief, struct figures_out *o);
 
 bool figures_link_is_pods(const struct link_count *l); /* or the loopback: not of the machine's own */

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <sys/sysmacros.h>
@@ -17,11 +18,12 @@
 static void group_read(struct figures_view *v, struct figures_group *g, unsigned parts)
 {
     struct err gone = ERR; /* it ended meanwhile: it is not shown */
-    if (!g->path)
+    if (!g->path || !parts)
         return;
     g->at = clock_mono();
     g->at_real = clock_real();
-    unsigned known = g->limits_known & parts;
+    /* all that is asked for, or none: what is read anew comes as a whole */
+    unsigned known = (LIMITS_ALL & parts & ~g->limits_known) ? 0 : LIMITS_ALL & parts;
     if (known & CGROUP_LIMITS && !g->limits.cpu_quota_us)
         parts &= ~(unsigned)CGROUP_THROTTLE; /* nothing is counted then */
     g->ok = cgroup_stats_of(&v->cgroups, g->path, parts & ~known, &g->s, &gone);
@@ -230,8 +232,35 @@ static void links_read(struct figures_view *v)
                 v->pods[i].link = l;
 }
 
+static void own_process_read(struct figures_process *out, int64_t started)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(4096);
+    struct err none = ERR; /* /proc is there, or nothing is shown */
+    struct figures_processes files = {0};
+    struct rusage u;
+    out->started = started;
+    if (getrusage(RUSAGE_SELF, &u) == 0)
+        out->cpu_ns = (uint64_t)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * NS_PER_S +
+                      (uint64_t)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1000;
+    process_read(&files, getpid());
+    out->files = files.files;
+    out->files_most = files.files_limit;
+    if (!file_read(AT_FDCWD, "/proc/self/statm", &b, &none))
+        return;
+    struct str rest = strbuf_str(&b), size, resident;
+    uint64_t pages = 0;
+    if (str_cut(&rest, ' ', &size) && str_cut(&rest, ' ', &resident) && str_to_u64(size, UINT64_MAX, &pages)) {
+        out->virtual = pages * (uint64_t)sysconf(_SC_PAGESIZE);
+        out->resident = str_to_u64(resident, UINT64_MAX, &pages) ? pages * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+    }
+}
+
 void figures_view_measure(struct figures_view *v)
 {
+    if (v->want_process)
+        own_process_read(&v->process, v->self_started);
+    if (!v->parts && !v->want_disk)
+        return;
     machine_read(v);
     group_read(v, &v->machine_group, v->parts);
     group_read(v, &v->all_pods, v->parts);

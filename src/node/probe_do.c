@@ -76,6 +76,11 @@ static void prober_answered(struct prober *p, enum probe_outcome outcome, struct
         prober_free(p);
         return;
     }
+    probe_count(p->ac, (int)p->state.kind,
+                ok                          ? PROBE_COUNTED_GOOD
+                : outcome == PROBED_UNKNOWN ? PROBE_COUNTED_UNKNOWN
+                                            : PROBE_COUNTED_FAILED,
+                clock_mono() - p->asked_at);
     if (is_over(p))
         return;
     struct agent_container *ac = p->ac;
