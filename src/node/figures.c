@@ -6,6 +6,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "node/agent_int.h"
+#include "node/fences.h"
 #include "node/figures_int.h"
 #include "node/pressure.h"
 #include "oci/name.h"
@@ -550,6 +551,31 @@ void figures_free(struct figures *f)
     mem_free(f);
 }
 
+static void ask_start(struct figures_ask *q)
+{
+    if (kind_rows[q->kind].disk)
+        ask_disks(q);
+    if (q->disks) {
+        timer_set(&q->second, DISK_PATIENCE);
+        return;
+    }
+    q->ready = true;
+    ask_begin(q);
+}
+
+/* What network policies refused; where the kernel does not say it the rest is told without. */
+static void fences_counted(void *arg, struct str text, const struct err *err)
+{
+    struct figures_ask *q = arg;
+    if (err)
+        log_warn("figures.policies", "error=\"%s\"", err->text);
+    strbuf_add(&q->out.b, text);
+    if (q->figures)
+        ask_start(q);
+    else
+        ask_free(q);
+}
+
 void figures_write(struct agent *g, enum figures_kind kind, int own_fd, figures_done *done, void *arg)
 {
     struct figures *f = figures_of(g);
@@ -558,14 +584,10 @@ void figures_write(struct agent *g, enum figures_kind kind, int own_fd, figures_
     q->out = (struct figures_out){.b = STRBUF(FIGURES_TEXT_MOST), .fd = own_fd};
     timer_init(&q->second, g->cfg.loop, on_second);
     list_add_tail(&f->asks, &q->node);
-    if (kind_rows[kind].disk)
-        ask_disks(q);
-    if (q->disks) {
-        timer_set(&q->second, DISK_PATIENCE);
-        return;
-    }
-    q->ready = true;
-    ask_begin(q);
+    if (kind == FIGURES_KUBELET)
+        agent_fences_metrics(g, fences_counted, q);
+    else
+        ask_start(q);
 }
 
 void figures_text(struct agent *g, enum figures_kind kind, figures_done *done, void *arg)

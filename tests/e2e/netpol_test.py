@@ -388,12 +388,22 @@ def no_gap_when_the_node_role_or_the_server_dies(c):
     c.holds('nothing is left', everybody)
 
 
+def refused_packets(c, ns, name, direction):
+    node = c.get('nodes')['items'][0]['metadata']['name']
+    line = 'wherry_network_policy_refused_packets_total{namespace="%s",policy="%s",direction="%s"} ' % (ns, name, direction)
+    text = c.kubectl('get', '--raw', '/api/v1/nodes/%s/proxy/metrics' % node)
+    assert line in text, text[-2000:]
+    return int(text.split(line)[1].split()[0])
+
+
 def refusals_are_counted_and_told(c):
     c.clear()
     c.put('x', 'deny', ingress(pods=POD_A))
     c.holds('denied', into('x/a', nobody))
+    before = refused_packets(c, 'x', 'deny', 'ingress')
     for _ in range(3):
         assert reach(c.servers, {0: (c.pods.at['y/a'], c.pods.ip['x/a'], 80, 'TCP')})[0] == 'refused'
+    assert refused_packets(c, 'x', 'deny', 'ingress') == before + 3
     answer = c.wherry('why', 'pod/b', '-n', 'y', '--to', 'pod/a:80', '--to-namespace', 'x', check=False)
     assert 'cannot reach pod a port 80: NetworkPolicy deny restricts the ingress of pod a' in answer, answer
     assert 'kubectl edit netpol/deny -n x' in answer, answer
