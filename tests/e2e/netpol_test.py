@@ -348,6 +348,58 @@ def services_names_probes_and_hosts(c):
     c.clear()
 
 
+def far_place(ip):
+    """A network behind a link of the machine, as another node's pods are: the process that holds it, and its place."""
+    holder = subprocess.Popen(['unshare', '--net', 'sleep', '600'])
+    eventually('it has one of its own', lambda: os.readlink('/proc/%d/ns/net' % holder.pid) != os.readlink('/proc/self/ns/net'))
+    inside = ['nsenter', '-t', str(holder.pid), '-n']
+    run(['ip', 'link', 'add', 'far0', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', str(holder.pid)])
+    run(['ip', 'link', 'set', 'far0', 'up'])
+    run(['ip', 'route', 'add', ip + '/32', 'dev', 'far0'])
+    with open('/proc/sys/net/ipv4/conf/far0/proxy_arp', 'w') as f:
+        f.write('1')
+    run(inside + ['ip', 'addr', 'add', ip + '/32', 'dev', 'eth0'])
+    run(inside + ['ip', 'link', 'set', 'eth0', 'up'])
+    run(inside + ['ip', 'route', 'add', '10.42.0.0/16', 'dev', 'eth0', 'scope', 'link'])
+    return holder, Place(holder.pid)
+
+
+def pods_of_other_nodes_are_peers(c):
+    c.clear()
+    api, ip, near = c.api, '10.42.9.9', c.pods.at['x/a']
+    holder, far = far_place(ip)
+    api('POST', '/api/v1/nodes', {'metadata': {'name': 'far'}})
+    api('POST', pods_path('y'), pod('far', {'pod': 'far'}, nodeName='far'))
+    c.servers.add('far', far.listen(80))
+
+    def both():
+        """From x/a to it, and from it to x/a."""
+        got = reach(c.servers, {'out': (near, ip, 80, 'TCP'), 'in': (far, c.pods.ip['x/a'], 80, 'TCP')}, 0.5)
+        return got['out'], got['in']
+    try:
+        eventually('they reach each other', lambda: both() == ('yes', 'yes'), 5)
+        peer = [{'podSelector': has(pod='far'), 'namespaceSelector': has(ns='y')}]
+        c.put('x', 'both', {'podSelector': POD_A, 'policyTypes': ['Ingress', 'Egress'], 'ingress': rules(peer), 'egress': rules(peer, None, 'to')})
+        eventually('it is nobody yet', lambda: both() == ('refused', 'refused'), 5)
+        api.merge(pods_path('y') + '/far/status', {'status': {'phase': 'Running', 'podIP': ip, 'podIPs': [{'ip': ip}]}})
+        eventually('it is let through', lambda: both() == ('yes', 'yes'), 5)
+        pid = c.role_pid('node')
+        os.kill(pid, signal.SIGKILL)
+        eventually('the node role is back', lambda: c.role_pid('node') != pid and both() == ('yes', 'yes'), 10)
+        api.merge(pods_path('y') + '/far', {'metadata': {'labels': {'pod': 'other'}}})
+        eventually('it is another', lambda: both() == ('refused', 'refused'), 10)
+        api.merge(pods_path('y') + '/far', {'metadata': {'labels': {'pod': 'far'}}})
+        eventually('it is the same again', lambda: both() == ('yes', 'yes'), 5)
+        api('DELETE', pods_path('y') + '/far?gracePeriodSeconds=0')
+        eventually('it has gone', lambda: both() == ('refused', 'refused'), 5)
+    finally:
+        holder.kill()
+        holder.wait()
+        run(['ip', 'link', 'del', 'far0'], check=False)
+        api('DELETE', '/api/v1/nodes/far')
+        c.clear()
+
+
 # --- who dies in between -----------------------------------------------------------------------------------------------------
 
 def no_gap_when_the_node_role_or_the_server_dies(c):
@@ -411,5 +463,6 @@ def refusals_are_counted_and_told(c):
 
 
 main([upstreams_table, what_changes_moves_the_fences, the_first_packet_meets_the_fence, open_connections_end_with_what_allowed_them,
-      services_names_probes_and_hosts, no_gap_when_the_node_role_or_the_server_dies, refusals_are_counted_and_told],
+      services_names_probes_and_hosts,
+      pods_of_other_nodes_are_peers, no_gap_when_the_node_role_or_the_server_dies, refusals_are_counted_and_told],
      cluster=Fenced)
