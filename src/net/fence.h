@@ -53,3 +53,4 @@ bool fences_allow(const struct fences *f, uint32_t from, uint32_t to, uint8_t pr
 /* What a policy may ask for, beyond which it is refused as a whole: far above what anybody writes. */
 #define FENCE_RULES_MAX  4096  /* peers times ports by name, of one direction */
 #define FENCE_RANGES_MAX 16384 /* ranges of addresses, and of ports, of one rule */
+#define FENCE_VALUES_MAX 1024  /* requirements and values of a peer's selector */

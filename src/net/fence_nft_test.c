@@ -1,6 +1,9 @@
 /* fence_nft_test.c - policies tried with packets. */
+#include "net/fence_model_test.h"
 #include "net/fence_world_test.h"
 #include <errno.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 
 static struct fences *f;
 
@@ -136,5 +139,146 @@ TEST(what_pods_send_is_fenced)
     fences_del_pod(f, S("role/dns"));
     fences_commit(f, &w.nft);
     CHECK_INT(world_udp(w.pods[1].ns, NODE_IP, 53, &dns, 1).error, EHOSTUNREACH);
+    fence_leave();
+}
+
+/* ---- no moment in between ---- */
+
+struct hammer {
+    pid_t pid;
+    int from, want;
+};
+struct hammers_shared {
+    volatile bool end;
+    volatile unsigned tries[2];
+};
+
+static NORETURN void hammer_run(const struct hammer *h, struct hammers_shared *shared, size_t i)
+{
+    for (; !shared->end; shared->tries[i]++) {
+        int have = pod_reach(h->from, 0);
+        if (have != h->want)
+            test_failed(__FILE__, __LINE__, "pod %d, try %u: %s instead of %s", h->from, shared->tries[i],
+                        have ? strerror(have) : "reached", h->want ? strerror(h->want) : "reached");
+    }
+    _exit(0);
+}
+
+/* Always fenced, the client always let in, the other never; how that is said changes all the time. */
+TEST(nobody_slips_through_while_policies_change)
+{
+    static const char *const selectors[] = {"{}", "{'matchLabels':{'app':'web'}}"};
+    static const char *const peers[] = {"{'podSelector':{}}", "{'podSelector':{'matchLabels':{'app':'client'}}}",
+                                        "{'ipBlock':{'cidr':'10.42.0.6/32'}}",
+                                        "{'ipBlock':{'cidr':'10.42.0.0/16','except':['10.42.0.7/32']}}"};
+    static const char *const ports[] = {"", "{'port':8080}", "{'port':'http'}", "{'port':1,'endPort':9000}"};
+    fence_enter();
+    struct hammers_shared *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+                                         0);
+    CHECK(shared != MAP_FAILED);
+    struct hammer hammers[] = {{.from = 1, .want = 0}, {.from = 2, .want = ECONNREFUSED}};
+    struct model m = {.seed = 7};
+    char spec[1000];
+    const char *storm = getenv("STORM");
+    int64_t until = clock_mono() + (storm ? 20000 : 700) * NS_PER_MS;
+    unsigned changes = 0;
+    for (; clock_mono() < until; changes++) {
+        (void)snprintf(spec, sizeof spec, "{'podSelector':%s,'ingress':[{'from':[%s],'ports':[%s]}]}",
+                       selectors[model_draw(&m, 2)], peers[model_draw(&m, 4)], ports[model_draw(&m, 4)]);
+        const char *now = changes % 2 ? "a" : "b", *then = changes % 2 ? "b" : "a";
+        put_policy(f, "default", now, spec);
+        if (model_draw(&m, 2)) /* another policy in its place, in one go */
+            fences_del_policy(f, S("default"), str_of(then));
+        if (model_draw(&m, 4) == 0)
+            put_policy(f, "default", "deny", "{'podSelector':{'matchLabels':{'app':'web'}}}");
+        else if (model_draw(&m, 4) == 0)
+            fences_del_policy(f, S("default"), S("deny"));
+        put_pod(f, "default", "client", w.pods[1].ip,
+                model_draw(&m, 2) ? "{'app':'client','v':'1'}" : "{'app':'client'}");
+        if (model_draw(&m, 30) == 0)
+            fences_load(f, &w.nft); /* a new generation, as after a restart */
+        else
+            fences_commit(f, &w.nft);
+        for (size_t i = 0; i < countof(hammers) && changes == 0; i++) {
+            hammers[i].pid = fork();
+            CHECK(hammers[i].pid >= 0);
+            if (hammers[i].pid == 0)
+                hammer_run(&hammers[i], shared, i);
+        }
+    }
+    shared->end = true;
+    for (size_t i = 0; i < countof(hammers); i++) {
+        int status = -1;
+        CHECK(waitpid(hammers[i].pid, &status, 0) == hammers[i].pid && status == 0);
+    }
+    CHECK(shared->tries[0] > 10 && shared->tries[1] > 10 && changes > 20);
+    fence_leave();
+}
+
+/* ---- the kernel against what policies say ---- */
+
+static void connections_forget(void)
+{
+    struct connections all;
+    struct err err = ERR;
+    CHECK_OK(conntrack_list(NULL, 0, &all, &err), err);
+    CHECK_OK(conntrack_cut(all.list.p, all.list.n, &err), err);
+    array_fini(&all.list);
+}
+
+TEST(the_kernel_does_what_policies_say)
+{
+    fence_enter();
+    world_run("echo 0 >/proc/sys/net/ipv4/icmp_ratelimit"); /* else what is refused waits for nothing */
+    struct model m = {.seed = 11};
+    const char *storm = getenv("STORM");
+    for (int i = 0; i < 3; i++) {
+        m.namespaces[i] = (struct model_ns){.known = true, .labels = i};
+        m.pods[i] = (struct model_pod){
+            .there = true, .local = true, .ns = i % 2, .labels = i, .ip = w.pods[i].ip, .ports = 2};
+    }
+    fences_free(f);
+    f = fences_new();
+    model_put_all(&m, f);
+    fences_load(f, &w.nft);
+    for (int round = 0; round < (storm ? 1000 : 40); round++) {
+        for (int i = 0; i < 4; i++)
+            model_random_policy(&m, f, i);
+        m.pods[round % 3].labels = (int)model_draw(&m, 6);
+        model_put_pod(&m, f, round % 3);
+        fences_commit(f, &w.nft);
+        connections_forget(); /* a datagram may have the port of one that was allowed before */
+        for (int i = 0; i < 3; i++) {
+            for (int j = 0; j < 3; j++) {
+                bool tcp = model_allows(&m, w.pods[i].ip, w.pods[j].ip, NET_TCP, 8080);
+                bool udp = model_allows(&m, w.pods[i].ip, w.pods[j].ip, NET_UDP, 8080);
+                AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+                if (i == j || (tcp == (pod_reach(i, j) == 0) && udp == (pod_reach_udp(i, j) == 0)))
+                    continue;
+                model_text(&m, &b);
+                test_failed(__FILE__, __LINE__, "%d to %d: tcp should be %d, udp %d\n" STR_FMT, i, j, tcp, udp,
+                            STR_ARG(strbuf_str(&b)));
+            }
+        }
+    }
+    model_fini(&m);
+    fence_leave();
+}
+
+TEST(a_pod_cannot_take_another_address_to_get_in)
+{
+    fence_enter();
+    policy_try("a", "{'podSelector':{'matchLabels':{'app':'web'}},'ingress':[{'from':[{'podSelector':{}}]}]}");
+    CHECK_INT(pod_reach_udp(2, 0), EHOSTUNREACH);
+    world_run("nsenter --net=/proc/%d/fd/%d sh -c 'ip addr add %u.%u.%u.%u/32 dev lo'", (int)getpid(), w.pods[2].ns,
+              IP4_ARG(w.pods[1].ip));
+    int fd = world_listen(w.pods[2].ns, SOCK_DGRAM, 0, w.pods[1].ip, 999);
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(8080), .sin_addr.s_addr = htonl(w.pods[0].ip)};
+    char c;
+    CHECK(sendto(fd, "x", 1, 0, (struct sockaddr *)&to, sizeof to) == 1);
+    struct timeval patience = {.tv_usec = 200000};
+    CHECK(setsockopt(w.udp[0], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0);
+    CHECK(recv(w.udp[0], &c, 1, 0) < 0);
+    CHECK_INT(pod_reach_udp(1, 0), 0); /* whose it is */
     fence_leave();
 }

@@ -119,6 +119,16 @@ static bool ports_read(struct fence_reading *r, const struct val *ports, struct 
     return ok;
 }
 
+/* A peer's selector is held against every pod that comes. */
+static size_t selector_values(const struct val *selector)
+{
+    const struct val *others = val_get(selector, N(matchExpressions));
+    size_t n = val_len(val_get(selector, N(matchLabels))) + val_len(others);
+    val_each_item (e, others)
+        n += val_len(val_get(e, N(values)));
+    return n;
+}
+
 static bool peers_read(struct fence_reading *r, const struct val *peers, struct fence_parts *out)
 {
     AUTO(netpolicy_ranges_fini) struct netpolicy_ranges blocks = {0};
@@ -133,6 +143,9 @@ static bool peers_read(struct fence_reading *r, const struct val *peers, struct 
         }
         if (!val_is(ns, VAL_MAP) && !val_is(pods, VAL_MAP))
             continue;
+        size_t values = MAX(selector_values(ns), selector_values(pods));
+        if (values > FENCE_VALUES_MAX)
+            return too_many(r, "values of one selector", values, FENCE_VALUES_MAX);
         if (++out->npeers > FENCE_RULES_MAX / 2)
             return too_many(r, "peers", val_len(peers), FENCE_RULES_MAX / 2);
         if (!r->dry)

@@ -140,3 +140,102 @@ TEST(random_worlds_are_fenced_as_policies_say)
     for (uint32_t seed = 1; seed <= (storm ? 500 : 25); seed++)
         world_try(seed, 40);
 }
+
+/* ---- policies that nobody writes in earnest ---- */
+
+static void list_add_numbered(struct strbuf *b, const char *format, int n)
+{
+    for (int i = 0; i < n; i++) {
+        strbuf_addz(b, i ? "," : "");
+        for (const char *p = format; *p; p++) {
+            if (*p == '#')
+                strbuf_addf(b, "%d", i);
+            else if (*p == '@')
+                strbuf_addf(b, "%d.%d.%d", i >> 16 & 255, i >> 8 & 255, i & 255);
+            else if (*p == '%')
+                strbuf_addf(b, "%d", 1 + i * 2);
+            else
+                strbuf_addc(b, *p);
+        }
+    }
+}
+
+static bool hostile_put(struct fences *f, const char *rule, const char *format, int n, struct err *err)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(8 << 20);
+    const char *at = strchr(rule, '*');
+    strbuf_addf(&b, "{'podSelector':{},'ingress':[%.*s", (int)(at - rule), rule);
+    list_add_numbered(&b, format, n);
+    strbuf_addf(&b, "%s]}", at + 1);
+    AUTO(obj_unref) struct obj *o = fence_policy_obj("default", "hostile", b.p);
+    return fences_put_policy(f, o, err);
+}
+
+TEST(hostile_policies_cost_little_and_are_refused_with_a_sentence)
+{
+    static const struct {
+        const char *rule, *format;
+        int n;
+        const char *refused; /* NULL: it can be enforced */
+        size_t ops;          /* at most */
+    } cases[] = {
+        {"{'ports':[*]}", "{'port':%}", 10000, NULL, 10100},
+        {"{'ports':[*]}", "{'port':%}", 20000, "has 20000 ranges of ports and at most 16384", 100},
+        {"{'ports':[*]}", "{'port':%,'endPort':65535}", 30000, NULL, 100},
+        {"{'from':[*]}", "{'ipBlock':{'cidr':'11.@/32'}}", 60000, NULL, 100}, /* neighbours are one range */
+        {"{'from':[*]}", "{'ipBlock':{'cidr':'11.@/31'}}", 60000, NULL, 100}, /* as are those that overlap */
+        {"{'from':[{'ipBlock':{'cidr':'11.0.0.0/8','except':[*]}}]}", "'11.@/32'", 60000, NULL, 100},
+        {"{'from':[{'ipBlock':{'cidr':'0.0.0.0/0','except':['0.0.0.0/0',*]}}]}", "'11.@/32'", 1, NULL, 100},
+        {"{'from':[*]}", "{'podSelector':{'matchLabels':{'a':'#'}}}", 2000, NULL, 4100},
+        {"{'from':[*]}", "{'podSelector':{'matchLabels':{'a':'#'}}}", 100000, "peers and at most 2048", 100},
+        {"{'from':[{'podSelector':{'matchExpressions':[{'key':'a','operator':'In','values':[*]}]}}]}", "'#'", 100000,
+         "values of one selector and at most 1024", 100},
+        {"{'ports':[*],'from':[{'podSelector':{}},{'namespaceSelector':{}}]}", "{'port':'p#'}", 3000,
+         "pairs of peers and ports by name", 100},
+        {"*", "{'from':[{'podSelector':{'matchLabels':{'a':'#'}}}]}", 5000, "with the rules before it", 100},
+    };
+    struct fences *f = fences_new();
+    fences_begin(f, &(struct fence_kernel){.gen = 1});
+    put_ns(f, "default", "{}");
+    put_pod(f, "default", "web", IP4(10, 42, 0, 2), "{'a':'1'}");
+    put_pod(f, "default", "client", IP4(10, 42, 0, 3), "{'a':'2'}");
+    for (size_t i = 0; i < countof(cases); i++) {
+        struct err err = ERR;
+        struct fence_diff d;
+        bool ok = hostile_put(f, cases[i].rule, cases[i].format, cases[i].n, &err);
+        if (ok != !cases[i].refused || (!ok && !strstr(err.text, cases[i].refused)))
+            test_failed(__FILE__, __LINE__, "%s of %s: %s", cases[i].rule, cases[i].format, err.text);
+        fences_diff(f, &d);
+        CHECK(d.first.n + d.then.n <= cases[i].ops);
+        fence_diff_fini(&d);
+        CHECK(ok || !fences_allow(f, IP4(10, 42, 0, 3), IP4(10, 42, 0, 2), NET_TCP, 80)); /* isolated all the same */
+        fences_del_policy(f, S("default"), S("hostile"));
+        fences_diff(f, &d);
+        fence_diff_fini(&d);
+        CHECK_INT(fences_elements(f), 0);
+    }
+    fences_free(f);
+}
+
+TEST(what_changes_nothing_costs_nothing)
+{
+    struct fences *f = fences_new();
+    fences_begin(f, &(struct fence_kernel){.gen = 1});
+    struct fence_diff d;
+    for (int i = 0; i < 3; i++) {
+        put_ns(f, "default", "{}");
+        put_pod(f, "default", "web", IP4(10, 42, 0, 2), "{'a':'1'}");
+        put_policy(f, "default", "p",
+                   "{'podSelector':{},'ingress':[{'from':[{'podSelector':{}}],'ports':[{'port':80}]}]}");
+        put_policy(f, "elsewhere", "p", "{'podSelector':{},'egress':[{'to':[{'namespaceSelector':{}}]}]}");
+        fences_diff(f, &d);
+        CHECK(i == 0 ? !fence_diff_empty(&d) : fence_diff_empty(&d) && !d.cut.n);
+        fence_diff_fini(&d);
+    }
+    put_pod(f, "elsewhere", "x", IP4(10, 42, 0, 9), "{'a':'1'}"); /* now its policy is needed here */
+    fences_diff(f, &d);
+    CHECK(d.first.n > 0);
+    CHECK_INT(d.cut.n, 0); /* nothing runs to a pod that is new */
+    fence_diff_fini(&d);
+    fences_free(f);
+}
