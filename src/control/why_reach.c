@@ -18,6 +18,7 @@ struct ends {
     uint32_t ip;
     uint8_t proto;
     uint16_t port;
+    bool is_role;          /* `to` is cluster DNS: a role of the node that policies take for a pod */
     uint16_t service_port; /* it was translated from this one; 0: no Service, or the same */
 };
 
@@ -288,7 +289,9 @@ static void ends_say(struct ends *x, struct finding *f)
         return;
     }
     end_say(x, true, f);
-    if (on_host(x->from) && x->to && !on_host(x->to) && str_eq(pod_node(x->from), pod_node(x->to)))
+    if (x->is_role)
+        why_chain(x->q, f, "cluster DNS: no policy restricts its ingress");
+    else if (on_host(x->from) && x->to && !on_host(x->to) && str_eq(pod_node(x->from), pod_node(x->to)))
         why_chain(x->q, f, "pod " STR_FMT ": the node " STR_FMT " itself may always reach its pods",
                   STR_ARG(x->to->name), STR_ARG(pod_node(x->to)));
     else
@@ -306,12 +309,53 @@ static const struct obj *pod_at(struct question *q, struct str ip)
     return NULL;
 }
 
+static bool is_dns(struct question *q, struct str ip, uint16_t port)
+{
+    struct obj *slice;
+    bool at = false, on = false;
+    for (struct objset_iter it = view_with(q->v, K(EndpointSlice), &index_slices, S("kube-system/kube-dns"));
+         (slice = objset_next(&it));) {
+        val_each_item (e, val_get(&slice->tree, N(endpoints)))
+            at |= !val_get(e, N(targetRef)) && str_eq(val_text(val_item(val_get(e, N(addresses)), 0)), ip);
+        val_each_item (p, val_get(&slice->tree, N(ports)))
+            on |= val_num_at(p, 0, N(port)) == port;
+    }
+    return at && on;
+}
+
+/* The pod that policies take cluster DNS for (node/fences.c). */
+static struct obj *dns_pod(struct arena *a, struct str ip)
+{
+    struct val v = val_map(), ports = val_list(), container = val_map(), containers = val_list();
+    for (int tcp = 0; tcp < 2; tcp++) {
+        struct val port = val_map();
+        val_set_text(a, &port, N(name), tcp ? S("dns-tcp") : S("dns"));
+        val_set_text(a, &port, N(protocol), tcp ? S("TCP") : S("UDP"));
+        val_set_num(a, &port, N(containerPort), 53);
+        val_add(a, &ports, port);
+    }
+    val_set(a, &container, N(ports), ports);
+    val_add(a, &containers, container);
+    val_set_text(a, &v, N(apiVersion), S("v1"));
+    val_set_text(a, &v, N(kind), S("Pod"));
+    struct val *meta = val_need_map(a, &v, N(metadata));
+    val_set_text(a, meta, N(name), S("kube-dns"));
+    val_set_text(a, meta, N(namespace), S("kube-system"));
+    struct val *labels = val_need_map(a, meta, N(labels));
+    val_set_str(a, labels, S("k8s-app"), val_str_borrowed(S("kube-dns")));
+    val_set(a, val_need_map(a, &v, N(spec)), N(containers), containers);
+    val_set_text(a, val_need_map(a, &v, N(status)), N(podIP), ip);
+    return obj_new(K(Pod), &v, 0);
+}
+
 static bool address_say(struct ends *x, struct str ip, struct finding *f)
 {
     if (!ip_of(ip, &x->ip))
         return why_found(x->q, f, "NoAddress", STR_FMT " is no IPv4 address", STR_ARG(ip));
-    x->to = pod_at(x->q, ip);
-    x->where = x->to ? arena_fmt(x->q->a, "pod " STR_FMT, STR_ARG(x->to->name)) : ip;
+    x->is_role = is_dns(x->q, ip, x->port);
+    AUTO(obj_unref) struct obj *dns = x->is_role ? dns_pod(x->q->a, ip) : NULL;
+    x->to = dns ? dns : pod_at(x->q, ip);
+    x->where = dns ? S("cluster DNS") : x->to ? arena_fmt(x->q->a, "pod " STR_FMT, STR_ARG(x->to->name)) : ip;
     ends_say(x, f);
     return true;
 }
