@@ -581,6 +581,7 @@ static void request_began(struct http_request *h, void *arg)
 {
     struct server *s = arg;
     struct exchange *x = NEW(struct exchange);
+    metrics_request_began(s, h);
     request_init(&x->r, s, s->loop, exchange_answered);
     x->http = h;
     const struct front_asker *who = h->user;

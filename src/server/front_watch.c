@@ -180,6 +180,7 @@ static void watch_answer(struct front_watch *x)
     x->http->on_drained = watch_drained;
     http_start(x->http, 200, pb ? S("application/vnd.kubernetes.protobuf;stream=watch") : media_name(x->form.media),
                -1);
+    metrics_watch_began(x->server, x->http);
     http_forget(x->http);
     if (x->server->draining)
         watch_over(x, true);

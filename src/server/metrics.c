@@ -1,46 +1,52 @@
 #include "server/metrics.h"
+#include "base/version.h"
 #include "server/aggregate.h"
 #include "server/limits.h"
+#include "server/metrics_requests.h"
 #include "server/nodeproxy.h"
 #include "server/room.h"
 #include "sys/file.h"
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/resource.h>
-
-/* Upper ends of the buckets of request durations, in ms. */
-static const int buckets[] = {1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 60000};
-static const char *const methods[] = {"GET", "POST", "PUT", "PATCH", "DELETE", "other"};
+#include <unistd.h>
 
 struct metrics {
-    uint64_t by_code[countof(methods)][6]; /* 1xx .. 5xx */
-    uint64_t durations[countof(buckets) + 1], duration_ns;
+    struct request_counts *requests;
     int64_t watches;
 };
 
 struct metrics *metrics_new(void)
 {
-    return NEW(struct metrics);
+    struct metrics *m = NEW(struct metrics);
+    m->requests = request_counts_new();
+    return m;
 }
 
 void metrics_free(struct metrics *m)
 {
+    if (m)
+        request_counts_free(m->requests);
     mem_free(m);
+}
+
+void metrics_request_began(struct server *s, const struct http_request *h)
+{
+    request_counts_began(s->metrics->requests, h);
 }
 
 void metrics_request(struct server *s, const struct http_request *h)
 {
-    struct metrics *m = s->metrics;
-    size_t i = 0;
-    while (i < countof(methods) - 1 && !str_eqz(h->method, methods[i]))
-        i++;
-    int code = h->status / 100;
-    m->by_code[i][code >= 1 && code <= 5 ? code : 0]++;
-    int64_t ns = clock_mono() - h->came;
-    size_t b = 0;
-    while (b < countof(buckets) && ns > buckets[b] * NS_PER_MS)
-        b++;
-    m->durations[b]++;
-    m->duration_ns += (uint64_t)ns;
+    const struct kind_set *set = kind_publisher_take(&s->kinds);
+    request_counts_ended(s->metrics->requests, set, h);
+    kind_set_unref(set);
+}
+
+void metrics_watch_began(struct server *s, const struct http_request *h)
+{
+    const struct kind_set *set = kind_publisher_take(&s->kinds);
+    request_counts_watch(s->metrics->requests, set, h);
+    kind_set_unref(set);
 }
 
 void metrics_watches(struct server *s, int change)
@@ -65,29 +71,66 @@ static bool metric_of_server(const struct aggregated *g, void *arg)
     return true;
 }
 
+/* Of what is stored, how many there are. */
+static void objects_text(struct server *s, struct strbuf *out)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct store_snapshot snap = objects_snapshot(s);
+    const struct kind_set *set = kind_publisher_take(&s->kinds);
+    metric_head(out, "apiserver_storage_objects", "gauge", "Objects stored, by resource.");
+    for (size_t i = 0; i < set->n; i++) {
+        const struct kind *k = set->kinds[i];
+        struct str prefix = object_prefix(&a, k);
+        if ((k->storage && k->storage != k) || (k->verbs & (VERB_CREATE | VERB_LIST)) != (VERB_CREATE | VERB_LIST))
+            continue;
+        strbuf_addf(out, "apiserver_storage_objects{resource=\"" STR_FMT "%s" STR_FMT "\"} %zu\n", STR_ARG(k->plural),
+                    k->group.n ? "." : "", STR_ARG(k->group), store_count(&snap, prefix, prefix));
+    }
+    kind_set_unref(set);
+    store_snapshot_fini(&snap);
+}
+
+/* As Prometheus' own clients tell of their process. */
+static void process_text(struct strbuf *out)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(4096);
+    struct err ignored = ERR; /* what cannot be read is not told */
+    struct str rest, pages, resident;
+    uint64_t all, here;
+    struct rlimit most;
+    size_t open = 0;
+    if (file_read(AT_FDCWD, "/proc/self/statm", &b, &ignored) && str_split(strbuf_str(&b), ' ', &pages, &rest) &&
+        str_split(rest, ' ', &resident, &rest) && str_to_u64(pages, UINT64_MAX, &all) &&
+        str_to_u64(resident, UINT64_MAX, &here)) {
+        double page = (double)sysconf(_SC_PAGESIZE);
+        metric_one(out, "process_resident_memory_bytes", "gauge", "Memory that is resident.", (double)here * page);
+        metric_one(out, "process_virtual_memory_bytes", "gauge", "Addresses in use.", (double)all * page);
+    }
+    DIR *d = opendir("/proc/self/fd");
+    while (d && readdir(d))
+        open++;
+    if (d) {
+        (void)closedir(d);
+        metric_one(out, "process_open_fds", "gauge", "Descriptors that are open.", (double)(open > 3 ? open - 3 : 0));
+    }
+    if (getrlimit(RLIMIT_NOFILE, &most) == 0)
+        metric_one(out, "process_max_fds", "gauge", "Descriptors that may be open.", (double)most.rlim_cur);
+}
+
 void metrics_text(struct server *s, struct strbuf *out)
 {
     const struct metrics *m = s->metrics;
-    metric_head(out, "apiserver_request_total", "counter", "Requests answered, by method and class of status.");
-    for (size_t i = 0; i < countof(methods); i++)
-        for (int c = 1; c < 6; c++)
-            if (m->by_code[i][c])
-                strbuf_addf(out, "apiserver_request_total{method=\"%s\",code=\"%dxx\"} %llu\n", methods[i], c,
-                            (unsigned long long)m->by_code[i][c]);
-    metric_head(out, "apiserver_request_duration_seconds", "histogram",
-                "From the head of a request to the end of its answer.");
-    uint64_t sum = 0;
-    for (size_t b = 0; b <= countof(buckets); b++) {
-        sum += m->durations[b];
-        if (b < countof(buckets))
-            strbuf_addf(out, "apiserver_request_duration_seconds_bucket{le=\"%g\"} %llu\n", buckets[b] / 1000.0,
-                        (unsigned long long)sum);
-        else
-            strbuf_addf(out, "apiserver_request_duration_seconds_bucket{le=\"+Inf\"} %llu\n",
-                        (unsigned long long)sum);
-    }
-    strbuf_addf(out, "apiserver_request_duration_seconds_sum %g\napiserver_request_duration_seconds_count %llu\n",
-                (double)m->duration_ns / 1e9, (unsigned long long)sum);
+    request_counts_text(m->requests, out);
+    objects_text(s, out);
+    metric_head(out, "apiserver_longrunning_requests", "gauge", "Watches and sessions that are open.");
+    strbuf_addf(out, "apiserver_longrunning_requests{verb=\"WATCH\"} %lld\n", (long long)m->watches);
+    strbuf_addf(out, "apiserver_longrunning_requests{verb=\"CONNECT\"} %zu\n", nodeproxy_sessions());
+    metric_head(out, "kubernetes_build_info", "gauge", "Which version of Kubernetes this is, and which build.");
+    strbuf_addf(
+        out,
+        "kubernetes_build_info{major=\"1\",minor=\"36\",git_version=\"%s\",git_commit=\"%s\",platform=\"linux\"} "
+        "1\n",
+        wherry_version, wherry_build);
     struct store_stats st;
     store_stats(s->store, &st);
     const struct http_server_counts *h = http_server_counts(s->http);
@@ -146,6 +189,7 @@ void metrics_text(struct server *s, struct strbuf *out)
         metric_one(out, "wherry_resident_most_bytes", "gauge", "The most memory that was resident.",
                    (double)u.ru_maxrss * 1024);
     }
+    process_text(out);
     metric_one(out, "process_start_time_seconds", "gauge", "When the server started.",
                (double)(s->started / NS_PER_S));
     metric_head(out, "wherry_limit", "gauge", "The bounds of the server.");
