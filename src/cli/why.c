@@ -36,8 +36,9 @@ struct why_asking {
     ARRAY(const struct kind *) defined;   /* counted */
     const struct objset *sets[MAX_KINDS]; /* those that could be read */
     struct objset *own[MAX_KINDS];
-    struct words unread; /* "secrets": lists and logs that were refused */
-    struct val items;    /* -o json */
+    struct str figures_node, figures; /* what a node's /metrics/cadvisor says */
+    struct words unread;              /* "secrets": lists and logs that were refused */
+    struct val items;                 /* -o json */
     struct zoneinfo *zones;
     bool json;
     bool wide; /* what is asked about rests on kinds of definitions */
@@ -248,6 +249,52 @@ static struct str versions_shown(void *arg, const struct obj *definition, struct
     return at < 0 ? S("") : str_dup(&c->arena, str_of(err.text + at));
 }
 
+/* ---- what the node counted ---- */
+
+/* The figures of its node, asked for once. */
+static struct str figures_of(struct why_asking *x, const struct obj *pod)
+{
+    struct arena *a = &x->client->arena;
+    struct str node = val_text_at(obj_spec(pod), N(nodeName)), text = STR_NONE;
+    struct err err = ERR; /* an older node, or nobody may ask: nothing is said of it then */
+    if (x->figures_node.n && str_eq(x->figures_node, node))
+        return x->figures;
+    struct str path = arena_fmt(a, "/api/v1/nodes/" STR_FMT "/proxy/metrics/cadvisor", STR_ARG(node));
+    x->figures = client_ask_text(x->client, &(struct ask){.path = path}, &text, &err) ? text : S("");
+    x->figures_node = str_dup(a, node);
+    return x->figures;
+}
+
+/* "NAME{...,container="C",...,namespace="NS",...,pod="P"} VALUE TIME" */
+static bool sample_read(struct str line, struct str family, const struct obj *pod, struct str container, int64_t *out)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    const struct str wanted[] = {
+        arena_fmt(&a, "container=\"" STR_FMT "\"", STR_ARG(container)),
+        arena_fmt(&a, "namespace=\"" STR_FMT "\"", STR_ARG(pod->ns)),
+        arena_fmt(&a, "pod=\"" STR_FMT "\"", STR_ARG(pod->name)),
+    };
+    if (!str_starts(line, family) || line.n == family.n || line.p[family.n] != '{')
+        return false;
+    for (size_t i = 0; i < countof(wanted); i++)
+        if (!str_has(line, wanted[i]))
+            return false;
+    ptrdiff_t end = str_rfind_char(line, '}');
+    struct str value = str_trim(str_sub(line, end < 0 ? line.n : (size_t)end + 1, line.n)), number;
+    return str_cut(&value, ' ', &number) && str_to_i64(number, 0, INT64_MAX, out);
+}
+
+static int throttled_percent(void *arg, const struct obj *pod, struct str container)
+{
+    struct str rest = figures_of(arg, pod), line;
+    int64_t all = 0, held = 0;
+    while (rest.n && str_cut(&rest, '\n', &line)) {
+        (void)(sample_read(line, S("container_cpu_cfs_periods_total"), pod, container, &all) ||
+               sample_read(line, S("container_cpu_cfs_throttled_periods_total"), pod, container, &held));
+    }
+    return all > 0 ? (int)(held * 100 / all) : -1;
+}
+
 /* ---- saying ---- */
 
 /* What an answer is about. */
@@ -298,6 +345,8 @@ static bool ask_one(struct why_asking *x, const struct obj *o, bool whole)
 {
     AUTO(why_fini) struct why w = {0};
     struct why_ask q = {.view = &x->view, .last_line = last_line, .shown = versions_shown, .arg = x};
+    if (whole) /* of one object: of a whole cluster its nodes would have to count for all of its pods */
+        q.throttled = throttled_percent;
     why_object(&q, o, &w);
     bool fine = w.found.state == WHY_FINE;
     if (whole || !fine)

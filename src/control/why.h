@@ -34,6 +34,9 @@ struct why_ask {
     /* What the server says when it is to show some of a definition's objects in a version; "": it shows them. NULL:
      * nobody can ask. */
     struct str (*shown)(void *arg, const struct obj *definition, struct str version);
+    /* Percent of its time since it started in which a container was held back by its CPU limit, as its node counted;
+     * -1: not known. NULL: nobody can ask. */
+    int (*throttled)(void *arg, const struct obj *pod, struct str container);
     void *arg;
 };
 void why_object(const struct why_ask *q, const struct obj *o, struct why *out);

@@ -81,6 +81,9 @@ why_fn why_pod;     /* why_pod.c */
 /* why_pressure.c: a pod that was evicted; a node that runs short. False: it is not so. */
 bool why_evicted(struct question *q, const struct obj *pod, struct finding *f);
 bool why_short_node(struct question *q, const struct obj *node, struct finding *f);
+/* why_throttle.c: what is to be said of a container that its CPU limit holds back, or ""; of a pod that is ready. */
+struct str why_throttled(struct question *q, const struct obj *pod, const struct val *container);
+bool why_throttled_pod(struct question *q, const struct obj *pod, struct finding *f);
 bool why_resize(struct question *q, const struct obj *pod,
                 struct finding *f); /* why_resize.c; of one that is ready */
 why_fn why_ingress;                 /* why_ingress.c */

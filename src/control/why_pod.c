@@ -191,6 +191,9 @@ static bool say_container(struct question *q, const struct obj *pod, const struc
         why_way(q, f, "See what it does: kubectl logs pod/" STR_FMT STR_FMT " -c " STR_FMT, STR_ARG(pod->name),
                 STR_ARG(why_ns_flag(q, pod->ns)), STR_ARG(c.name));
     }
+    struct str held = f->state != WHY_FINE ? why_throttled(q, pod, spec) : S("");
+    if (held.n) /* a probe that is late, a start that takes long */
+        why_chain(q, f, STR_FMT, STR_ARG(held));
     return f->state != WHY_FINE;
 }
 
@@ -249,7 +252,8 @@ void why_pod(struct question *q, const struct obj *pod, struct finding *f)
         return;
     }
     if (ready) {
-        f->reason = S("it is ready");
+        if (!why_throttled_pod(q, pod, f))
+            f->reason = S("it is ready");
         why_isolated(q, pod, f);
         return;
     }

@@ -1,12 +1,22 @@
 /* Explanations in transcripts: objects as YAML, "# why KIND NS/NAME" asks, "# line CONTAINER TEXT" is what a
- * container wrote last, "# unread KIND" what the asker may not read; "# now TIME" as in plan_test.h. */
+ * container wrote last, "# throttled CONTAINER N" in how much of its time it is held back, "# unread KIND" what the
+ * asker may not read; "# now TIME" as in plan_test.h. */
 #include "base/test.h"
 #include "control/plan_test.h"
 #include "control/why.h"
 
 struct told {
     struct str container, line;
+    struct str slow; /* a container, and */
+    int64_t percent; /* how much of its time it is held back */
 };
+
+static int throttled_of(void *arg, const struct obj *pod, struct str container)
+{
+    const struct told *t = arg;
+    (void)pod;
+    return str_eq(container, t->slow) ? (int)t->percent : -1;
+}
 
 static struct str line_of(void *arg, const struct obj *pod, struct str container, bool previous)
 {
@@ -79,6 +89,8 @@ static void why_answer(struct str input, struct strbuf *out)
             fixture_define(&f, text);
         } else if (str_eqz(word, "line")) {
             CHECK(str_split(text, ' ', &told.container, &told.line));
+        } else if (str_eqz(word, "throttled")) {
+            CHECK(str_split(text, ' ', &told.slow, &text) && str_to_i64(text, 0, 100, &told.percent));
         } else if (str_eqz(word, "unread")) {
             f.view_sets[kind_named(text)->id] = NULL;
         } else if (str_eqz(word, "now")) {
@@ -87,7 +99,7 @@ static void why_answer(struct str input, struct strbuf *out)
     }
     fixture_add(&f, input);
     AUTO(why_fini) struct why w = {0};
-    struct why_ask q = {.view = &f.view, .last_line = line_of, .arg = &told};
+    struct why_ask q = {.view = &f.view, .last_line = line_of, .throttled = throttled_of, .arg = &told};
     const struct obj *o = objset_get(f.sets[kind->id], key.ns, key.name);
     CHECK(o);
     if (to.n)

@@ -90,6 +90,14 @@ def up_and_down(c):
     assert told.count('ResizeStarted') == 2, told
 
 
+def held_back(c):
+    """What a CPU limit does to a container that wants more is said by wherry why."""
+    c.apply(pod('busy', 'limits: {cpu: 20m}', command='while :; do :; done'))
+    eventually('it runs', lambda: is_ready(c, 'busy'), 30)
+    told = eventually('it is told', lambda: (lambda t: 'held back' in t and t)(why(c, 'busy')))
+    assert re.search(r'is ready, but its container c is held back by its CPU limit of 20m in \d+ % of its time', told), told
+
+
 def below_what_is_used(c):
     """A limit is not put below what is used: it is said, and what was wanted instead is done at once."""
     c.apply(pod('full', 'requests: {memory: 8Mi}, limits: {memory: 96Mi}', spec='  volumes: [{name: m, emptyDir: {medium: Memory}}]',
@@ -210,7 +218,8 @@ def groups_by_class(c):
     kib = lambda q: int(q[:-2])
     cpus = int(node['capacity']['cpu'])
     assert node['allocatable']['cpu'] == '%dm' % (cpus * 1000 - 150), node
-    assert kib(node['capacity']['memory']) - kib(node['allocatable']['memory']) == (100 + 96) * 1024, node
+    huge = sum(int(node['capacity']['hugepages-' + size].rstrip('KMGi')) * unit for size, unit in (('2Mi', 1024), ('1Gi', 1024 * 1024)))
+    assert kib(node['capacity']['memory']) - huge - kib(node['allocatable']['memory']) == (100 + 96) * 1024, node
     assert int(node['allocatable']['ephemeral-storage']) <= kib(node['capacity']['ephemeral-storage']) * 1024 * 9 // 10 - (1 << 20) + 8192, node
     c.apply(pod('classes', 'requests: {cpu: 250m}'))
     eventually('it runs', lambda: is_ready(c, 'classes'), 30)
@@ -218,7 +227,7 @@ def groups_by_class(c):
     at = glob.glob('/sys/fs/cgroup/**/pod' + uid, recursive=True)[0]
     GROUP = re.search(r'/(wherry-[^/.]+)/burstable/', at).group(1)
     whole = int(kernel(c, '', 'memory.limit_in_bytes', 'memory.max'))
-    assert abs(whole - (kib(node['capacity']['memory']) - 96 * 1024) * 1024) < 4096, whole
+    assert abs(whole - (kib(node['capacity']['memory']) - huge - 96 * 1024) * 1024) < 4096, whole
     assert int(kernel(c, '', 'pids.max')) > 1000
     assert kernel(c, '/besteffort', 'cpu.shares', 'cpu.weight') == weight(2)
     sum_of = lambda: sum(cpu_asked(p) for p in c.get('pods')['items'] if p['status']['qosClass'] == 'Burstable')
@@ -309,7 +318,7 @@ def yaml_pod(name, containers, sidecar):
 
 
 def all_at_once(c):
-    tests = (up_and_down, below_what_is_used, restarted_for_it, as_a_whole, many)
+    tests = (up_and_down, below_what_is_used, restarted_for_it, as_a_whole, many, held_back)
     with concurrent.futures.ThreadPoolExecutor(len(tests)) as pool:
         for done in [pool.submit(t, c) for t in tests]:
             done.result()
