@@ -64,9 +64,27 @@ static const char unit[] =
     "[Install]\n"
     "WantedBy=multi-user.target\n";
 
+static const char unit_shutdown[] =
+    "# Written by `wherry install`. Ends pods by priority before anything else is stopped (setting shutdown-grace).\n"
+    "[Unit]\n"
+    "Description=Graceful shutdown of the pods of Wherry\n"
+    "# what is started last is stopped first\n"
+    "After=" UNIT " " UNIT_PODS "\n"
+    "\n"
+    "[Service]\n"
+    "Type=oneshot\n"
+    "RemainAfterExit=yes\n"
+    "ExecStart=/bin/true\n"
+    "ExecStop=" BIN "/wherry shutdown --at-shutdown\n"
+    "TimeoutStopSec=infinity\n"
+    "\n"
+    "[Install]\n"
+    "WantedBy=multi-user.target\n";
+
 static const struct unit_row {
     const char *path, *text;
-} units[] = {{UNIT_DIR "/" UNIT_PODS, unit_pods}, {UNIT_DIR "/" UNIT, unit}};
+} units[] = {
+    {UNIT_DIR "/" UNIT_PODS, unit_pods}, {UNIT_DIR "/" UNIT, unit}, {UNIT_DIR "/" UNIT_SHUTDOWN, unit_shutdown}};
 
 /* --- files --- */
 
@@ -199,7 +217,8 @@ static int verb_failed(const char *verb, const struct err *err)
 static bool start_unit(bool new_programs, bool new_units, struct err *err)
 {
     bool active = systemd_unit_active(UNIT);
-    if (!systemctl_run("enable", UNIT, NULL, START_MS, err))
+    if (!systemctl_run("enable", UNIT, UNIT_SHUTDOWN, START_MS, err) ||
+        !systemctl_run("start", UNIT_SHUTDOWN, "--no-block", START_MS, err))
         return false;
     if (active && !new_programs && !new_units)
         return true;
@@ -217,7 +236,7 @@ int install_main(int argc, char **argv)
     if (args_ask_help(argc, argv)) {
         printf("wherry install\n\n"
                "Lets systemd run wherry on this machine, from now on and at every boot. Copies the programs beside\n"
-               "this one to " BIN ", writes " UNIT " and " UNIT_PODS " to\n" UNIT_DIR
+               "this one to " BIN ", writes " UNIT ", " UNIT_PODS " and\n" UNIT_SHUTDOWN " to " UNIT_DIR
                ", enables and starts them. Where that was done before, it brings them up\n"
                "to date; pods keep running.\n\n"
                "Settings are in /etc/wherry/config.yaml (wherry up --help lists them); `systemctl reload wherry`\n"
@@ -288,7 +307,9 @@ int uninstall_main(int argc, char **argv)
         return verb_failed("uninstall", &err);
     }
     bool installed = access(UNIT_DIR "/" UNIT, F_OK) == 0;
-    if (installed && systemd_runs() && !systemctl_run("disable", UNIT, NULL, START_MS, &err))
+    if (installed && systemd_runs() &&
+        (!systemctl_run("disable", UNIT, UNIT_SHUTDOWN, START_MS, &err) ||
+         !systemctl_run("stop", UNIT_SHUTDOWN, NULL, START_MS, &err)))
         return verb_failed("uninstall", &err);
     static char purge_word[] = "--purge", *down_argv[] = {purge_word, NULL};
     int status = down_main(purge ? 1 : 0, down_argv); /* says itself what failed */

@@ -154,6 +154,7 @@ int role_node(struct role_start *r)
         .image_gc = &s->image_gc,
         .log_bytes = s->log_bytes,
         .log_files = (int)s->log_files,
+        .shutdown = &s->shutdown,
         .relay_port = (int)s->relay_port,
         .runtimes = strz_of(a, s->runtimes),
         .manifests = strz_of(a, s->static_pods),

@@ -112,6 +112,12 @@ static bool check_registries(struct str v, struct err *err)
     return true;
 }
 
+static bool check_shutdown(struct str v, struct err *err)
+{
+    struct shutdown_rules rules;
+    return shutdown_rules_read(v, &rules, err);
+}
+
 static bool check_level(struct str v, struct err *err)
 {
     static const char *const words[] = {"error", "warn", "info", "debug"};
@@ -189,6 +195,10 @@ static const struct setting rows[] = {
     {"pod-users", TEXT, AT(pod_users), "",
      "FIRST:COUNT of the host's ids for pods with hostUsers: false; empty: kubelet's in /etc/subuid, else from 65536",
      check_users},
+    {"shutdown-grace", TEXT, AT(shutdown_grace), "",
+     "seconds for pods to end in before the machine shuts down, by priority: 0=20,2000000000=10; empty: all have 30 "
+     "at once, and run on after the start",
+     check_shutdown},
     {"static-pods", TEXT, AT(static_pods), "",
      "folder of manifests, one Pod a file, that this node runs by itself; empty: /etc/wherry/manifests",
      check_folder},
@@ -416,7 +426,7 @@ static bool work_out(struct settings *s, struct err *err)
     if (!work_out_limits(s, err))
         return false;
     struct arena *a = &s->arena;
-    if (!work_out_reserved(s, err))
+    if (!shutdown_rules_read(s->shutdown_grace, &s->shutdown, err) || !work_out_reserved(s, err))
         return false;
     if (!cidr4_parse(s->pod_cidr, &s->pods, err))
         return err_wrap(err, "pod-cidr");

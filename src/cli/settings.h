@@ -7,6 +7,7 @@
 #include "node/image_gc_plan.h"
 #include "node/pressure_plan.h"
 #include "node/reserved.h"
+#include "node/shutdown_plan.h"
 
 struct settings {
     struct arena arena;
@@ -18,6 +19,7 @@ struct settings {
     struct str runtimes;            /* "HANDLER=/PROGRAM,..." */
     struct str unsafe_sysctls;      /* "NAME,NAME*,..." */
     struct str pod_users;           /* "FIRST:COUNT" */
+    struct str shutdown_grace;      /* "PRIORITY=SECONDS,..." */
     struct str static_pods;         /* the folder of their manifests */
     struct str insecure_registries; /* "host:port,..." spoken to by http */
     struct str volumes_dir;         /* empty: DATA/volumes */
@@ -38,6 +40,7 @@ struct settings {
     struct str log_level;
     /* worked out from these */
     struct reserved_rules reserved;
+    struct shutdown_rules shutdown;
     struct cidr4 pods, node_pods, services;
     struct pressure_rules pressure;
     struct image_gc_rules image_gc;

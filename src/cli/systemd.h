@@ -4,9 +4,10 @@
 #pragma once
 #include "cli/settings.h"
 
-#define UNIT_DIR  "/etc/systemd/system"
-#define UNIT      "wherry.service"
-#define UNIT_PODS "wherry-pods.service"
+#define UNIT_DIR      "/etc/systemd/system"
+#define UNIT          "wherry.service"
+#define UNIT_PODS     "wherry-pods.service"
+#define UNIT_SHUTDOWN "wherry-shutdown.service"
 
 bool systemd_runs(void); /* this machine was started by it */
 /* "READY=1" and its like, to who started this process; without a $NOTIFY_SOCKET nothing happens. Does not block. */

@@ -7,6 +7,7 @@ const struct verb_row verb_rows[] = {
     {"down", "[--purge] [--root DIR]", "stop all of it and clean up", down_main},
     {"install", "", "let systemd run it, now and at every boot", install_main},
     {"uninstall", "[--purge]", "undo that", uninstall_main},
+    {"shutdown", "[--cancel]", "end this node's pods by priority, as before the machine is shut down", shutdown_main},
     {"image", "load|ls|rm|pack ...", "manage the images of this machine", image_main},
     {"acme", "set --email ADDRESS | status", "get certificates from an authority by ACME", acme_main},
     {"volume", "ls [-o wide|json]", "list the volumes that were made for claims here", volume_main},

@@ -31,3 +31,4 @@ int version_main(int argc, char **argv);  /* info.c */
 int completion_main(int argc, char **argv);
 int install_main(int argc, char **argv); /* install.c */
 int uninstall_main(int argc, char **argv);
+int shutdown_main(int argc, char **argv);

@@ -52,6 +52,7 @@
 #include "node/figures_int.h"
 #include "node/podspec.h"
 #include "node/pressure_plan.h"
+#include "node/shutdown.h"
 #include "node/static_manifest.h"
 #include "node/static_pods.h"
 #include "sys/file.h"
@@ -375,6 +376,7 @@ static void agent_step(struct agent_pod *ap)
     bool was_here = p->state < POD_CLEANING;
     pod_step(ap->facts, clock_mono(), &out);
     if (was_here && p->state >= POD_CLEANING) { /* for others there is room now */
+        shutdown_look(ap->agent->shutdown);
         timer_set(&ap->agent->resizes, 0);
         qos_news(ap->agent->qos);
     }
@@ -491,8 +493,10 @@ static void agent_judge(struct agent_pod *ap, const struct obj *node, bool final
     size_t n;
     struct str pressed = pressure_refuses(&a, pressure_conditions(g->pressure), ap->pod->obj);
     const struct obj **others = pods_in(g, &a, &n);
-    if (!podspec_sysctls(&a, ap->pod->obj, str_of(g->cfg.unsafe_sysctls ? g->cfg.unsafe_sysctls : ""), &sysctls,
-                         &err)) {
+    if (shutdown_is_on(g->shutdown)) {
+        agent_reject(ap, "NodeShutdown", S("Pod was rejected as the node is shutting down."));
+    } else if (!podspec_sysctls(&a, ap->pod->obj, str_of(g->cfg.unsafe_sysctls ? g->cfg.unsafe_sysctls : ""),
+                                &sysctls, &err)) {
         agent_reject(ap, "SysctlForbidden", str_of(err.text));
     } else if (pressed.n) {
         agent_reject(ap, "Evicted", pressed);
@@ -798,6 +802,7 @@ struct agent *agent_new(const struct agent_config *config, struct err *err)
     hostpaths_start(g);
     g->csi = csi_new(g);
     g->statics = statics_new(g, config->manifests);
+    g->shutdown = shutdown_new(g, config->shutdown);
     return runtime_adopt(g->runtime, on_runtime_adopted, g, err) ? TAKE(g) : NULL;
 }
 
@@ -811,6 +816,7 @@ void agent_free(struct agent *g)
     figures_free(g->figures);
     statics_free(g->statics);
     pressure_halt(g->pressure);
+    shutdown_free(g->shutdown);
     map_each (e, &g->by_uid)
         free_pod(e->value);
     map_fini(&g->by_uid);

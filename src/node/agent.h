@@ -14,17 +14,18 @@ struct agent_config {
     struct transport *transport; /* as system:node:NAME */
     const char *name;            /* of the node */
     const char *host_ip;
-    const char *run, *data, *log;  /* /run/wherry, /var/lib/wherry/node, /var/log */
-    const char *content;           /* the content store */
-    const char *volumes;           /* those of the built-in provisioner: /var/lib/wherry/volumes */
-    int64_t volumes_percent;       /* of the room for volumes, so much may be promised */
-    const char *kubelet;           /* /var/lib/kubelet, where drivers of storage look for a kubelet's folders */
-    const char *manifests;         /* /etc/wherry/manifests: a file each for static pods; "": none are run */
-    const char *shim, *crun, *job; /* programs */
-    const char *runtimes;          /* "HANDLER=/PROGRAM,...": OCI runtimes for RuntimeClasses */
-    const char *unsafe_sysctls;    /* names and NAME* that pods may set beside the safe ones; "": none */
-    const char *pod_users;         /* "FIRST:COUNT": ids for pods with users of their own; "": runtimes.h */
-    const char *cgroup;            /* "/wherry-ID": the group below which pods are */
+    const char *run, *data, *log; /* /run/wherry, /var/lib/wherry/node, /var/log */
+    const char *content;          /* the content store */
+    const char *volumes;          /* those of the built-in provisioner: /var/lib/wherry/volumes */
+    int64_t volumes_percent;      /* of the room for volumes, so much may be promised */
+    const char *kubelet;          /* /var/lib/kubelet, where drivers of storage look for a kubelet's folders */
+    const struct shutdown_rules *shutdown; /* NULL: none */
+    const char *manifests;                 /* /etc/wherry/manifests: a file each for static pods; "": none are run */
+    const char *shim, *crun, *job;         /* programs */
+    const char *runtimes;                  /* "HANDLER=/PROGRAM,...": OCI runtimes for RuntimeClasses */
+    const char *unsafe_sysctls;            /* names and NAME* that pods may set beside the safe ones; "": none */
+    const char *pod_users;                 /* "FIRST:COUNT": ids for pods with users of their own; "": runtimes.h */
+    const char *cgroup;                    /* "/wherry-ID": the group below which pods are */
     struct instance instance;
     struct cidr4 cluster_pods, node_pods, services;
     uint16_t api_port;                     /* where the API server listens on this machine; 0: it does not */

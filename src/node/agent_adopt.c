@@ -3,6 +3,7 @@
 #include "node/agent_int.h"
 #include "node/csi.h"
 #include "node/fences.h"
+#include "node/shutdown.h"
 #include "node/static_pods.h"
 #include "node/volume_mount.h"
 #include "sys/file.h"
@@ -301,6 +302,7 @@ void agent_heard(struct agent *g)
     map_each (e, &g->by_uid)
         agent_admit(e->value);
     csi_pods_heard(g->csi);
+    shutdown_look(g->shutdown);
     qos_news(g->qos);
     timer_set(&g->resizes, 0); /* one may have waited while nobody was here */
     pressure_start(g->pressure);

@@ -20,6 +20,7 @@
 #define LOG_FOLDERS 3
 
 struct agent_pod;
+struct shutdown;
 struct static_pod;
 struct statics;
 struct config_watch;
@@ -51,6 +52,7 @@ struct agent {
     struct ipam ipam;
     struct images *images;
     struct services *endpoints;
+    struct shutdown *shutdown;
     struct statics *statics; /* NULL: pods of files are not run */
     struct agent_fences *fences;
     struct announce *announce;

@@ -8,6 +8,7 @@
 #include "node/csi.h"
 #include "node/node_facts.h"
 #include "node/pressure_plan.h"
+#include "node/shutdown.h"
 #include "sys/file.h"
 #include <fcntl.h>
 
@@ -120,8 +121,11 @@ static struct val conditions_val(const struct node_object *n, struct arena *a, c
     struct val list = val_list();
     int64_t now = clock_real();
     unsigned pressure = pressure_conditions(n->agent->pressure);
+    static const struct status_condition ends = {"Ready", false, "KubeletNotReady", S_INIT("node is shutting down")};
     for (size_t i = 0; i < countof(ours); i++) {
-        struct val c = condition_of(a, old, ours[i].pressure & pressure ? &ours[i].short_of : &ours[i].well, now);
+        bool ending = i == countof(ours) - 1 && shutdown_is_on(n->agent->shutdown);
+        const struct status_condition *says = ours[i].pressure & pressure ? &ours[i].short_of : &ours[i].well;
+        struct val c = condition_of(a, old, ending ? &ends : says, now);
         val_set(a, &c, N(lastHeartbeatTime), val_str(a, time_text(a, now)));
         val_add(a, &list, c);
     }

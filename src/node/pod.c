@@ -281,6 +281,13 @@ void pod_fail(struct pod *p, const char *reason, struct str message, bool reject
     p->stop_since = now;
 }
 
+void pod_shut_down(struct pod *p, struct str message, int64_t grace_s, int64_t now)
+{
+    pod_fail(p, "Terminated", message, false, now);
+    p->disrupted = true;
+    p->grace_s = MIN(p->grace_s, grace_s);
+}
+
 void pod_evict(struct pod *p, struct str message, int64_t grace_s, bool disrupted, int64_t now)
 {
     if (p->state == POD_ENDED)

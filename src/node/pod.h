@@ -189,6 +189,8 @@ void pod_fail(struct pod *p, const char *reason, struct str message, bool reject
 /* Fails it, with so long to end in at most; one that is going already goes by then. disrupted: for the sake of the
  * node, and its conditions say so. */
 void pod_evict(struct pod *p, struct str message, int64_t grace_s, bool disrupted, int64_t now);
+/* The same for a machine that shuts down: reason Terminated. */
+void pod_shut_down(struct pod *p, struct str message, int64_t grace_s, int64_t now);
 
 void pod_saw_volumes(struct pod *p, bool ok, struct str message, int64_t now);
 void pod_saw_sandbox(struct pod *p, bool ok, struct str ip_or_message, int64_t now);
