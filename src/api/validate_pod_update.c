@@ -320,9 +320,21 @@ static bool may_restart(const struct val *spec, const struct val *status)
     return str_eq(policy, S("Always")) || (str_eq(policy, S("OnFailure")) && code != 0);
 }
 
+/* Some container has a rule by which all of them begin anew. */
+static bool may_restart_all(const struct val *spec)
+{
+    const struct val *const lists[] = {V(spec, initContainers), V(spec, containers)};
+    for (size_t i = 0; i < countof(lists); i++)
+        each (c, lists[i])
+            each (rule, V(c, restartPolicyRules))
+                if (str_eqz(TEXT(rule, action), "RestartAllContainers"))
+                    return true;
+    return false;
+}
+
 static void check_state_transition(ERRS, const struct val *now, const struct val *old, const struct val *spec)
 {
-    if (str_eq(TEXT(spec, restartPolicy), S("Always")))
+    if (str_eq(TEXT(spec, restartPolicy), S("Always")) || may_restart_all(spec))
         return;
     each (before, old) {
         if (!HAS(V(before, state), terminated) || may_restart(spec, before))
