@@ -84,8 +84,8 @@ void agent_resizes_look(struct timer *t)
 
 struct resize_group {
     char *path;
-    int container; /* -1: the pod's own */
-    struct str id; /* of the run */
+    int container;       /* -1: the pod's own */
+    struct str id, name; /* of the run, of the container */
     struct cgroup_bounds want, now;
     bool gone;
 };
@@ -133,8 +133,7 @@ static bool memory_fits(struct resize_job *r)
         if (x->container < 0)
             strbuf_addz(&why, "attempting to set pod memory limit");
         else
-            strbuf_addf(&why, "attempting to set container \"" STR_FMT "\" memory limit",
-                        STR_ARG(r->ap->pod->containers.p[x->container].name));
+            strbuf_addf(&why, "attempting to set container \"" STR_FMT "\" memory limit", STR_ARG(x->name));
         strbuf_addf(&why, " (%lld) below current usage (%lld)", (long long)x->want.memory, (long long)used);
     }
     return !errors || err_set(&r->err, E_CONFLICT, errors > 1 ? "[" STR_FMT "]" : STR_FMT, STR_ARG(strbuf_str(&why)));
@@ -211,8 +210,10 @@ static void group_add(struct resize_job *r, const char *path, int container, boo
     struct resize_group *x = &r->groups[r->n++];
     *x = (struct resize_group){
         .path = arena_strz(&r->arena, str_of(path)), .container = container, .want = pod_bounds(p, container)};
-    if (container >= 0)
+    if (container >= 0) {
         x->id = str_dup(&r->arena, p->containers.p[container].id);
+        x->name = str_dup(&r->arena, p->containers.p[container].name);
+    }
     r->look = r->look || !known;
 }
 
