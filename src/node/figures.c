@@ -342,6 +342,17 @@ static bool pod_is_seen(const struct agent_pod *ap)
     return ap->sandbox && ap->pod->sandbox == PART_READY && !ap->sandbox_leaving;
 }
 
+/* As the Node tells them. */
+static int64_t images_bytes(struct agent *g)
+{
+    int64_t bytes = 0;
+    const struct obj *node = cache_peek(g->nodes, S(""), str_of(g->cfg.name));
+    if (node)
+        val_each_item (image, val_get(obj_status(node), N(images)))
+            bytes += val_num_at(image, 0, N(sizeBytes));
+    return bytes;
+}
+
 static struct figures_view *view_new(struct figures *f, enum figures_kind kind)
 {
     struct agent *g = f->agent;
@@ -379,6 +390,11 @@ static struct figures_view *view_new(struct figures *f, enum figures_kind kind)
     map_each (e, &g->by_uid)
         if (pod_is_seen(e->value))
             pod_view(f, v, e->value, &v->pods[v->npods++]);
+    if (v->want_disk)
+        v->image_bytes = images_bytes(g);
+    for (size_t i = 0; i < v->npods; i++)
+        for (size_t k = 0; k < v->pods[i].ncontainers; k++)
+            v->containers_bytes += v->pods[i].containers[k].rootfs.bytes;
     return v;
 }
 
