@@ -3,6 +3,7 @@
 #include "cli/supervisor.h"
 #include "node/relay.h"
 #include <signal.h>
+#include <unistd.h>
 
 struct relay_role {
     struct loop *loop;
@@ -52,6 +53,7 @@ int role_relay(struct role_start *r)
     struct relay_config c = {.loop = loop,
                              .own_listen_fd = fd,
                              .own_door_fd = role_socket(r, "relay-tls"),
+                             .door_port = getuid() == ROLE_UID_RELAY ? (int)r->settings.relay_port : 0,
                              .api = arena_fmt(a, "unix:" STR_FMT "/server.sock", STR_ARG(r->settings.run)).p,
                              .node_name = arena_strz(a, r->settings.node_name),
                              .configz = configz_text(a, &r->settings),

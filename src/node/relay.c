@@ -91,6 +91,7 @@ static void connect_node(struct timer *t)
     poll_init(&r->node_poll, r->loop, r->node_fd, on_readable);
     poll_want(&r->node_poll, POLL_READ);
     log_info("node.connected", "socket=%s", r->cfg.node_socket);
+    relay_tell_taken(r);
 }
 
 void relay_ask_begin(struct relay *r, struct relay_ask *a, struct strbuf *b, const char *name)
@@ -132,6 +133,19 @@ void relay_forget(struct relay_ask *a, bool tell_node)
     relay_addf(&b, "%lld", (long long)a->id);
     if (tell_node && a->relay->node_fd >= 0 && !relay_tell_node(a->relay, &b, NULL, 0, &ignored))
         lose_node(a->relay);
+}
+
+void relay_tell_taken(struct relay *r)
+{
+    struct err err = ERR;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(RELAY_MESSAGE_MOST);
+    if (!r->taken || r->node_fd < 0)
+        return;
+    relay_add(&b, S("taken"));
+    relay_add(&b, S("0"));
+    relay_add(&b, str_of(r->taken));
+    if (!relay_tell_node(r, &b, NULL, 0, &err))
+        lose_node(r);
 }
 
 void relay_probed(struct relay *r, struct str id, enum probe_outcome outcome, struct str text)
@@ -265,5 +279,7 @@ struct relay *relay_new(const struct relay_config *c)
     http_server_listen(r->http, c->own_listen_fd);
     if (c->own_door_fd >= 0)
         relay_door_start(r, c->own_door_fd);
+    else if (c->door_port)
+        relay_door_try(r);
     return r;
 }

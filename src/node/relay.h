@@ -9,7 +9,8 @@ struct relay;
 struct relay_config {
     struct loop *loop;
     int own_listen_fd; /* unix, for the server */
-    int own_door_fd;   /* TCP, for strangers; -1: none */
+    int own_door_fd;   /* TCP, for strangers; -1: it could not be opened */
+    int door_port;     /* tried again and again where it could not be; 0: none is wanted */
     const char *api;   /* "unix:PATH" of the API server, which says who they are and what they may */
     const char *node_name;
     const char *configz;     /* the answer of /configz */

@@ -9,6 +9,8 @@
 #include "node/relay_int.h"
 #include "sys/tls.h"
 #include "wire/json.h"
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #define WHO_KEPT     (120 * NS_PER_S) /* what a token was found to be, good or not */
 #define MAY_KEPT     (300 * NS_PER_S)
@@ -16,8 +18,9 @@
 #define KEYS_KEPT    (30 * 24 * 3600 * NS_PER_S) /* a certificate is good for a year */
 #define KEYS_AGAIN   NS_PER_S                    /* after the API server did not give one */
 #define TOKEN_MOST   16384
-#define WHO_MOST     16384 /* bytes of a user, its groups and what else is known of it */
-#define VISITS_MOST  128   /* requests about which the API server is being asked */
+#define WHO_MOST     16384          /* bytes of a user, its groups and what else is known of it */
+#define PORT_AGAIN   (5 * NS_PER_S) /* a port that is free again tells nobody */
+#define VISITS_MOST  128            /* requests about which the API server is being asked */
 
 struct relay_door {
     struct relay *relay;
@@ -338,6 +341,59 @@ static void visit_begin(struct http_request *h, void *arg)
         fetch_keys(d);
     relay_access_of(h->method, h->path, &v->access);
     visit_authenticate(v);
+}
+
+/* --- a port that is somebody else's --- */
+
+struct door_wait {
+    struct relay *relay;
+    struct timer timer;
+};
+
+static int port_open(int port, struct err *err)
+{
+    int one = 1;
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    AUTO(fd_close) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0 ||
+        bind(fd, (struct sockaddr *)&at, sizeof at) < 0 || listen(fd, 1024) < 0)
+        return err_errno(err, "listen on port %d", port), -1;
+    return TAKE_FD(fd);
+}
+
+static void door_try(struct timer *t)
+{
+    struct door_wait *w = container_of(t, struct door_wait, timer);
+    struct relay *r = w->relay;
+    struct err err = ERR;
+    int fd = port_open(r->cfg.door_port, &err);
+    if (fd >= 0) {
+        log_info("relay.door", "port=%d is open now", r->cfg.door_port);
+        mem_free(TAKE(r->taken));
+        mem_free(w);
+        relay_door_start(r, fd);
+        return;
+    }
+    timer_set(t, PORT_AGAIN);
+    if (r->taken)
+        return;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    strbuf_addf(
+        &b,
+        "the node's HTTPS port is not open, and figures, logs and exec are had through the API server alone: %s; "
+        "free the port, or set relay-port",
+        err.text);
+    r->taken = str_dupz(strbuf_str(&b));
+    log_error("relay.door", "error=\"%s\"", r->taken);
+    relay_tell_taken(r);
+}
+
+void relay_door_try(struct relay *r)
+{
+    struct door_wait *w = NEW(struct door_wait);
+    w->relay = r;
+    timer_init(&w->timer, r->loop, door_try);
+    timer_set(&w->timer, 0);
 }
 
 void relay_door_start(struct relay *r, int own_fd)

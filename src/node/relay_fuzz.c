@@ -5,6 +5,7 @@
 #include "sys/stream.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -27,6 +28,7 @@ static const char *const requests[] = {
     "GET /containerLogs/ns/pod/c?follow=1 HTTP/1.1\r\nHost: x\r\n" WEBSOCKET "binary.k8s.io",
     "GET /exec/ns/pod/c?command=x&stdin=1&stdout=1&tty=1 HTTP/1.1\r\nHost: x\r\n" WEBSOCKET "v5.channel.k8s.io",
     "POST /exec/ns/pod/c?command=x&stdin=1&stdout=1 HTTP/1.1\r\nHost: x\r\n" STREAMS "v4.channel.k8s.io",
+    "GET /metrics/cadvisor HTTP/1.1\r\nHost: x",
 };
 
 static struct loop *l;
@@ -51,6 +53,7 @@ static void world_begin(void)
     (void)snprintf(node_path, sizeof node_path, "%s.node", folder);
     (void)unlink(node_path);
     (void)unlink(relay_path);
+    (void)signal(SIGPIPE, SIG_IGN); /* as the role does */
     l = loop_new(&err);
     ASSERT(l);
     node_door = listen_at(node_path, SOCK_SEQPACKET);
@@ -80,9 +83,11 @@ static void node_turn(bool end)
         ssize_t n = socket_recv_fds(node, bytes, sizeof bytes, fds, &nfds, &err);
         if (n <= 0)
             return;
+        ASSERT(relay_parse((struct str){bytes, (size_t)n}, &m));
+        if (str_eq(m.texts[0], S("figures")) && nfds)
+            ASSERT(write(fds[0], "figures", 7) == 7 || errno == EPIPE); /* its reader may have gone */
         for (size_t i = 0; i < nfds; i++)
             fd_close(fds[i]);
-        ASSERT(relay_parse((struct str){bytes, (size_t)n}, &m));
         AUTO(strbuf_fini) struct strbuf b = STRBUF(1000);
         AUTO(fd_close) int fd = -1;
         if (str_eq(m.texts[0], S("forward"))) {
@@ -95,6 +100,13 @@ static void node_turn(bool end)
             relay_add(&b, m.texts[1]);
             relay_add(&b, S("0"));
             relay_add(&b, S("running"));
+        } else if (str_eq(m.texts[0], S("figures"))) {
+            relay_add(&b, end ? S("refused") : S("figures"));
+            relay_add(&b, m.texts[1]);
+            if (end) {
+                relay_add(&b, S("500"));
+                relay_add(&b, S("no"));
+            }
         } else if (str_eq(m.texts[0], S("exec")) || str_eq(m.texts[0], S("attach"))) {
             relay_add(&b, end ? S("ended") : S("started"));
             relay_add(&b, m.texts[1]);

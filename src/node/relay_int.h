@@ -24,6 +24,7 @@ struct relay {
     struct relay_queue out; /* to the node */
     struct timer again;
     int64_t next_id;
+    char *taken; /* why the HTTPS port is not open, until it is; NULL: it is, or is not wanted */
     struct list asks;
     struct inotify notify; /* for all logs that are followed */
     bool notifying;
@@ -43,6 +44,8 @@ bool relay_query_true(struct http_request *h, struct str name);
 
 void relay_serve(struct relay *r, struct http_request *h); /* who asks, may */
 void relay_door_start(struct relay *r, int own_fd);        /* listening, for strangers */
+void relay_door_try(struct relay *r);                      /* opens it, now or when the port is free */
+void relay_tell_taken(struct relay *r);                    /* the node, that it is not */
 void relay_probe_start(struct relay *r, struct str id, const struct str *texts, size_t n);
 void relay_probe_grpc(struct relay *r, struct str id, struct str host, int port, int64_t timeout_ns,
                       struct str service);

@@ -612,6 +612,18 @@ static void on_figures(struct relay_link *l, const struct relay_message *m, cons
         link_refuse(l, m->texts[1], 400, "there are no such figures");
 }
 
+/* An event about the Node, which may not be there yet: as a kubelet, by its name. */
+static void on_taken(struct relay_link *l, const struct relay_message *m)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct val tree = val_map(), *meta = val_need_map(&a, &tree, N(metadata));
+    val_set_text(&a, meta, N(name), str_of(l->agent->cfg.name));
+    val_set_text(&a, meta, N(uid), str_of(l->agent->cfg.name));
+    AUTO(obj_unref) struct obj *node = obj_new(K(Node), &tree, 0);
+    if (m->n == 3)
+        events_record(l->agent->events, node, S(""), "Warning", "PortTaken", NULL, m->texts[2]);
+}
+
 static void on_forget(struct relay_link *l, const struct relay_message *m)
 {
     struct link_session *s = find_session(l, m->texts[1]);
@@ -646,6 +658,8 @@ static void on_message(struct relay_link *l, struct str bytes, const int *fds, s
         on_file(l, &m);
     else if (str_eq(what, S("forward")))
         on_forward(l, &m);
+    else if (str_eq(what, S("taken")))
+        on_taken(l, &m);
     else if (str_eq(what, S("figures")))
         on_figures(l, &m, fds, nfds);
     else if (str_eq(what, S("forget")))

@@ -8,6 +8,7 @@
  *   probe ID http|hook|tcp HOST PORT TIMEOUT_MS https|http PATH [NAME VALUE]...
  *   probe ID grpc HOST PORT TIMEOUT_MS http SERVICE
  *                                                    -> probed ID ok|warning|status|failed|errored|unknown TEXT
+ * The relay tells: taken 0 TEXT                     the node's HTTPS port (10250) is somebody else's
  * The relay asks; each is answered by `refused ID HTTP-STATUS TEXT` or as said:
  *   logs ID NS POD CONTAINER current|previous        -> logs ID RUN running|ended  +fd: folder of its log files
  *                                                       then, once: ended ID CODE TEXT (the container is over)

@@ -115,11 +115,15 @@ def figures_come_as_a_kubelet_gives_them(c):
     assert summary['node']['nodeName'] == name and any(p['podRef']['name'].startswith('seen-') for p in summary['pods']), summary
     short = json.loads(ask(c, '/stats/summary?only_cpu_and_memory=true', token=everything)[1])
     assert 'fs' not in short['node'] and short['node']['cpu'], short
-    for path, family in (('/metrics/resource', 'container_cpu_usage_seconds_total'),):
+    for path, family in (('/metrics', 'kubelet_running_pods'), ('/metrics/resource', 'container_cpu_usage_seconds_total'),
+                         ('/metrics/cadvisor', 'container_memory_working_set_bytes'), ('/metrics/probes', 'prober_probe_total')):
         for way, text in (('port', ask(c, path, token=everything)[1]), ('server', raw(path))):
             assert family in text and text.endswith('\n'), (path, way, text[:500])
             problems = subprocess.run(['promtool', 'check', 'metrics'], input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             assert 'error' not in problems.stdout, (path, problems.stdout[:2000])
+    pods = json.loads(raw('/pods'))
+    assert pods['kind'] == 'PodList' and any(p['metadata']['name'].startswith('seen-') for p in pods['items'])
+    assert json.loads(ask(c, '/runningpods/', token=everything)[1])['kind'] == 'PodList'
     for node in (name, name + ':10250', 'https:%s:10250' % name):
         assert raw('/healthz', node) == 'ok' and json.loads(raw('/stats/summary', node))['node']['nodeName'] == name
 
@@ -181,7 +185,7 @@ spec: {restartPolicy: Never, containers: [{name: c, image: wherry.dev/test:1, co
 
 
 def the_port_lives_through_the_server(c):
-    """The relay and the server are killed: who comes meanwhile waits. A port that is taken leaves the node as it was."""
+    """The relay and the server are killed: who comes meanwhile waits."""
     everything = token(c, 'everything')
     for role in ('relay', 'server'):
         pid = c.role_pid(role)
@@ -190,6 +194,21 @@ def the_port_lives_through_the_server(c):
         eventually('another process', lambda: c.role_pid(role) != pid)
 
 
+def a_port_that_is_taken_is_told(c):
+    """The node lives on without it, says so, and opens it once it is free."""
+    c.down()
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.bind(('0.0.0.0', 10250))
+        s.listen()
+        c.up()
+        event = eventually('it is told', lambda: [e for e in c.get('events', '-A')['items'] if e['reason'] == 'PortTaken'])[0]
+        assert 'relay-port' in event['message'] and 'in use' in event['message'] and event['involvedObject']['kind'] == 'Node', event
+        c.kubectl('wait', '--for=condition=Ready', 'node', '--all', '--timeout=20s')
+        assert top(c, 'nodes')[1][0] == node_of(c)[0]                # through the server all is there
+    eventually('it is open', lambda: ask(c, '/healthz', certificate=True) == (200, 'ok'))
+
+
 if __name__ == '__main__':
     main([the_port_asks_who_comes_and_what_they_may, what_pods_do_is_seen_at_the_port, figures_come_as_a_kubelet_gives_them,
-          kubectl_top_works_at_once, the_port_lives_through_the_server])
+          kubectl_top_works_at_once, the_port_lives_through_the_server, a_port_that_is_taken_is_told])
