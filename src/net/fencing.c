@@ -5,9 +5,10 @@
  * concerns are read from conntrack, judged here by the fences themselves, and those that no policy allows any more
  * are deleted there. Their next packet begins anew in the eyes of the kernel, and is refused; both ends get a reset.
  *
- * That connections are cut is a choice: the API leaves open what becomes of them. Calico and kube-proxy's neighbours
- * let them run until they end, so a policy that is made because of an intruder does not stop him; Cilium judges each
- * packet. Here it is by connection, when a policy changes, so that packets of what is allowed pay nothing for it.
+ * That connections are cut is a choice: the API leaves open what becomes of them. Calico and Antrea let them run
+ * until they end, so a policy that is made because of an intruder does not stop him; Cilium and OVN judge each
+ * packet. Here it is done by connection, when something changes, so that packets of what is allowed pay nothing for
+ * it.
  *
  * What the machine itself began is never cut: a node reaches its pods.
  */

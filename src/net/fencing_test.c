@@ -1,4 +1,5 @@
 /* fencing_test.c - the loop's side of the fences. */
+#include "base/fault.h"
 #include "net/fence_world_test.h"
 #include "net/fencing.h"
 #include <errno.h>
@@ -210,5 +211,32 @@ TEST(refused_connections_are_counted_by_policy)
     CHECK_INT(counts, 3);
     CHECK_INT(refused, 2);
     fencing_counts(g, on_counts, NULL); /* while it is freed */
+    fencing_leave();
+}
+
+/* Whatever fails, at the first change and at each after it: in the end what is wanted is in force, and connections
+ * that are allowed no more are cut. */
+TEST(what_failed_is_done_again)
+{
+    fencing_enter();
+    bool fired = true;
+    int n = 1;
+    for (; fired && n < 60; n++) {
+        bool client = n % 2;
+        policy_try("a", client ? ALLOW("client") : ALLOW("other"));
+        struct open open = open_tcp(client ? 1 : 2, 0, 8080);
+        fault_at(n);
+        fences_del_policy(fencing_fences(g), S("default"), S("a"));
+        policy_try("b", client ? ALLOW("other") : ALLOW("client"));
+        fired = fault_fired();
+        fault_at(0);
+        CHECK(!open_carries(open));
+        CHECK_INT(pod_reach(1, 0), client ? ECONNREFUSED : 0);
+        CHECK_INT(pod_reach(2, 0), client ? 0 : ECONNREFUSED);
+        fences_del_policy(fencing_fences(g), S("default"), S("b"));
+        fd_close(open.client);
+        fd_close(open.server);
+    }
+    CHECK(n > 5 && failures > 3);
     fencing_leave();
 }
