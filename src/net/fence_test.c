@@ -217,6 +217,38 @@ TEST(hostile_policies_cost_little_and_are_refused_with_a_sentence)
     fences_free(f);
 }
 
+/* News of a pod that is over may come after its address was given to another. */
+TEST(an_address_is_of_whom_it_was_given_last)
+{
+    struct fences *f = fences_new();
+    fences_begin(f, &(struct fence_kernel){.gen = 1});
+    put_ns(f, "default", "{}");
+    put_pod(f, "default", "web", IP4(10, 42, 0, 2), "{'app':'web'}");
+    put_policy(f, "default", "p",
+               "{'podSelector':{'matchLabels':{'app':'web'}},'ingress':[{'from':[{'podSelector':"
+               "{'matchLabels':{'app':'client'}}}]}]}");
+    put_pod(f, "default", "client", IP4(10, 42, 0, 3), "{'app':'client'}");
+    CHECK(fences_allow(f, IP4(10, 42, 0, 3), IP4(10, 42, 0, 2), NET_TCP, 80));
+    put_pod(f, "default", "other", IP4(10, 42, 0, 3), "{'app':'other'}");
+    for (int i = 0; i < 3; i++) {
+        const char *labels[] = {"{'app':'client'}", "{'app':'client','v':'2'}"};
+        CHECK(!fences_allow(f, IP4(10, 42, 0, 3), IP4(10, 42, 0, 2), NET_TCP, 80));
+        fences_put_pod(f,
+                       &(struct fence_pod){.uid = S("default/client"), /* of another namespace: never, but it may */
+                                           .ns = S("elsewhere"),
+                                           .name = S("client"),
+                                           .labels = fence_val(labels[0]),
+                                           .ip = IP4(10, 42, 0, 3),
+                                           .local = true});
+        put_pod(f, "default", "client", IP4(10, 42, 0, 3), labels[i % 2]);
+    }
+    CHECK(!fences_allow(f, IP4(10, 42, 0, 3), IP4(10, 42, 0, 2), NET_TCP, 80));
+    fences_del_pod(f, S("default/other"));
+    put_pod(f, "default", "client", IP4(10, 42, 0, 3), "{'app':'client'}");
+    CHECK(fences_allow(f, IP4(10, 42, 0, 3), IP4(10, 42, 0, 2), NET_TCP, 80));
+    fences_free(f);
+}
+
 TEST(what_changes_nothing_costs_nothing)
 {
     struct fences *f = fences_new();

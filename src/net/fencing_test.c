@@ -155,10 +155,10 @@ static bool open_carries(struct open o)
 {
     char c = 0;
     struct pollfd p = {o.client, POLLIN, 0};
-    if (send(o.server, "x", 1, MSG_NOSIGNAL) != 1 || poll(&p, 1, 1000) != 1 || recv(o.client, &c, 1, 0) != 1)
+    if (send(o.server, "x", 1, MSG_NOSIGNAL) != 1 || poll(&p, 1, 250) != 1 || recv(o.client, &c, 1, 0) != 1)
         return false;
     p.fd = o.server;
-    return send(o.client, "y", 1, MSG_NOSIGNAL) == 1 && poll(&p, 1, 1000) == 1 && recv(o.server, &c, 1, 0) == 1;
+    return send(o.client, "y", 1, MSG_NOSIGNAL) == 1 && poll(&p, 1, 250) == 1 && recv(o.server, &c, 1, 0) == 1;
 }
 
 TEST(connections_that_are_allowed_no_more_are_cut)
@@ -177,6 +177,7 @@ TEST(connections_that_are_allowed_no_more_are_cut)
     fencing_settle();
     CHECK(!open_carries(good));
     CHECK(open_carries(out));
+    policy_try("a", ALLOW("nobody"));
     CHECK(open_carries(probe)); /* the node's own */
     fencing_leave();
 }
