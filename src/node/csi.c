@@ -8,6 +8,7 @@ struct csi *csi_new(struct agent *g)
     struct err err = ERR;
     c->agent = g;
     c->registry = arena_fmt(&c->arena, "%s/plugins_registry", g->cfg.kubelet);
+    list_init(&c->askings);
     csi_object_init(c);
     csi_volumes_start(c);
     if (!csi_plugins_start(c, &err))
@@ -20,6 +21,7 @@ void csi_free(struct csi *c)
     if (!c)
         return;
     c->dead = true;
+    csi_stats_stop(c);
     csi_object_fini(c);
     csi_volumes_stop(c);
     csi_plugins_stop(c);

@@ -30,3 +30,7 @@ bool csi_gives_group(struct agent_pod *ap, const struct volume_source *source);
 /* Adds the volumes that are attached and in use, as the Node tells them. False: that is not known yet. */
 bool csi_in_use(struct csi *c, struct arena *a, struct val *list);
 void csi_in_use_told(struct csi *c, int64_t rev); /* that status is written, at the revision */
+/* How full the volumes of the pod are, as their drivers say where they can: told of each, later, once; or never. */
+struct csi_usage;
+typedef void csi_stats_told(struct agent_pod *ap, struct str volume, const struct csi_usage *usage);
+void csi_stats(struct agent_pod *ap, csi_stats_told *told);

@@ -110,6 +110,7 @@ struct csi {
     bool known, finding; /* what an earlier node role left has been found; is being looked for */
     struct list pods;    /* struct csi_pod */
     struct map volumes;  /* key -> struct csi_volume */
+    struct list askings; /* csi_stats.c: struct csi_asking */
 };
 
 int64_t csi_gap_next(int64_t gap); /* 0: the first */
@@ -143,6 +144,9 @@ const struct obj *csi_info(const struct csi *c, struct str driver); /* its CSIDr
 int64_t csi_storage(const struct val *capacity); /* bytes */
 /* The claim's volume is larger than the claim says, or as large and whoever grew it waits to be told. */
 enum csi_growth { CSI_FITS, CSI_OUTGROWN, CSI_TO_TELL } csi_mount_growth(const struct csi_mount *m);
+
+/* csi_stats.c */
+void csi_stats_stop(struct csi *c);
 
 /* csi_op.c */
 enum csi_op_kind { CSI_PUBLISH, CSI_REPUBLISH, CSI_UNPUBLISH, CSI_UNSTAGE, CSI_GROW };

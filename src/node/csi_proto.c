@@ -275,3 +275,64 @@ bool csi_expanded_read(struct str message, int64_t *bytes, struct err *err)
             *bytes = (int64_t)f.n;
     return more == 0;
 }
+
+void csi_usage_write(struct strbuf *b, const struct csi_call *c)
+{
+    text_write(b, 1, c->handle);
+    text_write(b, 2, c->target);
+    text_write(b, 3, c->staging);
+}
+
+static int64_t count_of(uint64_t n)
+{
+    return n > INT64_MAX ? 0 : (int64_t)n; /* less than nothing is nothing */
+}
+
+static bool usage_part_read(struct str message, struct csi_usage *out, struct err *err)
+{
+    enum { AVAILABLE = 1, TOTAL, USED, UNIT };
+    uint64_t n[UNIT + 1] = {0};
+    struct pb m = pb_of(message);
+    struct pb_field f;
+    int more;
+    while ((more = pb_next(&m, &f, err)) == 1)
+        if (f.number >= AVAILABLE && f.number <= UNIT && f.wire == PB_VARINT)
+            n[f.number] = f.n;
+    if (n[UNIT] == 1) {
+        out->bytes_free = count_of(n[AVAILABLE]);
+        out->bytes = count_of(n[TOTAL]);
+        out->bytes_used = count_of(n[USED]);
+    } else if (n[UNIT] == 2) {
+        out->inodes_free = count_of(n[AVAILABLE]);
+        out->inodes = count_of(n[TOTAL]);
+        out->inodes_used = count_of(n[USED]);
+    }
+    return more == 0;
+}
+
+bool csi_usage_read(struct str message, struct csi_usage *out, struct err *err)
+{
+    struct pb m = pb_of(message), condition;
+    struct pb_field f;
+    int more;
+    *out = (struct csi_usage){0};
+    while ((more = pb_next(&m, &f, err)) == 1) {
+        if (f.number != 1 && f.number != 2)
+            continue;
+        if (!is_bytes(&f, err) || (f.number == 1 && !usage_part_read(f.bytes, out, err)))
+            return false;
+        if (f.number == 1)
+            continue;
+        out->condition_known = true;
+        out->abnormal = false;
+        condition = pb_of(f.bytes);
+        struct pb_field inner;
+        int left;
+        while ((left = pb_next(&condition, &inner, err)) == 1)
+            if (inner.number == 1 && inner.wire == PB_VARINT)
+                out->abnormal = inner.n != 0;
+        if (left)
+            return false;
+    }
+    return more == 0;
+}

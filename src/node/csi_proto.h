@@ -59,5 +59,13 @@ void csi_publish_write(struct strbuf *b, const struct csi_call *c);
 void csi_unpublish_write(struct strbuf *b, const struct csi_call *c);
 void csi_expand_write(struct strbuf *b, const struct csi_call *c); /* volume_path is `target` */
 MUST_USE bool csi_expanded_read(struct str message, int64_t *bytes, struct err *err);
+/* NodeGetVolumeStats. What it does not say is 0. */
+struct csi_usage {
+    int64_t bytes, bytes_free, bytes_used;
+    int64_t inodes, inodes_free, inodes_used;
+    bool condition_known, abnormal;
+};
+void csi_usage_write(struct strbuf *b, const struct csi_call *c); /* volume_path is `target` */
+MUST_USE bool csi_usage_read(struct str message, struct csi_usage *out, struct err *err);
 /* The number of csi.v1 AccessMode.Mode for the first of a volume's modes. */
 unsigned csi_access_mode(const struct val *modes, unsigned can);

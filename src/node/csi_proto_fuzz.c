@@ -24,6 +24,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     err = ERR;
     ASSERT(csi_can_read(in, &can, &err) ? !(can & ~0x7eu) : err.text[0] != 0);
     ASSERT(csi_expanded_read(in, &bytes, &err) || err.text[0]);
+    err = ERR;
+    struct csi_usage usage;
+    ASSERT(csi_usage_read(in, &usage, &err) ? usage.bytes >= 0 && usage.inodes >= 0 : err.text[0] != 0);
     arena_fini(&a);
     return 0;
 }

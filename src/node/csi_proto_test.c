@@ -95,3 +95,24 @@ TEST(csi_publish_is_written_as_protoc_does)
     csi_stage_write(&b, &(struct csi_call){.handle = S("h"), .staging = S("/s"), .block = true});
     CHECK_STR(hex_of(&a, &b), S("0a01681a022f7322060a001a020801"));
 }
+
+TEST(csi_usage_is_read_by_its_units)
+{
+    struct err err = ERR;
+    struct csi_usage u;
+    /* available 700, total 1000, used 300 of bytes; 7, 10, 3 of inodes; abnormal, "x" */
+    static const char answer[] = "\x0a\x0b\x08\xbc\x05\x10\xe8\x07\x18\xac\x02\x20\x01"
+                                 "\x0a\x08\x08\x07\x10\x0a\x18\x03\x20\x02"
+                                 "\x12\x05\x08\x01\x12\x01x";
+    CHECK_OK(csi_usage_read(((struct str){answer, sizeof answer - 1}), &u, &err), err);
+    CHECK_INT(u.bytes_free, 700);
+    CHECK_INT(u.bytes, 1000);
+    CHECK_INT(u.bytes_used, 300);
+    CHECK_INT(u.inodes_free, 7);
+    CHECK_INT(u.inodes, 10);
+    CHECK_INT(u.inodes_used, 3);
+    CHECK(u.condition_known && u.abnormal);
+    CHECK_OK(csi_usage_read(S(""), &u, &err), err);
+    CHECK(!u.condition_known && !u.bytes);
+    CHECK(!csi_usage_read(S("\x0a\x7f"), &u, &err));
+}

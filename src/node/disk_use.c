@@ -1,6 +1,8 @@
 #include "node/disk_use.h"
 #include "base/clock.h"
 #include "node/agent_int.h"
+#include "node/csi.h"
+#include "node/csi_proto.h"
 #include "node/disk_use_int.h"
 #include "sys/quota.h"
 #include <dirent.h>
@@ -197,8 +199,29 @@ static void look_work(struct job *j)
     }
 }
 
+static struct disk_use_part *kept_find(struct disk_kept *k, struct str volume)
+{
+    array_each (p, &k->use.parts)
+        if (p->what == DISK_VOLUME && str_eq(p->name, volume))
+            return p;
+    return NULL;
+}
+
+/* What a driver says holds until it says something else. */
+static void driver_keep(struct disk_kept *k, struct disk_use_part *p)
+{
+    const struct disk_use_part *was = kept_find(k, p->name);
+    struct str name = p->name;
+    if (!was || !was->by_driver)
+        return;
+    *p = *was;
+    p->name = name;
+}
+
 static void kept_set(struct disk_kept *k, struct disk_look *l)
 {
+    array_each (p, &l->parts)
+        driver_keep(k, &p->part);
     kept_fini(k);
     *k = (struct disk_kept){.known = true, .use = {.at = clock_mono(), .at_real = clock_real()}};
     array_each (p, &l->parts) {
@@ -227,6 +250,20 @@ static void waiters_tell(struct agent_pod *ap)
     array_fini(&waiters);
 }
 
+static void driver_told(struct agent_pod *ap, struct str volume, const struct csi_usage *u)
+{
+    struct disk_use_part *p = ap->disk ? kept_find(&ap->disk->mounts, volume) : NULL;
+    if (!p)
+        return;
+    p->by_driver = true;
+    p->hidden = false;
+    p->sick_known = u->condition_known;
+    p->sick = u->abnormal;
+    p->bytes = u->bytes_used;
+    p->inodes = u->inodes_used;
+    p->room = (struct disk_room){u->bytes, u->bytes_free, u->bytes_used, u->inodes, u->inodes_free, u->inodes_used};
+}
+
 static void looks_go_on(struct agent *g);
 
 static void look_done(struct job *j)
@@ -238,6 +275,8 @@ static void look_done(struct job *j)
     if (!l->mounts) {
         g->disk_looks--;
         waiters_tell(ap);
+    } else if (!ap->dead) {
+        csi_stats(ap, driver_told);
     }
     look_free(l);
     agent_pod_release(ap);

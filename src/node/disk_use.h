@@ -22,6 +22,7 @@ struct disk_use_part {
     bool hidden;
     bool local;            /* on the node's disk: counts to ephemeral-storage */
     bool mounted;          /* a file system of its own: bytes and inodes are what is used of it */
+    bool by_driver;        /* as its driver (CSI) says */
     bool sick, sick_known; /* its driver says that there is something wrong with it */
     struct disk_room room; /* of a volume */
 };

@@ -89,6 +89,7 @@ REQUESTS = {
     'NodeUnpublishVolume': lambda f: dict(id=text(f, 1), target=text(f, 2)),
     'NodeExpandVolume': lambda f: dict(id=text(f, 1), path=text(f, 2), bytes=fields(f.get(3, [b''])[-1]).get(1, [0])[-1], staging=text(f, 4),
                                        capability=capability(f, 5), secrets=texts(f, 6)),
+    'NodeGetVolumeStats': lambda f: dict(id=text(f, 1), path=text(f, 2), staging=text(f, 3)),
     'NodeGetInfo': lambda f: {}, 'NodeGetCapabilities': lambda f: {}, 'GetPluginInfo': lambda f: {}, 'Probe': lambda f: {},
 }
 
@@ -181,7 +182,7 @@ class Driver:
         return put(1, self.node_id) + (put(2, s['most']) if s.get('most') else b'') + (put(3, topology) if topology else b'')
 
     def NodeGetCapabilities(self, r, context):
-        return b''.join(put(1, put(1, put(1, n))) for n in self.read('settings', {}).get('can', [1, 3]))
+        return b''.join(put(1, put(1, put(1, n))) for n in self.read('settings', {}).get('can', [1, 2, 3]))
 
     def source(self, id):
         path = '%s/volumes/%s' % (self.base, id)
@@ -235,6 +236,11 @@ class Driver:
         elif os.path.exists(r['target']):
             os.unlink(r['target'])
         return b''
+
+    def NodeGetVolumeStats(self, r, context):
+        assert os.path.isdir(r['path']), r
+        return (put(1, put(1, 700) + put(2, 1000) + put(3, 300) + put(4, 1)) + put(1, put(1, 7) + put(2, 10) + put(3, 3) + put(4, 2)) +
+                put(2, put(1, True) + put(2, 'its disk is sick')))
 
     def NodeExpandVolume(self, r, context):
         return put(1, r['bytes'])

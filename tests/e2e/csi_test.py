@@ -241,6 +241,16 @@ def life(c):
     assert c.kubectl('exec', 'one', '--', 'ls', '-ldn', '/data').split()[3] == '4711', 'fsGroup, by fsGroupPolicy'
     assert any(m.startswith('AttachVolume.Attach succeeded for volume "%s"' % volume) for m in events(c, 'SuccessfulAttachVolume'))
     node = c.get('node')['items'][0]
+    summary = '/api/v1/nodes/%s/proxy/stats/summary' % node['metadata']['name']
+    def stats():
+        pods = json.loads(c.kubectl('get', '--raw', summary))['pods']
+        found = [v for p in pods if p['podRef']['name'] == 'one' for v in p.get('volume', []) if v.get('pvcRef', {}).get('name') == 'data']
+        return found and found[0] if found and found[0].get('capacityBytes') == 1000 else None
+    told = eventually('what the driver says of the volume', stats)
+    assert (told['availableBytes'], told['usedBytes'], told['inodes'], told['inodesFree'], told['inodesUsed']) == (700, 300, 10, 7, 3), told
+    assert told['volumeHealthStats'] == {'abnormal': True}, told
+    asked = [x for x in s.calls('NodeGetVolumeStats') if uid in x['path']]
+    assert asked and asked[0]['staging'] == stage[0]['staging'] and asked[0]['id'] == stage[0]['id'], asked
     unique = 'kubernetes.io/csi/%s^%s' % (NAME, stage[0]['id'])
     assert node['status']['volumesInUse'] == [unique] and node['status']['volumesAttached'] == [{'name': unique, 'devicePath': ''}], node['status']
     c.kubectl('patch', 'pvc', 'data', '-p', json.dumps({'spec': {'resources': {'requests': {'storage': '2Gi'}}}}))
