@@ -169,11 +169,40 @@ static struct measured *measured_of(struct server *s)
     return m;
 }
 
+/* A pod that runs and of which the node said nothing: it has begun since, or was too young. */
+struct newcomer {
+    const struct measured *measured;
+    bool found;
+};
+
+static bool is_newcomer(struct obj *o, void *arg)
+{
+    struct newcomer *n = arg;
+    AUTO(strbuf_fini) struct strbuf key = STRBUF(600);
+    strbuf_addf(&key, STR_FMT "/" STR_FMT, STR_ARG(o->ns), STR_ARG(o->name));
+    n->found = str_eqz(val_text_at(obj_status(o), N(phase)), "Running") &&
+               str_eq(val_text_at(obj_spec(o), N(nodeName)), n->measured->node) &&
+               !val_len(val_get_str(map_get(&n->measured->usage.pods, strbuf_str(&key)), S("containers")));
+    return !n->found;
+}
+
+/* What was said last still serves: it is young, and knows whom it is about. */
+static bool is_fresh(const struct measured *m, const struct request *r)
+{
+    int64_t age = clock_mono() - m->came;
+    struct newcomer n = {m, false};
+    if (!m->came || age >= MEASURED_KEPT)
+        return false;
+    if (age >= MEASURED_ANEW && r->kind == K(PodMetrics))
+        objects_each(r->server, K(Pod), r->ns, is_newcomer, &n);
+    return !n.found;
+}
+
 void measured_answer(struct request *r)
 {
     static const struct http_call_fns fns = {.done = node_answered};
     struct measured *m = measured_of(r->server);
-    if (m->came && clock_mono() - m->came < MEASURED_KEPT) {
+    if (is_fresh(m, r)) {
         answer_one(m, r);
         return;
     }

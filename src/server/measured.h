@@ -5,6 +5,7 @@
 #include "server/request.h"
 
 #define MEASURED_KEPT (2 * NS_PER_S)
+#define MEASURED_ANEW (200 * NS_PER_MS) /* the same, where a pod has begun to run since */
 
 struct measured;
 bool measured_serves(const struct request *r);
