@@ -603,6 +603,7 @@ TEST(podspec_oom_scores_as_a_kubelet_gives_them)
         {"", "resources: {requests: {memory: 9Gi}}", 3},
         {"priorityClassName: system-node-critical", "", -997},
         {"priorityClassName: system-cluster-critical", "", 999},
+        {"resources: {requests: {memory: 4Gi}}", "resources: {requests: {memory: 2Gi}}", 500}, /* all of it */
         {"", "restartPolicy: Always", 999},
         {"", "restartPolicy: Always, resources: {requests: {memory: 4Gi}}", 500},
     };
