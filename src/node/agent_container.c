@@ -71,12 +71,24 @@ static void start_over(struct agent_container *ac)
     agent_pod_release(ac->ap);
 }
 
+/* Somebody has removed it since it was looked for (wherry image rm). */
+static bool image_is_gone(struct agent_container *ac)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct image image;
+    struct err err = ERR;
+    return !images_read(ac->ap->agent, &a, val_text_at(agent_wanted(ac)->spec, N(image)), &image, &err) &&
+           err.kind == E_NOT_FOUND;
+}
+
 static void start_failed(struct agent_container *ac, const char *reason, const char *text, bool config)
 {
     struct agent_pod *ap = ac->ap;
     agent_eventf(ap, ac->index, true, "Failed", "Error: %s", text);
     counted_reason_add(ap->agent->counts.failures, reason, (int)agent_wanted(ac)->role);
     pod_saw_start_failed(ap->facts, ac->index, reason, str_of(text), config, clock_real(), clock_mono());
+    if (image_is_gone(ac))
+        pod_saw_image_gone(ap->facts, ac->index);
     start_over(ac); /* `text` may be in its arena */
 }
 

@@ -390,6 +390,11 @@ void pod_saw_image(struct pod *p, int i, bool ok, struct str id_or_reason, struc
     c->image_retry_at = now + c->image_backoff;
 }
 
+void pod_saw_image_gone(struct pod *p, int i)
+{
+    p->containers.p[i].image = PART_NONE;
+}
+
 void pod_saw_image_again(struct pod *p, int i)
 {
     p->containers.p[i].image_retry_at = 0;

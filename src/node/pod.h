@@ -203,6 +203,7 @@ void pod_asks_image(struct pod *p, int c, struct str name);
 struct str pod_asked_image(const struct pod_container *c);
 /* ok: id_or_reason is the image id; otherwise the reason ("ErrImagePull") and the message. */
 void pod_saw_image(struct pod *p, int c, bool ok, struct str id_or_reason, struct str message, int64_t now);
+void pod_saw_image_gone(struct pod *p, int c);  /* since it was seen: it is asked for anew */
 void pod_saw_image_again(struct pod *p, int c); /* one that could not be had is here: tried again at once */
 /* Its next run is being made; the id and the user are that run's. */
 void pod_saw_starting(struct pod *p, int c, struct str id, const struct container_user *user);

@@ -180,6 +180,24 @@ TEST(a_start_that_fails_for_the_nodes_own_reasons_is_no_crash)
     play_end(&y);
 }
 
+TEST(an_image_that_somebody_removed_is_asked_for_anew)
+{
+    struct play y;
+    play_running(&y, ONE);
+    play_exits(&y, "c", 1);
+    y.hold = true;
+    play_run(&y);
+    pod_saw_image(y.p, 0, true, S("x@sha256:1"), S(""), y.now);
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("image:c start:c"));
+    pod_saw_start_failed(y.p, 0, "CreateContainerError", S("image is not present"), true, PLAY_REAL, y.now);
+    pod_saw_image_gone(y.p, 0);
+    y.now += 60 * NS_PER_S;
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("image:c"));
+    play_end(&y);
+}
+
 TEST(main_containers_start_one_after_another)
 {
     struct play y;

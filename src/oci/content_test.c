@@ -116,6 +116,77 @@ TEST(who_fetches_a_blob_slowly_is_not_waited_for_for_ever)
     CHECK_OK(ingest_write(&slow, "c", 1, &err) && ingest_commit(&slow, &d, &got, &err), err);
 }
 
+static struct digest image_bring(struct content *c, const char *body, const char *name, bool pulled)
+{
+    AUTO(strbuf_fini) struct strbuf record = STRBUF(65536);
+    char path[100];
+    struct digest d;
+    struct err err = ERR;
+    CHECK_OK(content_put(c, body, strlen(body), &d, &err), err);
+    struct image im = {.manifest = d, .config = d, .blobs = &d, .nblobs = 1};
+    image_encode(&im, &record);
+    (void)snprintf(path, sizeof path, "images/%s", d.hex);
+    CHECK_OK(content_file_put(c, path, strbuf_str(&record), &err) &&
+                 content_ref_set(c, str_of(name), &d, pulled, &err),
+             err);
+    return d;
+}
+
+/* Whoever chose them may be late: what counts is what is so while nobody adds. */
+TEST(for_want_of_space_only_what_a_registry_gave_and_nobody_uses_goes)
+{
+    struct err err = ERR;
+    AUTO(content_free) struct content *c = content_of_test();
+    struct digest all[] = {image_bring(c, "used", "r/used:1", true), image_bring(c, "by hand", "r/hand:1", false),
+                           image_bring(c, "both", "r/both:1", true), image_bring(c, "first", "r/first:1", true),
+                           image_bring(c, "second", "r/second:1", true)};
+    struct content_collect x = {.images = all, .n = countof(all), .enough = INT64_MAX};
+    CHECK_OK(content_use(c, S("c1"), &all[0], &err), err);
+    CHECK_OK(content_ref_set(c, S("r/loaded:1"), &all[2], false, &err), err); /* pulled, and loaded as well */
+    {
+        AUTO(fd_close) int held = content_lock_shared(c, &err);
+        CHECK(held >= 0 && !content_collect(c, &x, &err) && err.kind == E_UNAVAILABLE);
+        err = ERR;
+    }
+    x.enough = 1; /* one of them is enough */
+    CHECK_OK(content_collect(c, &x, &err), err);
+    CHECK_INT(x.removed, 1);
+    CHECK(x.freed > 0 && !content_has_blob(c, &all[3]) && content_has_blob(c, &all[4]));
+    x.enough = INT64_MAX;
+    CHECK_OK(content_collect(c, &x, &err), err);
+    CHECK_INT(x.removed, 1);
+    for (size_t i = 0; i < countof(all); i++)
+        CHECK_INT(content_has_blob(c, &all[i]), i < 3);
+    int64_t before = content_used_at(c, &all[0]);
+    content_unuse(c, S("c1"));
+    CHECK(content_used_at(c, &all[0]) >= before && before > 0);
+    CHECK_OK(content_collect(c, &x, &err), err);
+    CHECK(!content_has_blob(c, &all[0]) && content_has_blob(c, &all[1]) && content_has_blob(c, &all[2]));
+    CHECK_INT(content_used_at(c, &all[0]), 0);
+}
+
+/* A pull that broke off is kept to be taken up again, but not where the disk is full. */
+TEST(for_want_of_space_pulls_that_broke_off_go)
+{
+    struct err err = ERR;
+    AUTO(content_free) struct content *c = content_of_test();
+    struct digest d = digest_of("abc", 3);
+    struct ingest in;
+    struct content_collect x = {.enough = INT64_MAX};
+    int64_t freed;
+    CHECK_OK(ingest_begin(c, &in, &d, true, &err) && ingest_write(&in, "ab", 2, &err), err);
+    in.keep = true;
+    ingest_abort(&in);
+    CHECK_OK(content_gc(c, &freed, &err), err);
+    CHECK_OK(ingest_begin(c, &in, &d, true, &err), err);
+    CHECK_INT(in.size, 2);
+    ingest_abort(&in);
+    CHECK_OK(content_collect(c, &x, &err), err);
+    CHECK_OK(ingest_begin(c, &in, &d, true, &err), err);
+    CHECK_INT(in.size, 0);
+    ingest_abort(&in);
+}
+
 /* One of sixteen that bring the same image, name and claim it, while one of them collects all the time. */
 static bool bring_and_claim(struct content *c, int side, int round, struct err *err)
 {

@@ -92,7 +92,7 @@ def running(c, *names):
 
 FILLS = {
     'log': 'head -c 320000000 /dev/zero | tr "\\\\0" x | fold -w 4000; sleep 1000',
-    'layer': 'head -c 320000000 /dev/zero > /f; sleep 1000',
+    'layer': 'cat /dev/zero > /f; sleep 1000',
     'volume': 'head -c 320000000 /dev/zero > /v/f; sleep 1000',
 }
 
