@@ -170,7 +170,7 @@ def pods_are_held_to_their_limits(c):
     c.kubectl('delete', 'pod', '--all', '--wait=false')
 
 
-MEMORY = size(400, 2000)                                          # MiB for all pods together
+MEMORY = size(400, 900)                                           # MiB for all pods together
 CROWD = size(8, 200)                                    # pods that have nothing to do with it
 GROWS = "(while true; do head -c 20000000 /dev/zero; sleep 0.1; done) | tail"
 JUMPS = "head -c 3000000000 /dev/zero | tail"
@@ -188,7 +188,7 @@ def memory_is_taken(c):
     c.kubectl('rollout', 'status', 'deploy/crowd', '--timeout=180s', timeout=200)
     c.apply(pod('grows', GROWS))
     eventually('the node says so', lambda: condition(c, 'MemoryPressure') ==
-               ('True', 'KubeletHasInsufficientMemory', 'kubelet has insufficient memory available'))
+               ('True', 'KubeletHasInsufficientMemory', 'kubelet has insufficient memory available'), timeout=size(30, 120))
     c.apply(pod('late', 'sleep 1000', 'nodeName: ' + name))
     status = evicted(c, 'grows')
     assert re.match(r'The node was low on resource: memory\. Threshold quantity: 100Mi, available: \d+\w*\. '
