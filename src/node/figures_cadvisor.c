@@ -139,7 +139,7 @@ static struct labelling label_all(const struct figures_view *v, struct arena *a)
     for (size_t i = 0; i < countof(own); i++)
         if (own[i]->ok)
             labelled_add(&l, own[i], labels_of(a, own[i]->path, NULL, STR_NONE, STR_NONE, STR_NONE), NULL,
-                         i ? v->self_started : v->machine.boot);
+                         v->machine.boot);
     for (size_t i = 0; i < v->npods; i++) {
         const struct figures_pod *p = &v->pods[i];
         if (p->g.ok)
@@ -166,22 +166,19 @@ static void series_begin(struct figures_out *o, const char *name, struct str lab
     strbuf_addz(b, "} ");
 }
 
-static void series_end(struct figures_out *o, int64_t at_real)
+/* Without a moment: what is read is of now, and Prometheus takes a series that ends for ended only where it gave the
+ * moment itself. */
+static void series_end(struct figures_out *o)
 {
-    if (at_real) {
-        strbuf_addc(&o->b, ' ');
-        prom_whole(&o->b, (uint64_t)(at_real / NS_PER_MS));
-    }
     strbuf_addc(&o->b, '\n');
     figures_flush(o, false);
 }
 
-static void series_whole(struct figures_out *o, const char *name, struct str labels, const char *extra, uint64_t n,
-                         int64_t at_real)
+static void series_whole(struct figures_out *o, const char *name, struct str labels, const char *extra, uint64_t n)
 {
     series_begin(o, name, labels, extra);
     prom_whole(&o->b, n);
-    series_end(o, at_real);
+    series_end(o);
 }
 
 static void value_add(struct strbuf *b, const struct cadvisor_row *row, const struct cgroup_stats *s)
@@ -201,8 +198,7 @@ static bool row_is_of(const struct cadvisor_row *row, const struct cgroup_stats 
     return s->has & row->part && (row->part != CGROUP_THROTTLE || s->limits.cpu_quota_us);
 }
 
-static void rows_write(struct figures_out *o, const struct labelling *l, const struct cadvisor_row *rows, size_t n,
-                       bool timed)
+static void rows_write(struct figures_out *o, const struct labelling *l, const struct cadvisor_row *rows, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         const struct cadvisor_row *row = &rows[i];
@@ -214,7 +210,7 @@ static void rows_write(struct figures_out *o, const struct labelling *l, const s
                 continue;
             series_begin(o, row->name, x->labels, row->extra);
             value_add(&o->b, row, &x->g->s);
-            series_end(o, timed ? x->g->at_real : 0);
+            series_end(o);
         }
     }
 }
@@ -229,13 +225,10 @@ static void failures_write(struct figures_out *o, const struct labelling *l)
         struct str labels = l->list[k].labels;
         if (!(s->has & CGROUP_MEMORY))
             continue;
-        series_whole(o, name, labels, ",failure_type=\"pgfault\",scope=\"container\"", s->own_page_faults,
-                     g->at_real);
-        series_whole(o, name, labels, ",failure_type=\"pgfault\",scope=\"hierarchy\"", s->page_faults, g->at_real);
-        series_whole(o, name, labels, ",failure_type=\"pgmajfault\",scope=\"container\"", s->own_major_faults,
-                     g->at_real);
-        series_whole(o, name, labels, ",failure_type=\"pgmajfault\",scope=\"hierarchy\"", s->major_faults,
-                     g->at_real);
+        series_whole(o, name, labels, ",failure_type=\"pgfault\",scope=\"container\"", s->own_page_faults);
+        series_whole(o, name, labels, ",failure_type=\"pgfault\",scope=\"hierarchy\"", s->page_faults);
+        series_whole(o, name, labels, ",failure_type=\"pgmajfault\",scope=\"container\"", s->own_major_faults);
+        series_whole(o, name, labels, ",failure_type=\"pgmajfault\",scope=\"hierarchy\"", s->major_faults);
     }
 }
 
@@ -264,7 +257,7 @@ static void processes_write(struct figures_out *o, const struct labelling *l)
             if (!x->c || !x->c->procs.processes)
                 continue;
             memcpy(&n, (const char *)&x->c->procs + rows[i].at, sizeof n);
-            series_whole(o, rows[i].name, x->labels, rows[i].extra, n, x->g->at_real);
+            series_whole(o, rows[i].name, x->labels, rows[i].extra, n);
         }
     }
 }
@@ -275,10 +268,10 @@ static void times_write(struct figures_out *o, const struct labelling *l, int64_
     prom_family(o, started, "Start time of the container since unix epoch in seconds.", "gauge");
     for (size_t k = 0; k < l->n; k++)
         if (l->list[k].started)
-            series_whole(o, started, l->list[k].labels, NULL, (uint64_t)(l->list[k].started / NS_PER_S), 0);
+            series_whole(o, started, l->list[k].labels, NULL, (uint64_t)(l->list[k].started / NS_PER_S));
     prom_family(o, seen, "Last time a container was seen by the exporter", "gauge");
     for (size_t k = 0; k < l->n; k++)
-        series_whole(o, seen, l->list[k].labels, NULL, (uint64_t)(now / NS_PER_S), l->list[k].g->at_real);
+        series_whole(o, seen, l->list[k].labels, NULL, (uint64_t)(now / NS_PER_S));
 }
 
 /* --- disks --------------------------------------------------------------------------------------------------- */
@@ -315,7 +308,7 @@ static void group_io_write(struct figures_out *o, const struct figures_view *v, 
                 uint64_t n;
                 memcpy(&n, (const char *)io + rows[i].at, sizeof n);
                 series_whole(o, rows[i].name, l->list[k].labels,
-                             device_label(v, io->major, io->minor, device, sizeof device), n, l->list[k].g->at_real);
+                             device_label(v, io->major, io->minor, device, sizeof device), n);
             }
     }
     static const char usage[] = "container_blkio_device_usage_total";
@@ -328,8 +321,7 @@ static void group_io_write(struct figures_out *o, const struct figures_view *v, 
             for (int w = 0; w < 2; w++) {
                 (void)snprintf(extra, sizeof extra, "%s,major=\"%u\",minor=\"%u\",operation=\"%s\"", device,
                                io->major, io->minor, w ? "Write" : "Read");
-                series_whole(o, usage, l->list[k].labels, extra, w ? io->write_bytes : io->read_bytes,
-                             l->list[k].g->at_real);
+                series_whole(o, usage, l->list[k].labels, extra, w ? io->write_bytes : io->read_bytes);
             }
         }
 }
@@ -373,7 +365,7 @@ static void disks_write(struct figures_out *o, const struct figures_view *v, str
                 prom_whole(&o->b, n);
             else
                 prom_seconds(&o->b, n);
-            series_end(o, v->machine_group.at_real);
+            series_end(o);
         }
     }
 }
@@ -403,7 +395,7 @@ static void fs_write(struct figures_out *o, const struct figures_view *v, const 
             if (!machine && (!x->c || !x->c->disk_known || i < LIMIT))
                 continue;
             int64_t n = machine || i != USAGE ? of_fs[i] : x->c->rootfs.bytes;
-            series_whole(o, rows[i].name, x->labels, device, (uint64_t)n, x->g->at_real);
+            series_whole(o, rows[i].name, x->labels, device, (uint64_t)n);
         }
     }
 }
@@ -448,14 +440,14 @@ static void network_write(struct figures_out *o, const struct figures_view *v, s
                 continue;
             (void)snprintf(extra, sizeof extra, ",interface=\"%s\"", x->name);
             memcpy(&n, (const char *)x + network_rows[r].at, sizeof n);
-            series_whole(o, network_rows[r].name, machine, extra, n, v->machine_group.at_real);
+            series_whole(o, network_rows[r].name, machine, extra, n);
         }
         for (size_t i = 0; i < v->npods; i++) {
             const struct figures_pod *p = &v->pods[i];
             if (!p->link)
                 continue;
             memcpy(&n, (const char *)p->link + network_rows[r].turned, sizeof n);
-            series_whole(o, network_rows[r].name, pods[i], ",interface=\"eth0\"", n, p->g.at_real);
+            series_whole(o, network_rows[r].name, pods[i], ",interface=\"eth0\"", n);
         }
     }
 }
@@ -486,7 +478,7 @@ static void machine_write(struct figures_out *o, const struct figures_view *v, s
     strbuf_fini(&b);
     for (size_t i = 0; i < countof(rows); i++) {
         prom_family(o, rows[i].name, rows[i].help, "gauge");
-        series_whole(o, rows[i].name, labels, NULL, (uint64_t)rows[i].n, 0);
+        series_whole(o, rows[i].name, labels, NULL, (uint64_t)rows[i].n);
     }
     prom_family(o, "machine_scrape_error", "1 if there was an error while getting machine metrics, 0 otherwise.",
                 "gauge");
@@ -509,14 +501,14 @@ void figures_cadvisor_text(const struct figures_view *v, struct figures_out *o)
     AUTO(arena_fini) struct arena a = ARENA;
     struct labelling l = label_all(v, &a);
     struct str machine = labels_of(&a, "/", NULL, STR_NONE, STR_NONE, STR_NONE);
-    rows_write(o, &l, group_rows, countof(group_rows), true);
+    rows_write(o, &l, group_rows, countof(group_rows));
     failures_write(o, &l);
     processes_write(o, &l);
     group_io_write(o, v, &l);
     disks_write(o, v, machine);
     fs_write(o, v, &l);
     network_write(o, v, &a, machine);
-    rows_write(o, &l, spec_rows, countof(spec_rows), false);
+    rows_write(o, &l, spec_rows, countof(spec_rows));
     times_write(o, &l, v->now_real);
     prom_family(o, "container_scrape_error", "1 if there was an error while getting container metrics, 0 otherwise",
                 "gauge");

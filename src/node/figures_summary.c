@@ -3,7 +3,8 @@
 #include "node/figures_int.h"
 #include "wire/json.h"
 
-/* A member of the object that is being written: a comma before all but the first. */
+/* A member of the object that is being written: a comma before all but the first. (So nothing is handed on before the
+ * text is whole: what stands before is looked at. It is some 2 KB a pod.) */
 static void member_add(struct strbuf *b, const char *name)
 {
     if (b->n && b->p[b->n - 1] != '{')
@@ -311,7 +312,7 @@ static void node_add(struct strbuf *b, const struct figures_view *v, bool brief)
     member_add(b, "systemContainers");
     strbuf_addc(b, '[');
     system_container_add(b, "kubelet", &v->self, v->self_started, v->self.s.limits.memory);
-    system_container_add(b, "pods", &v->all_pods, v->self_started,
+    system_container_add(b, "pods", &v->all_pods, v->machine.boot,
                          v->all_pods.s.limits.memory ? v->all_pods.s.limits.memory : (uint64_t)m->memory);
     strbuf_addc(b, ']');
     moment_add(b, "startTime", m->boot);
@@ -342,10 +343,7 @@ void figures_summary_text(const struct figures_view *v, bool brief, struct figur
     node_add(b, v, brief);
     member_add(b, "pods");
     strbuf_addc(b, '[');
-    for (size_t i = 0; i < v->npods; i++) {
+    for (size_t i = 0; i < v->npods; i++)
         pod_add(b, v, &v->pods[i], brief);
-        if (o->fd < 0)
-            continue;
-    }
     strbuf_addz(b, "]}");
 }
