@@ -132,8 +132,10 @@ static void work_ended(struct fencing *f)
 static void work_failed(struct fencing *f)
 {
     struct fencing_work *w = &f->work;
-    f->must_cut |= w->step == STEP_LIST || w->step == STEP_CUT || w->diff.cut_all || w->diff.cut.n;
-    f->there = f->none = false;
+    bool cutting = w->step == STEP_LIST || w->step == STEP_CUT;
+    f->must_cut |= cutting || w->diff.cut_all || w->diff.cut.n;
+    if (!cutting) /* else the rules are in force */
+        f->there = f->none = false;
     f->asked = true;
     f->failures++;
     if (strcmp(f->told, w->err.text) != 0) {
@@ -342,6 +344,8 @@ void fencing_apply(struct fencing *f, uint64_t revision)
 {
     f->started = f->asked = true;
     f->wanted = MAX(f->wanted, revision);
+    if (f->there) /* it was the cutting that failed, and new rules need not wait for that */
+        timer_stop(&f->retry);
     fencing_go(f);
 }
 
