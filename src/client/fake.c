@@ -24,6 +24,8 @@ struct fake {
     enum err_kind fail_kind;
     void (*on_write)(void *arg, struct obj *was, struct obj *now);
     void *arg;
+    int (*on_get)(void *arg, struct str path, struct strbuf *body);
+    void *get_arg;
     size_t writes;
 };
 struct fake_call { /* the question, on its way; then the answer, on its way back */
@@ -220,6 +222,12 @@ static struct obj *object_change(struct fake *f, struct obj *was, const struct c
         val_set(a, val_need_map(a, &now, N(spec)), N(finalizers), list ? *list : val_list());
         return object_keep(f, was, o->kind, &now);
     }
+    if (str_eqz(o->sub, "scale")) {
+        struct val now = val_copy(a, &was->tree);
+        kind_scale_apply(a, o->kind, &now, &tree);
+        kind_prepare_update(a, o->kind, S(""), &now, &was->tree, clock_real());
+        return object_keep(f, was, o->kind, &now);
+    }
     kind_default(a, o->kind, &tree);
     kind_prepare_update(a, o->kind, o->sub, &tree, &was->tree, clock_real());
     return object_keep(f, was, o->kind, &tree);
@@ -326,6 +334,12 @@ static bool call_execute(struct fake *f, struct fake_call *fc)
         f->failing--;
         return err_set(&c->err, f->fail_kind, "injected failure");
     }
+    if (o->verb == CALL_RAW) {
+        AUTO(strbuf_fini) struct strbuf body = STRBUF(1 << 20);
+        c->http = f->on_get ? f->on_get(f->get_arg, o->path, &body) : 404;
+        c->bytes = str_dup(&c->arena, strbuf_str(&body));
+        return c->http == 200 || err_set(&c->err, err_kind_of(S(""), c->http), "the server answered %d", c->http);
+    }
     if (o->verb == CALL_LIST) {
         c->rev = f->rev;
         return list_collect(f, o, &c->arena, &c->items, &c->n, &c->err);
@@ -369,7 +383,7 @@ static void call_due(struct timer *t)
             c->ok = err_set(&c->err, E_UNAVAILABLE, "the answer is lost");
             c->http = 0;
         } else {
-            c->http = c->ok ? 200 : err_http(c->err.kind);
+            c->http = c->http ? c->http : c->ok ? 200 : err_http(c->err.kind);
         }
         fc->answered = true;
         timer_set(&fc->timer, some_delay(fc->fake));
@@ -387,7 +401,8 @@ static void fake_call_start(struct transport *t, struct call *c, const struct ca
     fc->call = c;
     fc->o = *o;
     struct str *texts[] = {&fc->o.ns,         &fc->o.name,           &fc->o.sub,
-                           &fc->o.expect_uid, &fc->o.label_selector, &fc->o.field_selector};
+                           &fc->o.expect_uid, &fc->o.label_selector, &fc->o.field_selector,
+                           &fc->o.path};
     for (size_t i = 0; i < countof(texts); i++)
         *texts[i] = str_dup(&fc->arena, *texts[i]);
     if (o->body) {
@@ -590,6 +605,12 @@ void fake_on_write(struct transport *t, void (*fn)(void *arg, struct obj *was, s
 {
     fake_of(t)->on_write = fn;
     fake_of(t)->arg = arg;
+}
+
+void fake_on_get(struct transport *t, int (*fn)(void *arg, struct str path, struct strbuf *body), void *arg)
+{
+    fake_of(t)->on_get = fn;
+    fake_of(t)->get_arg = arg;
 }
 
 size_t fake_writes(const struct transport *t)

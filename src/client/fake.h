@@ -22,3 +22,5 @@ void fake_lose(struct transport *t,
 /* Called after every write, whoever made it. was or now may be NULL. */
 void fake_on_write(struct transport *t, void (*fn)(void *arg, struct obj *was, struct obj *now), void *arg);
 size_t fake_writes(const struct transport *t);
+/* Answers GETs of paths (CALL_RAW) with a status and a body. NULL: there is no such path. */
+void fake_on_get(struct transport *t, int (*fn)(void *arg, struct str path, struct strbuf *body), void *arg);

@@ -35,6 +35,7 @@ static void memory_make_up(const struct view *v, const struct obj *hpa, int64_t 
 {
     const struct val *status = obj_status(hpa);
     int64_t scaled = val_time(val_get(status, N(lastScaleTime)));
+    scaled += scaled ? NS_PER_S : 0; /* it is told in whole seconds, rounded down */
     bool looked = condition_get(status, "AbleToScale");
     array_push(&m->wished, ((struct hpa_noted){v->now, current}));
     if (looked && val_num_at(status, current, N(desiredReplicas)) != current)
