@@ -309,6 +309,7 @@ static void request_answer(struct str input, struct strbuf *out)
     }
 TRANSCRIPT(kinds_apps, "kinds-apps")
 TRANSCRIPT(kinds_autoscaling_policy, "kinds-autoscaling-policy")
+TRANSCRIPT(hpa_to_zero, "hpa-to-zero")
 TRANSCRIPT(kinds_batch, "kinds-batch")
 TRANSCRIPT(kinds_config, "kinds-config")
 TRANSCRIPT(kinds_coordination_scheduling_node, "kinds-coordination-scheduling-node")
