@@ -9,6 +9,9 @@
 #include "control/hpa_int.h"
 #include "control/pods.h"
 
+#define WHOLE NS_PER_S /* both times are told in whole seconds, rounded down: what was ready at once counts at once  \
+                        */
+
 /* d: not negative, and below 2^62. */
 static int64_t round_up(double d)
 {
@@ -37,7 +40,7 @@ static bool pod_is_unready(const struct hpa_count *c, const struct hpa_pod *p)
     int64_t since = val_time(val_get(ready, N(lastTransitionTime)));
     bool no = str_eqz(val_text_at(ready, N(status)), "False");
     if (started + HPA_CPU_INITIAL > c->now)
-        return no || p->at < since + p->window;
+        return no || p->at + WHOLE < since + p->window;
     return no && started + HPA_READY_DELAY > since;
 }
 
