@@ -90,7 +90,7 @@ static void scale_written(struct world *w UNUSED, const struct obj *was, const s
         test_failed(__FILE__, __LINE__, "%lld fewer within a minute, 1 is allowed", (long long)(downs - ups));
 }
 
-static bool deployed(struct world *w)
+static bool web_deployed(struct world *w)
 {
     const struct obj *o = fake_get(w->api, K(Deployment), S("default"), S("web"));
     return val_num_at(obj_status(o), 0, N(readyReplicas)) == 2;
@@ -107,7 +107,7 @@ static void web_begin(struct world *w, uint64_t seed, struct hpa_seen *s)
     world_node(w, "n1", "8");
     world_put(w, WEB);
     world_start(w);
-    world_run(w, deployed, 60 * NS_PER_S);
+    world_run(w, web_deployed, 60 * NS_PER_S);
 }
 
 static void web_end(struct world *w)
