@@ -10,6 +10,8 @@
 #include "node/figures_int.h"
 #include "node/pressure.h"
 #include "oci/name.h"
+#include <errno.h>
+#include <fcntl.h>
 
 #define HISTORY_KEPT  (180 * NS_PER_S)
 #define SETS_MOST     16
@@ -598,6 +600,8 @@ void figures_write(struct agent *g, enum figures_kind kind, int own_fd, figures_
     struct figures_ask *q = NEW(struct figures_ask);
     *q = (struct figures_ask){.figures = f, .agent = g, .kind = kind, .done = done, .arg = arg};
     q->out = (struct figures_out){.b = STRBUF(FIGURES_TEXT_MOST), .fd = own_fd};
+    if (own_fd >= 0 && fcntl(own_fd, F_SETFL, fcntl(own_fd, F_GETFL) | O_NONBLOCK) < 0)
+        log_warn("figures", "who does not take them is waited for: error=\"%s\"", strerror(errno));
     timer_init(&q->second, g->cfg.loop, on_second);
     list_add_tail(&f->asks, &q->node);
     if (kind == FIGURES_KUBELET)

@@ -6,7 +6,9 @@
 #include "node/figures_int.h"
 #include "node/pod.h"
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #define T0 (1800000000LL * NS_PER_S) /* 2027-01-15T08:00:00Z */
 
@@ -299,6 +301,43 @@ TEST(families_of_cadvisor_are_a_kubelets)
         if (!str_has(strbuf_str(&text), str_of(type)) || !str_has(strbuf_str(&text), str_of(one)))
             test_failed(__FILE__, __LINE__, "%s has no series", cadvisor_families[i]);
     }
+}
+
+/* A reader that takes a little at a time gets all of it, and nothing is gathered meanwhile. */
+TEST(texts_are_handed_on_as_they_grow)
+{
+    AUTO(strbuf_fini) struct strbuf read_back = STRBUF(FIGURES_TEXT_MOST);
+    struct figures_view v;
+    struct figures_out gathered = {.b = STRBUF(FIGURES_TEXT_MOST), .fd = -1};
+    int ends[2];
+    view_make(&v);
+    figures_cadvisor_text(&v, &gathered);
+    CHECK(pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (!child) {
+        struct figures_out o = {.b = STRBUF(FIGURES_TEXT_MOST), .fd = ends[1]};
+        fd_close(ends[0]);
+        for (int i = 0; i < 4; i++) /* more than a pipe holds */
+            figures_cadvisor_text(&v, &o);
+        figures_flush(&o, true);
+        _exit(o.broken || o.b.n || o.b.cap > 1 << 20);
+    }
+    fd_close(ends[1]);
+    struct pollfd p = {ends[0], POLLIN, 0};
+    for (char *room; poll(&p, 1, 10000) > 0 && (room = strbuf_room(&read_back, 1000));) {
+        ssize_t n = read(ends[0], room, 1000);
+        if (n <= 0)
+            break;
+        strbuf_used(&read_back, (size_t)n);
+    }
+    fd_close(ends[0]);
+    int status = -1;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    CHECK_INT(read_back.n, 4 * gathered.b.n);
+    CHECK_STR(str_sub(strbuf_str(&read_back), 0, gathered.b.n), strbuf_str(&gathered.b));
+    strbuf_fini(&gathered.b);
+    arena_fini(&v.arena);
 }
 
 static void file_make(const char *dir, const char *name, const char *text)
