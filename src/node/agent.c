@@ -17,7 +17,8 @@
  *
  *   VOLUMES_SETUP     hostPaths are looked at, an address is taken, volumes and the files hosts, hostname and
  *                     resolv.conf are written (hostpaths.c, volumes_do.c)
- *   SANDBOX_START     the shim in its namespaces, the link, volumes in memory, host ports (agent_sandbox.c)
+ *   SANDBOX_START     the shim in its namespaces, its fence (fences.c), the link, volumes in memory, host ports
+ *                     (agent_sandbox.c)
  *   IMAGE_ENSURE      for each container in its turn: is the image here? Else it is pulled (images.c)
  *   CONTAINER_START   files, root file system, crun (agent_container.c); then POSTSTART and probes (probe_do.c)
  *
