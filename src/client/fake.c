@@ -342,6 +342,8 @@ static bool call_execute(struct fake *f, struct fake_call *fc)
     }
     if (o->verb == CALL_LIST) {
         c->rev = f->rev;
+        if (o->marks)
+            watches_wake(f, o->kind); /* they tell how far they are where they have nothing else to tell */
         return list_collect(f, o, &c->arena, &c->items, &c->n, &c->err);
     }
     if (o->verb == CALL_DELETE_COLLECTION) {

@@ -294,6 +294,11 @@ void agent_fence_wait(struct agent_pod *ap, void (*fn)(struct agent_pod *ap, con
     look_at_waiting(f);
 }
 
+bool agent_fence_isolates(const struct agent_pod *ap)
+{
+    return is_isolated(ap->agent->fences, ap->pod->obj);
+}
+
 void agent_fence_let_go(struct agent_pod *ap)
 {
     struct err err = ERR;

@@ -19,6 +19,8 @@ void agent_fence_let_go(struct agent_pod *ap); /* it is to end: whoever waits fo
 void agent_fence_news(struct agent_pod *ap);   /* its labels may have changed */
 void agent_fence_gone(struct agent_pod *ap);   /* its address is about to be given back, or it is forgotten */
 
+bool agent_fence_isolates(const struct agent_pod *ap); /* a policy that is known here does, in some direction */
+
 /* Of the kubelet's /metrics: wherry_network_policy_refused_packets_total and ..._bytes_total by namespace, policy and
  * direction; nothing where there is no policy. */
 void agent_fences_metrics(struct agent *g, figures_done *done, void *arg);

@@ -231,7 +231,7 @@ def what_changes_moves_the_fences(c):
 def the_first_packet_meets_the_fence(c):
     """Pods whose first act is to connect out, each created right after the policy that forbids it; and a client that tries
     every address from before there is anybody."""
-    n, batch = size(60, 1000), 60
+    n, batch = size(60, 1000), size(60, 100)
     api, target, client = c.api, c.pods.at['z/a'], c.pods.at['z/b']
     api('POST', '/api/v1/namespaces', {'metadata': {'name': 'first'}})
     door = target.listen(9000)
@@ -252,6 +252,7 @@ def the_first_packet_meets_the_fence(c):
         names = ['p%d' % i for i in range(done, min(done + batch, n))]
         free = names[-1]                                     # a last one, without a policy: the same gets through
         over.clear()
+        through.clear()                                      # addresses come again
         knocker = threading.Thread(target=knock)
         knocker.start()
         try:
