@@ -305,6 +305,7 @@ static void send_status(struct agent_pod *ap)
     if (!shown || is_stopping(p) || p->concluded || ap->delete_sent || call_active(&ap->status_call) ||
         now < ap->status_retry_at || is_settling(ap, now))
         return;
+    ap->status_retry_at = 0; /* this is the retry, also where there is nothing to write any more */
     struct arena a = ARENA;
     struct val status = pod_status(p, &a, clock_real());
     const struct val *have = ap->written.type == VAL_MAP && ap->written_rev >= shown->rev ? &ap->written
@@ -363,6 +364,23 @@ void agent_delete(struct agent_pod *ap)
     ap->delete_wanted = true; /* step sends it */
 }
 
+/* At the first of what has a time. One that has passed without effect (the status cannot be written just now) is no
+ * reason to step at once again, and again. */
+static void wake_later(struct agent_pod *ap, int64_t at)
+{
+    int64_t now = clock_mono();
+    const int64_t others[] = {ap->status_retry_at, ap->settling_since ? ap->settling_since + SETTLE_MOST : 0};
+    for (size_t i = 0; i < countof(others); i++) {
+        int64_t then = others[i] > now ? others[i] : now + NS_PER_S;
+        if (others[i] && (!at || then < at))
+            at = then;
+    }
+    if (ap->kicked)
+        timer_set(&ap->wake, 0);
+    else if (at)
+        timer_set(&ap->wake, at - now);
+}
+
 static void agent_step(struct agent_pod *ap)
 {
     const struct pod *p = ap->pod;
@@ -402,15 +420,7 @@ static void agent_step(struct agent_pod *ap)
         send_status(ap);
     if (!ap->dead && ap->delete_wanted && !ap->delete_sent && status_written(ap))
         send_delete(ap);
-    int64_t at = out.wake_at;
-    if (ap->status_retry_at && (!at || ap->status_retry_at < at))
-        at = ap->status_retry_at;
-    if (ap->settling_since && (!at || ap->settling_since + SETTLE_MOST < at))
-        at = ap->settling_since + SETTLE_MOST;
-    if (ap->kicked)
-        timer_set(&ap->wake, 0);
-    else if (at)
-        timer_set(&ap->wake, at - clock_mono());
+    wake_later(ap, out.wake_at);
 }
 
 static void on_wake(struct timer *t)
