@@ -258,6 +258,8 @@ void pod_step(struct pod *p, int64_t now, struct pod_actions *out);
 struct val pod_status(const struct pod *p, struct arena *a, int64_t real);
 const struct val *pod_container_told(const struct pod *p,
                                      int c); /* what the object's status says of it; may be NULL */
+/* Other resources are wanted, and whether there is room for them has not been looked at yet. */
+bool pod_resize_undecided(const struct pod *p);
 /* What the allocated resources come to: of a container, or (-1) of the pod's own group. */
 struct cgroup_bounds pod_bounds(const struct pod *p, int c);
 bool pod_is_resizable(const struct pod_container *c);

@@ -8,7 +8,8 @@
  *
  * After a restart of the agent all of it is read from the status: requests that are allocated stand there, and limits
  * in force, which are those that are allocated where no resize is in progress. Where one is, the groups are read
- * first. What was allocated and not put in force yet is looked at once more like any other wish.
+ * first; and it is of what the object says, where that has not changed since. Else what was allocated and not put in
+ * force yet is looked at once more like any other wish.
  */
 #include "base/clock.h"
 #include "node/pod_int.h"
@@ -127,6 +128,11 @@ bool pod_defer(struct pod *p, const char *reason, struct str message, int64_t re
     return news;
 }
 
+bool pod_resize_undecided(const struct pod *p)
+{
+    return p->wanted && !p->resize.pending && !p->rejected && !pod_is_to_end(p) && p->state < POD_CLEANING;
+}
+
 /* --- after a restart of the agent ----------------------------------------------------------------------------- */
 
 static struct val resources_told(struct arena *a, const struct val *status, const struct val *spec)
@@ -168,6 +174,13 @@ static void conditions_recall(struct pod *p)
     }
 }
 
+/* A resize of this very object was going on: then what it says is allocated, however far that came. */
+static bool progress_is_of_now(const struct pod *p)
+{
+    const struct pod_resize *r = &p->resize;
+    return r->in_progress && !r->pending && r->progress_generation == obj_generation(p->obj);
+}
+
 /* What is allocated, by what the status tells; before containers point into the object. */
 void pod_resize_recall(struct pod *p)
 {
@@ -188,7 +201,7 @@ void pod_resize_recall(struct pod *p)
         }
     }
     conditions_recall(p);
-    if (!any)
+    if (!any || progress_is_of_now(p))
         return;
     p->wanted = p->obj;
     p->obj = obj_new(p->wanted->kind, &tree, p->wanted->rev);
@@ -333,7 +346,7 @@ bool pod_resize_step(struct pod *p, int64_t now, struct pod_actions *out)
     bool differs = false, ending = false, starting = false;
     if (r->acting == PART_BUSY)
         return true;
-    if (p->sandbox != PART_READY || (!r->in_progress && !r->force.known))
+    if (p->sandbox != PART_READY || (!r->in_progress && !r->force.known) || pod_resize_undecided(p))
         return false;
     differs = force_differs(p, -1);
     for (size_t i = 0; i < p->containers.n; i++) {

@@ -159,6 +159,29 @@ TEST(pod_resize_restarts_where_the_policy_says_so)
     play_end(&y);
 }
 
+/* The status tells requests that are allocated and limits in force: what was going on is gone on with. */
+TEST(pod_resize_goes_on_in_the_next_agent)
+{
+    for (int newer = 0; newer < 2; newer++) {
+        struct play y, z = {.now = 2000 * NS_PER_S, .log = STRBUF(65536)};
+        play_sized(&y, SIZED("100m", "50Mi", ""));
+        want_of(&y, SIZED("150m", "60Mi", ""), 2, 2);
+        pod_allocate(y.p);
+        struct val tree = val_copy(&y.arena, &y.p->obj->tree), status = pod_status(y.p, &y.arena, PLAY_REAL);
+        val_set(&y.arena, &tree, N(status), status);
+        if (newer) /* and somebody wants another size since */
+            val_set_num(&y.arena, val_need_map(&y.arena, &tree, N(metadata)), N(generation), 3);
+        AUTO(obj_unref) struct obj *o = obj_new(K(Pod), &tree, 3);
+        z.p = pod_new(o, S("10.0.0.1"), z.now, PLAY_REAL);
+        CHECK_INT(pod_resize_undecided(z.p), newer);
+        CHECK_STR(val_text(val_get_str(val_at(z.p->containers.p[0].spec, N(resources), N(limits)), S("memory"))),
+                  newer ? S("50Mi") : S("60Mi"));
+        CHECK_STR(condition_text(&z, "PodResizeInProgress"), S("2 : "));
+        play_end(&z);
+        play_end(&y);
+    }
+}
+
 TEST(pod_resize_is_known_again_from_the_status)
 {
     struct play y, z = {.now = 2000 * NS_PER_S, .log = STRBUF(65536)};
