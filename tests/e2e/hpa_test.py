@@ -143,7 +143,7 @@ def replicas(c, name, kind='deploy'):
     return c.get(kind, name)['spec'].get('replicas')
 
 
-def scaled(c, name, want, timeout=20, kind='deploy'):
+def scaled(c, name, want, timeout=45, kind='deploy'):
     eventually('%s has %d replicas' % (name, want), lambda: replicas(c, name, kind) == want, timeout=timeout)
 
 
@@ -257,7 +257,7 @@ def load_doubles_a_deployment(c):
     behavior is over; what kubectl shows."""
     c.kubectl('autoscale', 'deploy', 'busy', '--cpu-percent=80', '--min=1', '--max=2')
     c.kubectl('patch', 'hpa', 'busy', '--type=merge', '-p', '{"spec": {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 4}}}}')
-    eventually('its use is known', lambda: known(c, 'busy'), timeout=40)
+    eventually('its use is known', lambda: known(c, 'busy'), timeout=90)
     assert replicas(c, 'busy') == 1
     took = doubled(c, 'busy', 15)
     eventually('more than the most: told', lambda: condition(c, 'busy', 'ScalingLimited').get('reason') == 'TooManyReplicas')
@@ -270,7 +270,7 @@ def load_doubles_a_deployment(c):
     assert old['spec']['targetCPUUtilizationPercentage'] == 80 and old['status']['currentCPUUtilizationPercentage'] > 80, old
     load(c, 'busy', False)
     c.kill('server')
-    scaled(c, 'busy', 1, timeout=40)
+    scaled(c, 'busy', 1, timeout=90)
     events = [e for e in c.get('events', '--field-selector', 'involvedObject.name=busy,reason=SuccessfulRescale')['items'] if e['message'].startswith('New size: 1')]
     assert events[0]['message'] == 'New size: 1; reason: All metrics below target', events
     print('     doubled within %.1f s of load, looking every %d s' % (took, QUICK))
