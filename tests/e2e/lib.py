@@ -102,7 +102,10 @@ class Cluster:
             shutil.rmtree(self.root, ignore_errors=True)
 
     def up(self):
-        return run([WHERRY, 'up', '--detach', '--root', self.root, '--listen', '127.0.0.1:%d' % self.port] + self.args, timeout=130)
+        disk = os.statvfs(self.root)
+        full = disk.f_bavail < disk.f_blocks // 5 and not any('eviction-hard' in a for a in self.args)
+        spared = ['--set', 'eviction-hard=memory.available<100Mi'] if full else []      # a node there would take no pods
+        return run([WHERRY, 'up', '--detach', '--root', self.root, '--listen', '127.0.0.1:%d' % self.port] + spared + self.args, timeout=130)
 
     def down(self, *args):
         return run([WHERRY, 'down', '--root', self.root] + list(args), timeout=120)
