@@ -271,3 +271,69 @@ TEST(what_changes_nothing_costs_nothing)
     fence_diff_fini(&d);
     fences_free(f);
 }
+
+/* ---- what a change costs ---- */
+
+static void crowd_pod(struct fences *f, int i, const char *label)
+{
+    char ns[16], name[16], labels[64];
+    (void)snprintf(ns, sizeof ns, "ns%d", i / 10);
+    (void)snprintf(name, sizeof name, "p%d", i);
+    (void)snprintf(labels, sizeof labels, "{'app':'app%d','role':'%s'}", i / 5, label);
+    put_pod(f, ns, name, IP4(10, 42, 0, 2) + (uint32_t)i, labels);
+}
+
+static void crowd_policy(struct fences *f, int i, const char *name, int port)
+{
+    char ns[16], spec[300];
+    (void)snprintf(ns, sizeof ns, "ns%d", i / 2);
+    (void)snprintf(
+        spec, sizeof spec,
+        "{'podSelector':{'matchLabels':{'app':'app%d'}},'ingress':[{'from':[{'podSelector':{'matchLabels':{'app':"
+        "'app%d','role':'client'}}}],'ports':[{'port':%d}]}]}",
+        i, i, port);
+    put_policy(f, ns, name, spec);
+}
+
+static size_t crowd_ops(struct fences *f)
+{
+    struct fence_diff d;
+    fences_diff(f, &d);
+    size_t n = d.first.n + d.then.n;
+    fence_diff_fini(&d);
+    return n;
+}
+
+/* The same pod and policy in the midst of n policies and five times as many pods. */
+static void crowd_costs(int n, size_t costs[5])
+{
+    struct fences *f = fences_new();
+    fences_begin(f, &(struct fence_kernel){.gen = 1});
+    for (int i = 0; i < n * 5; i++)
+        crowd_pod(f, i, i % 5 ? "client" : "web");
+    for (int i = 0; i < n; i++)
+        crowd_policy(f, i, "p", 80);
+    CHECK(crowd_ops(f) > (size_t)n * 10);
+    crowd_pod(f, 8, "other");
+    costs[0] = crowd_ops(f);
+    fences_del_pod(f, S("ns0/p8"));
+    costs[1] = crowd_ops(f);
+    crowd_pod(f, 8, "client");
+    costs[2] = crowd_ops(f);
+    crowd_policy(f, 1, "p", 81);
+    costs[3] = crowd_ops(f);
+    crowd_policy(f, 1, "q", 82);
+    costs[4] = crowd_ops(f);
+    fences_free(f);
+}
+
+TEST(a_change_costs_among_a_thousand_what_it_does_among_ten)
+{
+    size_t few[5], many[5];
+    crowd_costs(10, few);
+    crowd_costs(1000, many);
+    for (int i = 0; i < 5; i++) {
+        CHECK_INT(many[i], few[i]);
+        CHECK(few[i] > 0 && few[i] < 50);
+    }
+}
