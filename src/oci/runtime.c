@@ -221,20 +221,13 @@ struct runtime *runtime_new(const struct runtime_config *config, struct err *err
         return err_set(err, E_INVALID, "data folder %s: at most 150 bytes, without \",\", \":\" and \"\\\"",
                        rt->data),
                NULL;
-    /* what is below pods is entered by the roots of pods' user namespaces, nobody on the host; it has no secrets but
-     * in files of our own */
-    static const struct {
-        const char *name;
-        mode_t mode;
-    } below[] = {{"/pods", 0711}, {"/crun", 0700}};
+    static const char *const below[] = {"/pods", "/crun"};
     if (!dirs_make(rt->state, 0711, err))
         return NULL;
     for (size_t i = 0; i < countof(below); i++) {
-        (void)snprintf(path, sizeof path, "%s%s", rt->state, below[i].name);
+        (void)snprintf(path, sizeof path, "%s%s", rt->state, below[i]);
         if (!dir_make_private(path, err))
             return NULL;
-        if (chmod(path, below[i].mode) < 0)
-            return err_errno(err, "chmod %s", path), NULL;
     }
     (void)snprintf(path, sizeof path, "%s/containers", rt->data);
     if (!dirs_make(rt->data, 0711, err) || !dir_make_private(path, err) || !cgroups_detect(&rt->cgroups, err))

@@ -160,6 +160,9 @@ void children_reap(void);
 
 /* The pod's user namespace (shim_user.c). NULL, or what went wrong, with errno. */
 const char *users_set_up(int flags);
+/* The folder above the pod's is closed to everybody else; in the shim's own mounts another one stands in its place,
+ * with nothing but the pod's in it, through which the pod's users come to what is mounted for them. */
+bool users_let_in(void);
 pid_t users_clone(void); /* a child in a pid namespace of its own, which belongs to the pod's users */
 
 /* The sandbox (shim_pod.c). do_...: 0, or an errno. */

@@ -184,6 +184,8 @@ static const char *sandbox_set_up(void)
         return "making the pod's namespaces";
     if (pod_ids && (why = users_set_up(flags & ~CLONE_NEWNS)))
         return why;
+    if (pod_ids && (mount("", "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 || !users_let_in()))
+        return "letting the pod's users in";
     /* not before: it would see no mount that is made here */
     here = open(pod.state, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (here < 0 || fchdir(here) < 0)

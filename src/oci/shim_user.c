@@ -11,6 +11,8 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -122,6 +124,20 @@ const char *users_set_up(int flags)
     fd_drop(&link[0]); /* the helper ends */
     errno = keep;
     return why;
+}
+
+bool users_let_in(void)
+{
+    char above[SHIM_PATH];
+    struct shim_text t = TEXT(above);
+    text_add(&t, pod.state);
+    char *slash = strrchr(above, '/');
+    if (!slash || slash == above)
+        return errno = EINVAL, false;
+    *slash = 0;
+    return chdir(pod.state) == 0 &&
+           mount("pods", above, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=64k,mode=0711") == 0 &&
+           mkdir(pod.state, 0711) == 0 && mount(".", pod.state, NULL, MS_BIND, NULL) == 0 && chdir("/") == 0;
 }
 
 pid_t users_clone(void)
