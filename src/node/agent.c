@@ -302,7 +302,8 @@ static void send_status(struct agent_pod *ap)
     const struct pod *p = ap->pod;
     const struct obj *shown = agent_shown(ap);
     int64_t now = clock_mono();
-    if (!shown || is_stopping(p) || p->concluded || ap->delete_sent || call_active(&ap->status_call) ||
+    bool undecided = ap->admitted && pod_resize_undecided(p); /* it will say what came of it */
+    if (!shown || undecided || is_stopping(p) || p->concluded || ap->delete_sent || call_active(&ap->status_call) ||
         now < ap->status_retry_at || is_settling(ap, now))
         return;
     ap->status_retry_at = 0; /* this is the retry, also where there is nothing to write any more */
