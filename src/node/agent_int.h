@@ -173,6 +173,14 @@ void agent_address_came_back(struct agent *g);                 /* pods that want
 void agent_config_news(struct agent *g, struct agent_pod *ap); /* something it refers to has changed */
 void agent_claim_news(struct agent_pod *ap);                   /* a claim of its, or the volume of one, has */
 
+/* agent_status.c: what is told of a pod */
+void agent_take_news(struct agent_pod *ap, struct obj *now); /* its object is a newer one */
+void agent_send_status(struct agent_pod *ap);                /* where it is another one than the server has */
+void agent_status_done(struct call *c);
+bool agent_status_written(const struct agent_pod *ap); /* nothing is under way or to be tried again */
+/* Sets the timer of the next step: at the first of `at` (0: none) and of what the status waits for. */
+void agent_wake_later(struct agent_pod *ap, int64_t at);
+
 bool agent_was_admitted(const struct agent_pod *ap);
 void agent_admit(struct agent_pod *ap);
 
