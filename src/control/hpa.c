@@ -8,6 +8,8 @@
 #include "control/hpa_int.h"
 #include "control/pods.h"
 
+#define FIRST_LOOK (2 * NS_PER_S)
+
 struct hpa {
     const struct view *v;
     struct plan *out;
@@ -417,11 +419,27 @@ static bool hpa_look(struct hpa *h)
     return true;
 }
 
+/* One that was made just now is looked at a little later: whoever makes it often goes on writing it (upstream waits a
+ * whole period). 0: at once. */
+static int64_t first_look(const struct view *v, const struct obj *o)
+{
+    int64_t at = val_time(val_get(obj_meta(o), N(creationTimestamp))) + FIRST_LOOK;
+    bool looked = val_len(val_get(obj_status(o), N(conditions))) > 0;
+    return looked || v->now >= at || v->now < at - 2 * FIRST_LOOK
+               ? 0
+               : at; /* a clock that was set back holds up nobody */
+}
+
 static void hpa_plan(const struct view *v, struct key key, struct plan *out)
 {
     struct obj *o = view_get(v, K(HorizontalPodAutoscaler), key.ns, key.name);
     if (!o || obj_deleting(o))
         return;
+    int64_t first = first_look(v, o);
+    if (first) {
+        plan_again(out, first);
+        return;
+    }
     struct hpa h = {.v = v,
                     .out = out,
                     .a = &out->arena,
