@@ -9,8 +9,9 @@
 #include "control/hpa_int.h"
 #include "control/pods.h"
 
-#define WHOLE NS_PER_S /* both times are told in whole seconds, rounded down: what was ready at once counts at once  \
-                        */
+#define WHOLE                                                                                                        \
+    NS_PER_S /* both times are told in whole seconds, rounded down: what was ready at once counts at once            \
+              */
 
 /* d: not negative, and below 2^62. */
 static int64_t round_up(double d)
