@@ -203,6 +203,10 @@ void why_node(struct question *q, const struct obj *node, struct finding *f)
         struct str message = val_text_at(ready, N(message));
         why_found(q, f, "NodeNotReady", "it is not ready: " STR_FMT,
                   STR_ARG(message.n ? message : S("it has not been heard of yet")));
+        if (str_eqz(message, "node is shutting down")) {
+            why_way(q, f, "Start the machine again or, where it is to stay up: wherry shutdown --cancel, on it");
+            return;
+        }
         why_way(q, f, "See whether wherry runs there (wherry up), and its log (/var/log/wherry.log)");
         return;
     }

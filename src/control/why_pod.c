@@ -41,6 +41,10 @@ static bool say_leaving(struct question *q, const struct obj *pod, struct findin
 /* ---- over ---- */
 
 static const struct saying failures[] = {
+    {"NodeShutdown", "NodeShutdown", "was refused by node {node}, which was shutting down",
+     "Its maker makes another one; of one that nobody made: kubectl replace --force -f FILE, once that node is back"},
+    {"Terminated", "NodeShutdown", "was ended by node {node}, which was shutting down",
+     "Its maker makes another one; of one that nobody made: kubectl replace --force -f FILE, once that node is back"},
     {"UnsupportedField", "UnsupportedField", "is refused by node {node}: {message}", "Change that field: {edit}"},
     {"SysctlForbidden", "SysctlForbidden", "is refused by node {node}: {message}",
      "Leave it out of {spec}securityContext.sysctls: {edit}, or allow it there: wherry up --set "
