@@ -233,7 +233,7 @@ static bool aim_at_pod_port(struct request *r, struct aim *aim)
     if (t.port.n && !target_port(r, &t, &number))
         return false;
     if (pod_has_ended(&t.obj->tree)) /* has no address any more: another pod, of anybody, may have got it */
-        return fail_plain(r, 503, "error trying to reach service: pod " STR_FMT " has ended", STR_ARG(t.name));
+        return fail_unavailable(r, "error trying to reach service: pod " STR_FMT " has ended", STR_ARG(t.name));
     return set_address(r, aim, val_text_at(obj_status(t.obj), N(podIP)), (int)number);
 }
 
@@ -301,15 +301,15 @@ static bool aim_at_service(struct request *r, struct aim *aim)
             if (!found && val_num(val_get(p, N(port)), 0) == number)
                 found = p;
         if (!found)
-            return fail_plain(r, 503, "no service port %lld found for service \"" STR_FMT "\"", (long long)number,
-                              STR_ARG(t.name));
+            return fail_unavailable(r, "no service port %lld found for service \"" STR_FMT "\"", (long long)number,
+                                    STR_ARG(t.name));
         port = port_name(found);
     }
     AUTO(obj_unref) struct obj *endpoints = object_get(r->server, K(Endpoints), r->ns, t.name);
     int at = 0;
     const struct val *address = endpoints ? nth_address(r, endpoints, port, turns++, &at) : NULL;
     if (!address)
-        return fail_plain(r, 503, "no endpoints available for service \"" STR_FMT "\"", STR_ARG(r->name));
+        return fail_unavailable(r, "no endpoints available for service \"" STR_FMT "\"", STR_ARG(r->name));
     aim->tls = t.tls;
     return set_address(r, aim, val_text_at(address, N(ip)), at);
 }

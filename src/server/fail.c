@@ -136,6 +136,11 @@ bool fail_plain(struct request *r, int code, const char *fmt, ...)
     return request_fail(r, code, "", FORMATTED(r, fmt));
 }
 
+bool fail_unavailable(struct request *r, const char *fmt, ...)
+{
+    return request_fail(r, 503, "ServiceUnavailable", FORMATTED(r, fmt));
+}
+
 bool fail_unauthorized(struct request *r)
 {
     return request_fail(r, 401, "Unauthorized", S("Unauthorized"));

@@ -20,6 +20,7 @@ bool fail_internal(struct request *r, const char *fmt, ...)
     PRINTF(2, 3); /* 500 InternalError, `Internal error occurred: ` */
 bool fail_plain(struct request *r, int code, const char *fmt, ...) PRINTF(3, 4); /* neither reason nor details */
 bool fail_unauthorized(struct request *r);
+bool fail_unavailable(struct request *r, const char *fmt, ...) PRINTF(2, 3); /* 503 ServiceUnavailable */
 bool fail_expired(struct request *r, const char *fmt, ...) PRINTF(2, 3);
 bool fail_too_large_revision(struct request *r, int64_t asked, int64_t have); /* 504 Timeout */
 bool fail_too_many(struct request *r, int retry_after_s, const char *fmt, ...) PRINTF(3, 4);

@@ -464,7 +464,7 @@ static void read_next(struct server *s, struct str served)
             read_old(l->request);
             return;
         }
-        fail_plain(l->request, 503, "the server is ending");
+        fail_unavailable(l->request, "the server is ending");
         request_finish(l->request);
     }
 }

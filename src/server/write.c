@@ -135,8 +135,7 @@ bool write_wait(struct write *w, void (*cancel)(struct write *w))
 static void write_cancelled(struct write *w)
 {
     bool stopping = w->r->server->stopping;
-    fail_plain(w->r, 503, stopping ? "the server is stopping" : "nobody waits for the answer any more");
-    w->r->answer.fail.reason = "ServiceUnavailable";
+    fail_unavailable(w->r, stopping ? "the server is stopping" : "nobody waits for the answer any more");
     request_finish(w->r);
 }
 

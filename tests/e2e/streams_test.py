@@ -508,6 +508,7 @@ subsets: [{addresses: [{ip: %s}], ports: [{port: %d}]}, {addresses: [{ip: %s, ta
                                ('services/echo', 503, 'no endpoints available for service \\"echo\\"'), ('services/echo:closed', 503, 'refused'), ('services/own', 503, 'no endpoints available'), ('services/:', 400, 'invalid service request')):
         got, _, text = c.raw.ask('GET', at(who, '/'))
         assert got == status and words in text, (who, got, text)
+        assert json.loads(text)['reason'] == {400: 'BadRequest', 404: 'NotFound', 503: 'ServiceUnavailable'}[status], (who, text)
     for ip in ('127.0.0.1', '0.0.0.0', '169.254.169.254', '224.0.0.1'):
         c.kubectl('patch', 'pod', 'nowhere', '--subresource=status', '--type=merge', '-p', json.dumps({'status': {'podIP': ip, 'podIPs': [{'ip': ip}]}}))
         status, _, text = c.raw.ask('GET', at('pods/nowhere:80', '/'))
