@@ -4,8 +4,16 @@
 #include "control/manager.h"
 #include "control/pods.h"
 
+/* Since when the pod has had to leave. Few taints tell when they were added (kubectl's do not), so the first plan
+ * that sees one counts, as upstream; it is remembered until no taint drives the pod away. */
+static int64_t driven_since(const struct view *v, const struct obj *pod)
+{
+    const struct val *since = val_get_str(v->memory, pod->uid);
+    return since ? val_num(since, 0) : v->now;
+}
+
 /* Until when the pod may stay; 0: at once, INT64_MAX: forever. */
-static int64_t stays_until(const struct view *v, const struct obj *pod, const struct obj *node)
+static int64_t stays_until(const struct view *v, const struct obj *pod, const struct obj *node, int64_t since)
 {
     int64_t until = INT64_MAX;
     val_each_item (taint, val_get(obj_spec(node), N(taints))) {
@@ -24,8 +32,9 @@ static int64_t stays_until(const struct view *v, const struct obj *pod, const st
         }
         if (!tolerated)
             return 0;
+        const struct val *added = val_get(taint, N(timeAdded));
         if (least < INT64_MAX)
-            until = MIN(until, MAX(val_time(val_get(taint, N(timeAdded))), v->woke) + ns_of_seconds(least));
+            until = MIN(until, MAX(added ? val_time(added) : since, v->woke) + ns_of_seconds(least));
     }
     return until;
 }
@@ -44,9 +53,11 @@ static void eviction_plan(const struct view *v, struct key key, struct plan *out
     const struct obj *node = pod && pod_node(pod).n > 0 ? view_get(v, K(Node), S(""), pod_node(pod)) : NULL;
     if (!node || obj_deleting(pod) || pod_is_over(pod))
         return;
-    int64_t until = stays_until(v, pod, node);
+    int64_t since = driven_since(v, pod), until = stays_until(v, pod, node, since);
     if (until == INT64_MAX)
         return;
+    out->memory = val_map();
+    val_set_str(&out->arena, &out->memory, pod->uid, val_int(since));
     if (until > v->now) {
         plan_again(out, until);
         return;
