@@ -173,10 +173,13 @@ void figures_usage_text(const struct figures_view *v, struct figures_out *o)
     for (size_t i = 0; i < v->npods; i++) {
         const struct figures_pod *p = &v->pods[i];
         const struct figures_group *time_of = NULL; /* of the container that has been looked at for the longest */
-        for (size_t k = 0; k < p->ncontainers; k++)
+        bool young = false;                         /* one has no rate yet: half a pod would be taken for the whole */
+        for (size_t k = 0; k < p->ncontainers; k++) {
+            young = young || (p->containers[k].g.ok && !p->containers[k].g.window);
             if (p->containers[k].g.window && (!time_of || p->containers[k].g.window > time_of->window))
                 time_of = &p->containers[k].g;
-        if (!time_of)
+        }
+        if (!time_of || young)
             continue; /* nothing of it runs, or not long enough for a rate */
         strbuf_addf(b, "%s{\"ns\":\"" STR_FMT "\",\"name\":\"" STR_FMT "\",", first ? "" : ",", STR_ARG(p->ns),
                     STR_ARG(p->name));
