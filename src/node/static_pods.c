@@ -3,7 +3,8 @@
  * pod): it is made anew when somebody deletes it, and goes when the pod has gone. Its uid is another one than the
  * pod's.
  *
- * Folders are watched and read whole after each change; nothing is read while nothing changes. */
+ * The folder is watched and read whole after each change; nothing is read while nothing changes. The one around it is
+ * watched, too: who moves the folder away ends all its pods, and who puts one back starts what is in there. */
 #include "node/static_pods.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -17,10 +18,12 @@
 #include <sys/inotify.h>
 #include <sys/stat.h>
 
-#define FILES_MOST  500
-#define QUIET       (100 * NS_PER_MS) /* whoever writes a file does so in more than one step */
-#define RETRY_FIRST NS_PER_S
-#define RETRY_MOST  (4 * NS_PER_S)
+#define FILES_MOST     500
+#define FOLDER_CHANGES (IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE)
+#define FILE_CHANGES   (FOLDER_CHANGES | IN_CLOSE_WRITE | IN_ATTRIB)
+#define QUIET          (100 * NS_PER_MS) /* whoever writes a file does so in more than one step */
+#define RETRY_FIRST    NS_PER_S
+#define RETRY_MOST     (4 * NS_PER_S)
 
 struct static_pod { /* by "NS/NAME"; lives as long as one of these is there */
     struct statics *all;
@@ -37,7 +40,9 @@ struct static_pod { /* by "NS/NAME"; lives as long as one of these is there */
 struct statics {
     struct agent *agent;
     char *folder;
+    char *around, *name; /* the folder that it is in, and what it is called there */
     struct inotify notify;
+    int watch, around_watch; /* -1: none */
     bool notifying, begun, reading, stale;
     struct timer quiet;
     struct map pods; /* "NS/NAME" -> struct static_pod */
@@ -58,6 +63,7 @@ struct static_reading {
     struct str folder, node;
     ARRAY(struct static_file) files;
     bool whole; /* else nothing is known, and nothing ends for it */
+    bool more;  /* there are more files than are looked at */
 };
 
 static void read_one(struct static_reading *r, int dir, const char *name)
@@ -82,10 +88,15 @@ static void reading_work(struct job *j)
 {
     struct static_reading *r = container_of(j, struct static_reading, job);
     DIR *dir = opendir(r->folder.p);
-    r->whole = dir != NULL;
-    for (struct dirent *e; dir && (e = readdir(dir)) && r->files.n < FILES_MOST;)
-        if (e->d_name[0] != '.') /* as editors and a kubelet have it */
+    r->whole = dir || errno == ENOENT; /* no folder, no pods */
+    for (struct dirent *e; dir && !r->more && (e = readdir(dir));) {
+        if (e->d_name[0] == '.') /* as editors and a kubelet have it */
+            continue;
+        if (r->files.n < FILES_MOST)
             read_one(r, dirfd(dir), e->d_name);
+        else
+            r->more = true;
+    }
     if (dir)
         (void)closedir(dir);
     if (r->files.n)
@@ -277,6 +288,22 @@ static void take_file(struct statics *s, struct static_file *f)
     p->want = obj_ref(f->pod);
 }
 
+static bool reading_has(const struct static_reading *r, struct str path)
+{
+    array_each (f, &r->files)
+        if (str_eq(f->path, path))
+            return true;
+    return r->more && str_eq(path, r->folder);
+}
+
+/* What was wrong with files that are not there any more: the next of that name is told anew. */
+static void forget_told(const struct static_reading *r)
+{
+    map_each (e, &r->all->told)
+        if (!reading_has(r, e->key))
+            mem_free(map_del(&r->all->told, e->key));
+}
+
 static void take_all(struct static_reading *r)
 {
     struct statics *s = r->all;
@@ -284,6 +311,10 @@ static void take_all(struct static_reading *r)
         ((struct static_pod *)e->value)->seen = false;
     array_each (f, &r->files)
         take_file(s, f);
+    if (r->more)
+        tell_file(s, r->folder,
+                  arena_fmt(&r->arena, "it has more than %d files, and no others are looked at", FILES_MOST).p);
+    forget_told(r);
     map_each (e, &s->pods) {
         struct static_pod *p = e->value;
         if (!p->seen) {
@@ -308,6 +339,24 @@ static void reading_done(struct job *j)
     s->stale = false;
 }
 
+static void tell_unwatched(const struct statics *s, const struct err *err)
+{
+    log_warn("static.folder", "folder=%s is not watched: error=\"%s\"", s->folder, err->text);
+}
+
+/* The folder may be another one than that which was watched so far, or none. Before it is read: what changes since
+ * then is told. */
+static void watch_folder(struct statics *s)
+{
+    struct err err = ERR;
+    int was = s->watch;
+    s->watch = s->notifying ? inotify_add(&s->notify, s->folder, FILE_CHANGES, &err) : -1;
+    if (s->watch < 0 && s->notifying && err.sys != ENOENT) /* what is around it tells when it comes */
+        tell_unwatched(s, &err);
+    if (was >= 0 && was != s->watch)
+        inotify_del(&s->notify, was); /* it lives on under another name, or has gone */
+}
+
 static void on_quiet(struct timer *t)
 {
     struct statics *s = container_of(t, struct statics, quiet);
@@ -316,14 +365,26 @@ static void on_quiet(struct timer *t)
         return;
     }
     s->reading = true;
+    watch_folder(s);
     lane_start(s->agent->files, &reading_new(s)->job, reading_work, reading_done);
 }
 
 static void on_change(struct inotify *i, int watch, uint32_t mask, struct str name)
 {
-    (void)watch, (void)mask, (void)name;
+    (void)mask;
     struct statics *s = container_of(i, struct statics, notify);
-    timer_set(&s->quiet, QUIET);
+    if (watch < 0 || watch != s->around_watch || str_eqz(name, s->name))
+        timer_set(&s->quiet, QUIET);
+}
+
+static void split_path(struct statics *s)
+{
+    struct str path = str_of(s->folder);
+    while (path.n > 1 && path.p[path.n - 1] == '/')
+        path.n--;
+    ptrdiff_t slash = str_rfind_char(path, '/');
+    s->around = slash < 0 ? mem_dupz(".") : str_dupz(str_sub(path, 0, slash ? (size_t)slash : 1));
+    s->name = str_dupz(str_sub(path, (size_t)(slash + 1), path.n));
 }
 
 struct statics *statics_new(struct agent *g, const char *folder)
@@ -334,16 +395,15 @@ struct statics *statics_new(struct agent *g, const char *folder)
     struct statics *s = NEW(struct statics);
     s->agent = g;
     s->folder = mem_dupz(folder);
+    split_path(s);
+    s->watch = s->around_watch = -1;
     timer_init(&s->quiet, g->cfg.loop, on_quiet);
     s->notifying = dir_make(folder, 0700, &err) && inotify_start(&s->notify, g->cfg.loop, on_change, &err);
-    if (s->notifying &&
-        inotify_add(&s->notify, folder,
-                    IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE | IN_ATTRIB, &err) < 0) {
-        inotify_stop(&s->notify);
-        s->notifying = false;
-    }
-    if (!s->notifying) /* what is there now runs; changes take a restart */
-        log_warn("static.folder", "folder=%s is not watched: error=\"%s\"", folder, err.text);
+    if (s->notifying)
+        s->around_watch = inotify_add(&s->notify, s->around, FOLDER_CHANGES, &err);
+    if (s->around_watch < 0) /* what is there now runs; changes may take a restart */
+        tell_unwatched(s, &err);
+    watch_folder(s);
     struct static_reading *r = reading_new(s);
     reading_work(&r->job); /* before anything else is looked at; files of the node's own /etc */
     if (r->whole)
@@ -418,5 +478,7 @@ void statics_free(struct statics *s)
         pod_forget(e->value);
     map_fini(&s->pods);
     mem_free(s->folder);
+    mem_free(s->around);
+    mem_free(s->name);
     mem_free(s);
 }

@@ -105,6 +105,36 @@ def what_cannot_run_is_told(c):
     eventually('it goes', lambda: not c.get('pods', '-n', 'not-there')['items'])
 
 
+def a_file_that_comes_back_broken_is_told_again(c):
+    told = lambda: sum(e.get('count') or 1 for e in c.get('events', '-A')['items'] if e['reason'] == 'StaticPodInvalid' and 'again.yaml' in e['message'])
+    write(c, 'again.yaml', 'apiVersion: v1\nkind: Pot\n')
+    eventually('told', lambda: told() == 1)
+    os.unlink(folder(c) + '/again.yaml')
+    write(c, 'seen.yaml', 'apiVersion: v1\nkind: Pot\n')     # whoever tells of this one has seen that the other is gone
+    eventually('the folder was read', lambda: 'seen.yaml' in c.log())
+    write(c, 'again.yaml', 'apiVersion: v1\nkind: Pot\n')
+    eventually('told again', lambda: told() == 2)
+    for name in ('again', 'seen'):
+        os.unlink(folder(c) + '/%s.yaml' % name)
+
+
+def a_folder_that_is_moved_away_and_back(c):
+    p = running(c)
+    away = folder(c) + '.away'
+    os.rename(folder(c), away)                       # as one stops a control plane of static pods
+    eventually('nothing runs', lambda: not mirror(c))
+    os.rename(away, folder(c))
+    q = running(c)
+    assert run_id(q) != run_id(p)
+    os.rename(folder(c), away)
+    os.mkdir(folder(c))                              # another one in its place
+    write(c, 'web.yaml', MANIFEST % (IMAGE, 'six'))
+    eventually('that of the new folder', lambda: c.kubectl('logs', 'web-' + node(c)) == 'six\n')
+    write(c, 'web.yaml', MANIFEST % (IMAGE, 'seven'))  # which is watched like the first
+    eventually('what it says now', lambda: c.kubectl('logs', 'web-' + node(c)) == 'seven\n')
+    running(c)
+
+
 def a_file_that_goes_ends_its_pod(c):
     p = running(c)
     pid = c.role_pid('node')
@@ -121,4 +151,5 @@ def a_file_that_goes_ends_its_pod(c):
 
 
 if __name__ == '__main__':
-    main([a_file_is_a_pod, a_mirror_that_is_deleted_comes_back, the_node_role_is_killed, another_content_is_another_pod, what_cannot_run_is_told, a_file_that_goes_ends_its_pod], 16453)
+    main([a_file_is_a_pod, a_mirror_that_is_deleted_comes_back, the_node_role_is_killed, another_content_is_another_pod, what_cannot_run_is_told, a_file_that_comes_back_broken_is_told_again,
+          a_folder_that_is_moved_away_and_back, a_file_that_goes_ends_its_pod], 16453)
