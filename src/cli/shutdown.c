@@ -102,12 +102,13 @@ int shutdown_main(int argc, char **argv)
     bool cancel = false, at_shutdown = false;
     int rest, kept = 0;
     if (args_ask_help(argc, argv)) {
-        printf("wherry shutdown [--cancel] [--root DIR]\n\n"
-               "Has this node end its pods, as before the machine is shut down: those of low priority first, each\n"
-               "range with the time that the setting shutdown-grace gives it (0=20,2000000000=10: twenty seconds,\n"
-               "and ten for what is critical). The node is not ready and takes no pods until the machine has been\n"
-               "started again, or until --cancel. Where the setting is empty nothing is done. systemd does this\n"
-               "by itself (wherry-shutdown.service) when it shuts the machine down.\n");
+        printf(
+            "wherry shutdown [--cancel] [--root DIR]\n\n"
+            "Has this node end its pods, as before the machine is shut down: those of low priority first, each\n"
+            "range with the time that the setting shutdown-grace gives it (0=20,2000000000=10: twenty seconds,\n"
+            "and ten for what is critical). The node is not ready and takes no pods until the machine has been\n"
+            "started again, or until --cancel. Where the setting is empty nothing is done, and it says so. systemd\n"
+            "does this by itself (wherry-shutdown.service) when it shuts the machine down.\n");
         return 0;
     }
     for (int i = 0; i < argc; i++) {
@@ -126,5 +127,9 @@ int shutdown_main(int argc, char **argv)
     if (cancel)
         return take_back(&s);
     int64_t longest = grace_s(&s);
+    if (!longest && !at_shutdown)
+        fprintf(stderr,
+                "wherry shutdown: nothing is done, as no node runs here, or its setting shutdown-grace is empty:\n"
+                "wherry up --set shutdown-grace=0=20,2000000000=10\n");
     return longest && (!at_shutdown || machine_stops()) ? end_pods(&s, longest) : 0;
 }

@@ -102,16 +102,16 @@ static void say_credentials(struct question *q, const struct contained *c, struc
 
 static const struct saying answers[] = {
     {"(404 manifest unknown", "ImageNotFound", "cannot pull {image}: the registry {registry} answered 404 {answer}",
-     "Push it there, or set another image: {setimage}"},
+     "Push it there, or set another image: {other}"},
     {"(404 name unknown", "RepositoryNotFound", "cannot pull {image}: the registry {registry} answered 404 {answer}",
-     "Mend the image's name: {setimage}"},
+     "Mend the image's name: {other}"},
     {": not found", "ImageNotFound", "cannot pull {image}: the registry {registry} does not have it (404)",
-     "Push it, or set another image: {setimage}"},
+     "Push it, or set another image: {other}"},
     {"connection refused", "RegistryDown",
      "cannot pull {image}: nothing listens at the registry {registry} (connection refused)",
-     "Start that registry, or set another image: {setimage}"},
+     "Start that registry, or set another image: {other}"},
     {"no such host", "RegistryUnknown", "cannot pull {image}: there is no host {registry} in the node's DNS",
-     "Mend the image's name: {setimage}, or the node's /etc/resolv.conf"},
+     "Mend the image's name: {other}, or the node's /etc/resolv.conf"},
     {"i/o timeout", "RegistrySilent", "cannot pull {image}: the registry {registry} does not answer in time",
      "See whether the node reaches it: curl -v https://{registry}/v2/"},
     {"certificate", "RegistryUntrusted",
@@ -124,15 +124,15 @@ static const struct saying answers[] = {
      "Make room there: wherry image ls, wherry image rm IMAGE, df -h"},
     {"429", "RegistryLimits", "cannot pull {image}: the registry {registry} limits pulls ({answer})",
      "Wait, or pull with an account of your own (imagePullSecrets)"},
-    {"", "ImagePull", "cannot pull {image}: {answer}", "Set another image: {setimage}"},
+    {"", "ImagePull", "cannot pull {image}: {answer}", "Set another image: {other}"},
 };
 
 static const struct saying refusals[] = {
     {"InvalidImageName", "ImageName", "cannot read the image name {quoted} of its {about}: {answer}",
-     "Mend it: {setimage}"},
+     "Mend it: {other}"},
     {"ErrImageNeverPull", "ImageNeverPulled",
-     "may not pull {image}, as imagePullPolicy is Never, and node {node} does not have it",
-     "Load it there: wherry image load FILE, or set {spec}containers imagePullPolicy to IfNotPresent: {edit}"},
+     "may not pull {image}, as {never} is Never, and node {node} does not have it",
+     "Load it there: wherry image load FILE, or set {spec}{policy} to IfNotPresent: {edit}"},
     {"", "", "", ""},
 };
 
@@ -153,17 +153,36 @@ static struct str answer_of(struct str message)
     return message;
 }
 
+/* The image volume whose image the message names; NULL: it is about the container's own. */
+static const struct val *volume_of(struct question *q, const struct contained *c, struct str message)
+{
+    if (str_has(message, why_quoted(q, val_text_at(c->spec, N(image)))))
+        return NULL;
+    val_each_item (v, val_get(obj_spec(c->pod), N(volumes))) {
+        struct str reference = val_text_at(v, N(image), N(reference));
+        if (reference.n && str_has(message, why_quoted(q, reference)))
+            return v;
+    }
+    return NULL;
+}
+
 void why_image(struct question *q, const struct contained *c, struct str message, struct finding *f)
 {
-    struct str image = val_text_at(c->spec, N(image)), rest, registry = registry_of(image, &rest);
+    const struct val *volume = volume_of(q, c, message);
+    struct str image = volume ? val_text_at(volume, N(image), N(reference)) : val_text_at(c->spec, N(image));
+    struct str rest, registry = registry_of(image, &rest), name = val_text_at(volume, N(name));
+    struct str about = volume ? arena_fmt(q->a, "volume " STR_FMT, STR_ARG(name)) : c->about;
+    struct str other = volume ? arena_fmt(q->a, STR_FMT "volumes{" STR_FMT "}.image.reference: " STR_FMT,
+                                          STR_ARG(why_spec_path(q)), STR_ARG(name), STR_ARG(why_edit(q)))
+                              : why_fill(q, "{setimage}", &(struct word){"container", c->name}, 1);
+    struct str never = volume ? S("image.pullPolicy") : S("imagePullPolicy");
+    struct str policy = arena_fmt(q->a, "%s " STR_FMT, volume ? "volumes" : "containers", STR_ARG(never));
     struct str reason = val_text_at(c->status, N(state), N(waiting), N(reason)), answer = answer_of(message);
-    const struct word words[] = {{"image", image},
-                                 {"registry", registry},
-                                 {"answer", answer},
-                                 {"container", c->name},
-                                 {"node", pod_node(c->pod)},
-                                 {"about", c->about},
-                                 {"quoted", why_quoted(q, image)}};
+    const struct word words[] = {{"image", image},           {"registry", registry},
+                                 {"answer", answer},         {"container", c->name},
+                                 {"node", pod_node(c->pod)}, {"about", about},
+                                 {"other", other},           {"policy", policy},
+                                 {"never", never},           {"quoted", why_quoted(q, image)}};
     if (str_eqz(reason, "InvalidImageName") || str_eqz(reason, "ErrImageNeverPull")) {
         why_saying(q, f, refusals, reason, words, countof(words));
         return;

@@ -15,15 +15,20 @@ static struct str port_text(struct question *q, const struct val *port)
     return val_is(port, VAL_INT) ? arena_fmt(q->a, "%lld", (long long)val_num(port, 0)) : val_text(port);
 }
 
-/* "GET :8081/healthz", "TCP :9999", "exec cat /alive" */
+/* "GET :8081/healthz", "TCP :9999", "gRPC :9000 ready", "exec cat /alive" */
 static struct str probe_text(struct question *q, const struct val *probe)
 {
-    const struct val *http = val_get(probe, N(httpGet)), *tcp = val_get(probe, N(tcpSocket));
+    const struct val *http = val_get(probe, N(httpGet)), *tcp = val_get(probe, N(tcpSocket)),
+                     *grpc = val_get(probe, N(grpc));
     if (http)
         return arena_fmt(q->a, "GET :" STR_FMT STR_FMT, STR_ARG(port_text(q, val_get(http, N(port)))),
                          STR_ARG(val_text_at(http, N(path))));
     if (tcp)
         return arena_fmt(q->a, "TCP :" STR_FMT, STR_ARG(port_text(q, val_get(tcp, N(port)))));
+    struct str service = val_text_at(grpc, N(service));
+    if (grpc)
+        return arena_fmt(q->a, "gRPC :" STR_FMT "%s" STR_FMT, STR_ARG(port_text(q, val_get(grpc, N(port)))),
+                         service.n ? " " : "", STR_ARG(service));
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     strbuf_addz(&b, "exec");
     val_each_item (w, val_at(probe, N(exec), N(command)))
@@ -40,6 +45,15 @@ static struct str ports_of(struct question *q, const struct val *container)
 }
 
 static const struct saying answers[] = {
+    {"failed to connect service", "Refused",
+     "nothing that speaks gRPC answers at port {port} in it{declared} within "
+     "{timeout} s",
+     "Set {field}'s port to its gRPC server's, or raise {field}.timeoutSeconds where it is slow: {edit}"},
+    {"does not implement the grpc health protocol", "Unimplemented",
+     "its gRPC server has no health service (grpc.health.v1)",
+     "Add that to the program, or set {field} to tcpSocket: {edit}"},
+    {"SERVICE_UNKNOWN", "Unknown", "its gRPC server knows no service of that name",
+     "Mend {field}.grpc.service, or have the program tell of that name: {edit}"},
     {"connection refused", "Refused", "nothing listens on port {port} in it{declared}",
      "Set {field}'s port to one that it listens on: {edit}"},
     {"context deadline exceeded", "Slow", "no answer within {timeout} s",
@@ -58,7 +72,7 @@ static struct str failure_text(struct question *q, const struct contained *c, si
                                struct finding *f)
 {
     const struct val *probe = val_get(c->spec, kinds_of_probe[kind].field), *port = NULL;
-    const struct name *const askers[] = {N(httpGet), N(tcpSocket)};
+    const struct name *const askers[] = {N(httpGet), N(tcpSocket), N(grpc)};
     for (size_t i = 0; i < countof(askers) && !port; i++)
         port = val_at(probe, askers[i], N(port));
     struct str declared = ports_of(q, c->spec), status = answer;

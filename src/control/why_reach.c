@@ -284,7 +284,7 @@ static void end_say(struct ends *x, bool egress, struct finding *f)
 /* The kernel lets a node's own processes reach its pods (probes), and a pod itself. */
 static void ends_say(struct ends *x, struct finding *f)
 {
-    if (x->to == x->from) {
+    if (x->to && str_eq(x->to->ns, x->from->ns) && str_eq(x->to->name, x->from->name)) {
         why_chain(x->q, f, "pod " STR_FMT ": it may always reach itself", STR_ARG(x->from->name));
         return;
     }
@@ -360,16 +360,21 @@ static bool address_say(struct ends *x, struct str ip, struct finding *f)
     return true;
 }
 
-static const struct val *service_port(const struct obj *svc, struct str wanted)
+/* Its port of that name or number; proto empty: the first one, as a number may stand there for UDP and for TCP. */
+static const struct val *service_port(const struct obj *svc, struct str wanted, struct str proto)
 {
     const struct val *ports = val_get(obj_spec(svc), N(ports));
     int64_t number = 0;
     if (!wanted.n)
         return val_len(ports) == 1 ? val_item(ports, 0) : NULL;
     bool numbered = str_to_i64(wanted, 1, UINT16_MAX, &number);
-    val_each_item (p, ports)
-        if (numbered ? val_num_at(p, 0, N(port)) == number : str_eq(val_text_at(p, N(name)), wanted))
+    val_each_item (p, ports) {
+        struct str its = val_text_at(p, N(protocol));
+        if (numbered ? val_num_at(p, 0, N(port)) != number : !str_eq(val_text_at(p, N(name)), wanted))
+            continue;
+        if (!proto.n || str_eq(its.n ? its : S("TCP"), proto))
             return p;
+    }
     return NULL;
 }
 
@@ -379,15 +384,17 @@ static uint8_t proto_of(struct str text)
 }
 
 /* Behind a Service each endpoint may be chosen: one that is refused is the answer. */
-static void service_say(struct ends *x, const struct obj *svc, struct str wanted, struct finding *f)
+static void service_say(struct ends *x, const struct obj *svc, const struct why_path *p, struct finding *f)
 {
     struct question *q = x->q;
-    const struct val *port = service_port(svc, wanted);
+    struct str wanted = p->port;
+    const struct val *port = service_port(svc, wanted, p->proto);
     size_t n = 0;
     AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
     if (!port) {
-        why_found(q, f, "ServicePortUnknown", "Service " STR_FMT " has no port " STR_FMT, STR_ARG(svc->name),
-                  STR_ARG(wanted.n ? wanted : S("(say which: its name or number)")));
+        why_found(q, f, "ServicePortUnknown", "Service " STR_FMT " has no port " STR_FMT "%s" STR_FMT,
+                  STR_ARG(svc->name), STR_ARG(wanted.n ? wanted : S("(say which: its name or number)")),
+                  p->proto.n ? "/" : "", STR_ARG(p->proto));
         why_way(q, f, "See which it has: kubectl get svc " STR_FMT STR_FMT, STR_ARG(svc->name),
                 STR_ARG(why_ns_flag(q, svc->ns)));
         return;
@@ -416,6 +423,33 @@ static void service_say(struct ends *x, const struct obj *svc, struct str wanted
     why_found(q, f, "NoEndpoints", "behind Service " STR_FMT " is nobody", STR_ARG(svc->name));
 }
 
+/* The Service that the kernel translates this address for. */
+static const struct obj *service_at(struct question *q, struct str ip)
+{
+    struct obj *svc;
+    for (struct objset_iter it = view_all(q->v, K(Service)); (svc = objset_next(&it));) {
+        if (str_eq(val_text_at(obj_spec(svc), N(clusterIP)), ip))
+            return svc;
+        val_each_item (one, val_get(obj_spec(svc), N(externalIPs)))
+            if (str_eq(val_text(one), ip))
+                return svc;
+        val_each_item (one, val_at(obj_status(svc), N(loadBalancer), N(ingress)))
+            if (str_eq(val_text_at(one, N(ip)), ip))
+                return svc;
+    }
+    return NULL;
+}
+
+static void port_say(struct question *q, const struct why_path *p, struct finding *f)
+{
+    struct str example = p->to ? arena_fmt(q->a, "pod/" STR_FMT, STR_ARG(p->to->name)) : p->address;
+    if (p->port.n)
+        why_found(q, f, "PortUnknown", STR_FMT " is no number of a port", STR_ARG(p->port));
+    else
+        why_found(q, f, "PortUnknown", "it takes a port");
+    why_way(q, f, "Say one from 1 to 65535: --to " STR_FMT ":80", STR_ARG(example));
+}
+
 void why_reach(const struct why_ask *ask, const struct why_path *p, struct why *out)
 {
     struct question q = {.ask = ask, .v = ask->view, .a = &out->arena, .owner = p->from};
@@ -425,12 +459,16 @@ void why_reach(const struct why_ask *ask, const struct why_path *p, struct why *
     struct str to = p->to ? arena_fmt(q.a, "%s " STR_FMT, p->to->kind == K(Pod) ? "pod" : "Service",
                                       STR_ARG(p->to->name))
                           : p->address;
+    const struct obj *svc = p->to && p->to->kind == K(Service) ? p->to : p->to ? NULL : service_at(&q, p->address);
+    uint32_t ip;
     f->cause = "";
+    if (!p->to && svc)
+        to = arena_fmt(q.a, STR_FMT " (Service " STR_FMT ")", STR_ARG(p->address), STR_ARG(svc->name));
     x.port = str_to_i64(p->port, 1, UINT16_MAX, &port) ? (uint16_t)port : 0; /* a Service has names for them */
-    if (p->to && p->to->kind == K(Service))
-        service_say(&x, p->to, p->port, f);
-    else if (!port)
-        why_found(&q, f, "PortUnknown", "which port? Say its number: " STR_FMT ":80", STR_ARG(to));
+    if (svc)
+        service_say(&x, svc, p, f);
+    else if (!port && (p->to || ip_of(p->address, &ip)))
+        port_say(&q, p, f);
     else if (p->to && !val_text_at(obj_status(p->to), N(podIP)).n)
         why_found(&q, f, "NoAddress", "pod " STR_FMT " has no address yet", STR_ARG(p->to->name));
     else

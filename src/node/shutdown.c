@@ -100,6 +100,11 @@ static void shutdown_set(struct shutdown *s, bool on)
     s->until = 0;
     s->told_done = false;
     timer_stop(&s->timer);
+    const struct obj *node = cache_peek(g->nodes, S(""), str_of(g->cfg.name));
+    if (node) /* an agent that starts in the midst has none yet, and the one before it has told */
+        events_record(g->events, node, S(""), "Normal", "NodeShutdown", NULL,
+                      on ? S("Shutdown manager detected shutdown event")
+                         : S("Shutdown manager detected shutdown cancellation"));
     log_info("node.shutdown", on ? "the machine shuts down: ending pods" : "it does not shut down after all");
     node_object_news(g->node);
     shutdown_look(s);

@@ -342,8 +342,10 @@ def services_names_probes_and_hosts(c):
     more = Pods(c, api, ['x', 'y'])
     assert reach(c.servers, {0: (at['z/a'], more.ip['x/probed'], 8080, 'TCP')})[0] == 'refused'
     assert reach(c.servers, {0: (more.at['y/hosted'], more.ip['x/probed'], 8080, 'TCP')})[0] == 'yes', 'a pod on the host is the host'
-    answer = c.wherry('why', 'pod/a', '-n', 'z', '--to', 'svc/front:8000', '--to-namespace', 'x', check=False)
-    assert 'Pod a cannot reach Service front port 8000: NetworkPolicy some allows it from all pods in namespaces with ns=y' in answer, answer
+    says = 'NetworkPolicy some allows it from all pods in namespaces with ns=y'
+    for to, name in (('svc/front:8000', 'Service front'), (front + ':8000', front + ' (Service front)')):
+        answer = c.wherry('why', 'pod/a', '-n', 'z', '--to', to, '--to-namespace', 'x', check=False)
+        assert 'Pod a cannot reach %s port 8000: %s' % (name, says) in answer, answer
     for ns, name in (('x', 'probed'), ('y', 'hosted')):
         api('DELETE', pods_path(ns) + '/' + name)
     api('DELETE', '/api/v1/namespaces/x/services/front')
@@ -461,6 +463,8 @@ def refusals_are_counted_and_told(c):
     answer = c.wherry('why', 'pod/b', '-n', 'y', '--to', 'pod/a:80', '--to-namespace', 'x', check=False)
     assert 'cannot reach pod a port 80: NetworkPolicy deny restricts the ingress of pod a' in answer, answer
     assert 'kubectl edit netpol/deny -n x' in answer, answer
+    answer = c.wherry('why', 'pod/a', '-n', 'x', '--to', 'pod/a:80')
+    assert 'it may always reach itself' in answer and reach(c.servers, {0: (c.pods.at['x/a'], c.pods.ip['x/a'], 80, 'TCP')})[0] == 'yes', answer
     c.clear()
 
 

@@ -34,6 +34,12 @@ def ready(c):
     return [x for x in c.get('nodes')['items'][0]['status']['conditions'] if x['type'] == 'Ready'][0]
 
 
+def told(c, message):
+    """The Node's events say so."""
+    events = lambda: c.get('events', '-A', '--field-selector', 'reason=NodeShutdown,involvedObject.kind=Node')['items']
+    eventually(message, lambda: [e for e in events() if e['message'] == message and e['type'] == 'Normal'])
+
+
 def pods_end_by_priority(c):
     out = c.root + '/out'
     os.makedirs(out, exist_ok=True)
@@ -47,6 +53,7 @@ def pods_end_by_priority(c):
     start = uptime()
     p = subprocess.Popen([WHERRY, 'shutdown', '--root', c.root], env=c.env)
     eventually('the node says so', lambda: (lambda x: x['status'] == 'False' and x['reason'] == 'KubeletNotReady' and x['message'] == 'node is shutting down')(ready(c)))
+    told(c, 'Shutdown manager detected shutdown event')
     c.apply(pod('late', 'nodeName: ' + c.get('nodes')['items'][0]['metadata']['name']))
     refused = eventually('refused', lambda: (lambda s: s['phase'] == 'Failed' and s)(status(c, 'late')))
     assert (refused['reason'], refused['message']) == ('NodeShutdown', 'Pod was rejected: Pod was rejected as the node is shutting down.'), refused
@@ -65,6 +72,7 @@ def pods_end_by_priority(c):
 def it_may_be_taken_back(c):
     assert c.wherry('shutdown', '--cancel', '--root', c.root) == ''
     eventually('ready', lambda: ready(c)['status'] == 'True')
+    told(c, 'Shutdown manager detected shutdown cancellation')
     c.apply(POD % dict(name='again', more='', grace=0, end='exit 0', out=c.root + '/out', image=IMAGE))
     eventually('runs', lambda: status(c, 'again')['phase'] == 'Running')
 
