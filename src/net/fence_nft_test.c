@@ -11,16 +11,8 @@ static struct fences *f;
 static void fence_enter(void)
 {
     table_enter();
-    service_commit(&(struct net_service){.ns = S("default"),
-                                         .name = S("web"),
-                                         .port = S("http"),
-                                         .proto = NET_TCP,
-                                         .port_number = 80,
-                                         .cluster_ips = &vip,
-                                         .ncluster_ips = 1,
-                                         .node_port = 30080,
-                                         .endpoints = w.eps,
-                                         .nendpoints = 1});
+    struct net_service web = web_service(1);
+    service_commit(&web);
     f = fences_new();
     put_ns(f, "default", "{'kubernetes.io/metadata.name':'default'}");
     put_ns(f, "other", "{'kubernetes.io/metadata.name':'other','team':'b'}");

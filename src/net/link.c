@@ -323,22 +323,28 @@ static void list_again(void *arg)
     array_clear(&((struct link_listing *)arg)->out->links);
 }
 
-bool pod_link_list(struct instance in, struct pod_links *out, struct err *err)
+/* All links of this network, each to fn; again: they are told anew, from the first one. */
+static bool links_dump(void (*fn)(const struct nlmsghdr *h, void *arg), void (*again)(void *arg), void *arg,
+                       struct err *err)
 {
     AUTO(netlink_close) struct netlink nl = NETLINK;
     AUTO(nlbuf_fini) struct nlbuf b = NLBUF;
-    struct link_listing l = {in, out};
     struct ifinfomsg m = {0};
-    *out = (struct pod_links){0};
     if (!netlink_open(&nl, NETLINK_ROUTE, err))
-        return err_wrap(err, "list links of pods");
+        return false;
     nlbuf_begin(&b, RTM_GETLINK, 0, &m, sizeof m);
     nlbuf_end(&b);
-    if (!netlink_dump(&nl, &b, list_each_link, list_again, &l, err)) {
-        array_fini(&out->links);
-        return err_wrap(err, "list links of pods");
-    }
-    return true;
+    return netlink_dump(&nl, &b, fn, again, arg, err);
+}
+
+bool pod_link_list(struct instance in, struct pod_links *out, struct err *err)
+{
+    struct link_listing l = {in, out};
+    *out = (struct pod_links){0};
+    if (links_dump(list_each_link, list_again, &l, err))
+        return true;
+    array_fini(&out->links);
+    return err_wrap(err, "list links of pods");
 }
 
 struct link_counting {
@@ -382,18 +388,10 @@ static void count_again(void *arg)
 
 bool link_counts_read(struct instance in, struct link_counts *out, struct err *err)
 {
-    AUTO(netlink_close) struct netlink nl = NETLINK;
-    AUTO(nlbuf_fini) struct nlbuf b = NLBUF;
     struct link_counting l = {in, out};
-    struct ifinfomsg m = {0};
     *out = (struct link_counts){0};
-    if (!netlink_open(&nl, NETLINK_ROUTE, err))
-        return err_wrap(err, "counters of links");
-    nlbuf_begin(&b, RTM_GETLINK, 0, &m, sizeof m);
-    nlbuf_end(&b);
-    if (!netlink_dump(&nl, &b, count_each_link, count_again, &l, err)) {
-        array_fini(&out->links);
-        return err_wrap(err, "counters of links");
-    }
-    return true;
+    if (links_dump(count_each_link, count_again, &l, err))
+        return true;
+    array_fini(&out->links);
+    return err_wrap(err, "counters of links");
 }

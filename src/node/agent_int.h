@@ -156,10 +156,9 @@ struct agent_pod {
 void agent_heard(struct agent *g); /* pods or services are all known now */
 struct agent_pod *agent_pod_of(struct agent *g, struct str uid);
 void agent_pod_kick(struct agent_pod *ap); /* step soon */
-/* Of static_pods.c: one begins; it has ended, and goes; what the API shows of it is another object now. */
+/* Of static_pods.c: one begins; it has ended, and goes. */
 struct agent_pod *agent_add_static(struct agent *g, struct obj *o);
 void agent_static_gone(struct agent_pod *ap);
-void agent_shown_anew(struct agent_pod *ap);
 /* The object of the API that is the pod, or shows it; borrowed; NULL: there is none. */
 const struct obj *agent_shown(const struct agent_pod *ap);
 /* A job that takes as long as a tenant likes (its files are counted or removed): it keeps no thread from the others.

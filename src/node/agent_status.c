@@ -14,11 +14,6 @@ const struct obj *agent_shown(const struct agent_pod *ap)
     return ap->of_file ? statics_shown(ap) : ap->pod->obj;
 }
 
-void agent_shown_anew(struct agent_pod *ap)
-{
-    agent_pod_kick(ap);
-}
-
 /* Volumes of the downward API show labels and annotations. */
 void agent_take_news(struct agent_pod *ap, struct obj *now)
 {

@@ -434,7 +434,7 @@ void statics_mirror(struct statics *s, const struct obj *was, struct obj *now)
     obj_unref(p->mirror);
     p->mirror = now ? obj_ref(now) : NULL;
     if (p->ap)
-        agent_shown_anew(p->ap);
+        agent_pod_kick(p->ap);
     pod_look(p);
 }
 
