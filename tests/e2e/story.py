@@ -328,7 +328,10 @@ class Play:
         """A strategic merge patch of a subresource of the pod p."""
         answer = self._ask('PATCH', '/api/v1/namespaces/%s/pods/p/%s' % (self._ns, path), body,
                            kind='application/strategic-merge-patch+json')
-        assert answer.status == 200, answer.read()
+        patched = json.loads(answer.read())
+        assert answer.status == 200, patched
+        # What follows asks of the pod as it is now, not as the watch had told it before.
+        self._until('the patch', lambda: self._pods['p']['metadata']['generation'] >= patched['metadata']['generation'])
 
     def resized(self, pod='p'):
         """What was asked for is in force, and the node has seen all of the object."""
