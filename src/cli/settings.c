@@ -221,7 +221,7 @@ static const struct setting rows[] = {
     {"max-objects", COUNT, AT(max_objects), "1000000", "objects that are stored; further ones are refused", NULL},
     {"max-stored-mib", COUNT, AT(max_stored_mib), "1024",
      "MiB of memory that stored objects may take; a namespace half of it", NULL},
-    {"hpa-sync-period", NUMBER, AT(hpa_sync_period), "15",
+    {"hpa-sync-period", NUMBER, AT(hpa_sync_period), "5",
      "seconds between two looks of a HorizontalPodAutoscaler at its metrics", NULL},
     {"gateway", TEXT, AT(gateway), "off",
      "channel of the Gateway API's definitions that are made: off, standard or experimental", check_gateway},

@@ -8,7 +8,8 @@
 #include "control/hpa_int.h"
 #include "control/pods.h"
 
-#define FIRST_LOOK (2 * NS_PER_S)
+#define FIRST_LOOK           (2 * NS_PER_S)
+#define FIGURES_STAY(period) (3 * (period)-NS_PER_S / 2) /* looks are that much off their time, at most */
 
 struct hpa {
     const struct view *v;
@@ -298,6 +299,20 @@ static void wish_follow(struct hpa *h, int64_t wish, struct str by)
 
 /* --- the write --- */
 
+/* Figures move at every look: where nothing else has changed, those that were written stay for three looks (with the
+ * default period as long as between two writes of upstream's). */
+static bool figures_wait(const struct hpa *h, const struct val *status)
+{
+    const struct val *written = val_get(h->status, N(currentMetrics));
+    if (val_len(written) != val_len(&h->metrics) || h->v->now - h->memory.told >= FIGURES_STAY(period_of(h->v)))
+        return false;
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct val with_written = val_copy(&a, status);
+    if (written)
+        val_set(&a, &with_written, N(currentMetrics), val_copy(&a, written));
+    return val_equal(&with_written, h->status);
+}
+
 static void status_plan(struct hpa *h)
 {
     struct arena *a = h->a;
@@ -315,6 +330,10 @@ static void status_plan(struct hpa *h)
     if (val_len(&h->metrics))
         val_set(a, &status, N(currentMetrics), h->metrics);
     conditions_set(a, &status, h->conditions);
+    if (figures_wait(h, &status))
+        return;
+    if (!val_equal(val_get(h->status, N(currentMetrics)), &h->metrics))
+        h->memory.told = h->v->now;
     val_set(a, &tree, N(status), status);
     plan_update(h->out, h->o, S("status"), tree);
 }

@@ -11,7 +11,7 @@
 #include "api/selector.h"
 #include "control/manager.h"
 
-#define HPA_PERIOD      (15 * NS_PER_S)     /* between two looks */
+#define HPA_PERIOD      (5 * NS_PER_S)      /* between two looks */
 #define HPA_TOLERANCE   0.1                 /* of the ratio of use and target, where the behavior names none */
 #define HPA_DOWN_WINDOW (300 * NS_PER_S)    /* of recommendations that bound scaling down, likewise */
 #define HPA_CPU_INITIAL (5 * 60 * NS_PER_S) /* of a pod, in which its use of cpu counts only while it is ready */
@@ -53,6 +53,7 @@ struct hpa_noted {
 struct hpa_memory {
     ARRAY(struct hpa_noted) wished;     /* what the metrics said, before any bound */
     ARRAY(struct hpa_noted) ups, downs; /* by how much the scale was changed */
+    int64_t told;                       /* when figures of metrics were last written; 0: not known */
     bool pending;                       /* a scale was to be written, and whether it was is not known yet: */
     struct hpa_noted from, to;
     struct str reason; /* why; borrowed from the view, or the plan's */

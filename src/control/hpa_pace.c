@@ -2,7 +2,7 @@
  * lowest when more), by policies (so many pods or percent in so many seconds) and by minReplicas and maxReplicas.
  *
  * What was wished and changed lately is remembered in this process alone, as upstream's controller does: it would be
- * a write every 15 s otherwise. After a restart the number of now is taken for what was wished (so a window begins
+ * a write at every look otherwise. After a restart the number of now is taken for what was wished (so a window begins
  * anew, and nobody is scaled down because a server was updated). How much was changed before it is not known, only
  * when (status.lastScaleTime): a policy whose period reaches back so far lets nothing through until it is over, so
  * that no more is changed in any period than the behavior allows. */
@@ -57,6 +57,7 @@ void hpa_memory_read(const struct view *v, const struct obj *hpa, int64_t curren
     NOTES_READ(&m->wished, was, "wished");
     NOTES_READ(&m->ups, was, "ups");
     NOTES_READ(&m->downs, was, "downs");
+    m->told = text_num(was, "told");
     const struct val *pending = val_get_str(was, S("pending"));
     if (pending) {
         m->pending = true;
@@ -85,6 +86,8 @@ struct val hpa_memory_write(struct arena *a, const struct obj *hpa, const struct
     val_set_str(a, &v, S("wished"), notes_write(a, m->wished.p, m->wished.n));
     val_set_str(a, &v, S("ups"), notes_write(a, m->ups.p, m->ups.n));
     val_set_str(a, &v, S("downs"), notes_write(a, m->downs.p, m->downs.n));
+    if (m->told)
+        val_set_str(a, &v, S("told"), val_int(m->told));
     if (m->pending) {
         struct val *p = val_set_str(a, &v, S("pending"), val_map());
         val_set_str(a, p, S("at"), val_int(m->to.at));

@@ -25,8 +25,8 @@ struct scale_change {
 /* What the pods of "web" use together, in thousandths, and how the scale was changed. */
 struct hpa_seen {
     int64_t load;
-    bool down; /* the metrics API answers 503 */
-    size_t asked;
+    bool down;              /* the metrics API answers 503 */
+    size_t asked, statuses; /* of HorizontalPodAutoscalers, written */
     ARRAY(struct scale_change) changes;
 };
 static struct hpa_seen *seen; /* of the test that runs: each is a process of its own */
@@ -90,6 +90,12 @@ static void scale_written(struct world *w UNUSED, const struct obj *was, const s
         test_failed(__FILE__, __LINE__, "%lld fewer within a minute, 1 is allowed", (long long)(downs - ups));
 }
 
+static void status_written(struct world *w, const struct obj *was, const struct obj *now)
+{
+    scale_written(w, was, now);
+    seen->statuses += now && now->kind == K(HorizontalPodAutoscaler) && was;
+}
+
 static bool web_deployed(struct world *w)
 {
     const struct obj *o = fake_get(w->api, K(Deployment), S("default"), S("web"));
@@ -151,6 +157,23 @@ TEST(the_scale_follows_the_load_in_the_steps_of_the_behavior)
     web_end(&w);
 }
 
+TEST(figures_that_move_are_written_at_every_third_look)
+{
+    struct world w;
+    struct hpa_seen s;
+    web_begin(&w, 5, &s);
+    w.written = status_written;
+    world_put(&w, HPA);
+    world_run_for(&w, 30 * NS_PER_S);
+    size_t before = s.statuses;
+    for (int i = 0; i < 30; i++) { /* within the tolerance: nothing but figures changes */
+        s.load = 200 + 2 * (i % 3);
+        world_run_for(&w, 5 * NS_PER_S);
+    }
+    CHECK(s.statuses - before >= 8 && s.statuses - before <= 11);
+    web_end(&w);
+}
+
 TEST(several_of_a_namespace_share_an_answer)
 {
     struct world w;
@@ -177,7 +200,7 @@ TEST(several_of_a_namespace_share_an_answer)
     world_run_for(&w, 30 * NS_PER_S);
     size_t asked = s.asked;
     world_run_for(&w, 150 * NS_PER_S);
-    CHECK(s.asked - asked >= 9 && s.asked - asked <= 11); /* every 15 s, once for all ten */
+    CHECK(s.asked - asked >= 29 && s.asked - asked <= 31); /* every 5 s, once for all ten */
     web_end(&w);
 }
 

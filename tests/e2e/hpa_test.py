@@ -8,7 +8,7 @@ from lib import eventually, main, run, size
 
 ADDRESS, PORT = '192.0.2.34', 8443
 ACCOUNT = 'system:serviceaccount:kube-system:horizontal-pod-autoscaler'
-QUICK = 1       # seconds between two looks, where the default of 15 is not what is tried
+QUICK = 1       # seconds between two looks, where the default of 5 is not what is tried
 
 SERVER = '''
 apiVersion: v1
@@ -277,17 +277,17 @@ def load_doubles_a_deployment(c):
 
 
 def the_default_period(c):
-    """Every 15 s: load that comes just behind a look is seen by the next one."""
+    """Every 5 s: load that comes just behind a look is seen by the next one."""
     c.kubectl('delete', 'hpa', 'busy')
-    c.period(15)
+    c.period(5)
     c.kill('server')
     c.kubectl('autoscale', 'deploy', 'busy', '--cpu-percent=80', '--min=1', '--max=2')
     seen = lambda: c.get('hpa', 'busy')['status'].get('currentMetrics')
     eventually('its use is known', lambda: known(c, 'busy'), timeout=60)
     before = seen()
     eventually('it looks', lambda: seen() != before, timeout=60)
-    took = doubled(c, 'busy', 16)
-    print('     doubled within %.1f s of load, looking every 15 s' % took)
+    took = doubled(c, 'busy', 10)
+    print('     doubled within %.1f s of load, looking every 5 s' % took)
 
 
 if __name__ == '__main__':
