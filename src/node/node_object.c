@@ -33,9 +33,10 @@ struct node_object {
     struct cache_handler on_own;
     struct timer status_timer, lease_timer;
     bool created, told_ready, lease_made;
-    bool news;         /* since what is being written was gathered */
-    bool looking;      /* at the images, to be shown in the status */
-    int64_t lease_rev; /* a lease is only written over the one that was seen; 0: not seen yet */
+    bool fresh, greeted; /* made by this process; told of its start */
+    bool news;           /* since what is being written was gathered */
+    bool looking;        /* at the images, to be shown in the status */
+    int64_t lease_rev;   /* a lease is only written over the one that was seen; 0: not seen yet */
     struct str uid;
 };
 
@@ -285,6 +286,7 @@ static void create_node(struct writing *w)
     val_set(a, spec, N(podCIDRs), cidrs);
     val_set(a, &body, N(status), status_val(w));
     notes_set(w, &body);
+    n->fresh = true;
     call_start(&n->node_call, g->cfg.transport, &CALL_OPTIONS(.verb = CALL_CREATE, .kind = K(Node), .body = &body));
 }
 
@@ -335,6 +337,7 @@ static void node_done(struct call *c)
         node_known(n, c->obj);
     } else if (c->err.kind == E_ALREADY_EXISTS) {
         n->created = true; /* from before: bring it up to date */
+        n->fresh = false;
         node_look(n);
     } else if (c->err.kind == E_NOT_FOUND) {
         n->created = false; /* deleted by somebody: it comes again, as a kubelet's does */
@@ -359,10 +362,37 @@ static bool is_belied(const struct node_object *n, const struct obj *o)
     return false;
 }
 
+static void node_event(struct node_object *n, const struct obj *node, const char *reason)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    events_record(n->agent->events, node, S(""), "Normal", reason, NULL,
+                  arena_fmt(&a, "Node %s status is now: %s", n->agent->cfg.name, reason));
+}
+
+static bool is_ready(const struct obj *node)
+{
+    const struct val *ready = val_find(val_get(obj_status(node), N(conditions)), N(type), S("Ready"));
+    return str_eqz(val_text_at(ready, N(status)), "True");
+}
+
+/* What a kubelet tells of its node beside pressure (kubelet_node_status.go). */
+static void changes_tell(struct node_object *n, const struct obj *was, const struct obj *now)
+{
+    bool closed = val_true(val_get(obj_spec(now), N(unschedulable)));
+    if (!n->greeted)
+        events_record(n->agent->events, now, S(""), "Normal", "Starting", NULL, S("Starting kubelet."));
+    if (was ? !is_ready(was) && is_ready(now) : n->fresh && !n->greeted)
+        node_event(n, now, "NodeReady");
+    if (was && closed != val_true(val_get(obj_spec(was), N(unschedulable))))
+        node_event(n, now, closed ? "NodeNotSchedulable" : "NodeSchedulable");
+    n->greeted = true;
+}
+
 static void own_changed(struct cache_handler *h, struct obj *was, struct obj *now)
 {
     struct node_object *n = container_of(h, struct node_object, on_own);
-    (void)was;
+    if (now)
+        changes_tell(n, was, now);
     if (!now || !n->told_ready || call_active(&n->node_call))
         return; /* the answer of the call under way is newer, and comes here again */
     if (foreign_differ(now))

@@ -329,6 +329,10 @@ def node_is_cordoned_and_drained(c):
     c.kubectl('drain', node, '--ignore-daemonsets', '--force', '--delete-emptydir-data', '--timeout=60s')
     c.kubectl('uncordon', node)
     c.kubectl('rollout', 'status', 'deploy/web', '--timeout=30s')
+    told = lambda: {e['reason']: e['message'] for e in c.get('events', '--field-selector', 'involvedObject.kind=Node')['items']}
+    status = lambda reason: 'Node %s status is now: %s' % (node, reason)
+    want = {'Starting': 'Starting kubelet.', **{r: status(r) for r in ('NodeReady', 'NodeNotSchedulable', 'NodeSchedulable')}}
+    eventually('that is told of the Node', lambda: want.items() <= told().items())
 
 
 def rollouts_lose_nothing(c):
