@@ -369,7 +369,7 @@ TEST(settings_that_cannot_be_together_are_named)
         {"roles=", "roles: is empty"},
         {"node-name=My_Host", "node-name: \"My_Host\": is no name that a node can have"},
         {"node-name=a..b", "node-name"},
-        {"pod-cidr=10.42.0.0", "pod-cidr: \"10.42.0.0\": "},
+        {"pod-cidr=10.42.0.0", "pod-cidr: \"10.42.0.0\" is not an IPv4 range"},
         {"pod-cidr=10.42.0.1/16", "did you mean 10.42.0.0/16"},
         {"pod-cidr=10.42.0.0/33", "pod-cidr"},
         {"pod-cidr=0.0.0.0/0", "pod-cidr"},

@@ -272,6 +272,15 @@ static const struct setting *setting_find(struct str key)
     return NULL;
 }
 
+/* A value is named once: those that are lists name the part that is wrong, which may be all of it. */
+static bool setting_wrong(const struct setting *row, struct str text, struct err *err)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct str quoted = STR_JOIN(&a, S("\""), text, S("\""));
+    return str_starts(str_of(err->text), quoted) ? err_wrap(err, "%s", row->key)
+                                                 : err_wrap(err, "%s: \"" STR_FMT "\"", row->key, STR_ARG(text));
+}
+
 static bool setting_set(struct settings *s, struct str key, struct str value, struct err *err)
 {
     const struct setting *row = setting_find(key);
@@ -284,7 +293,7 @@ static bool setting_set(struct settings *s, struct str key, struct str value, st
         if (!text.n && row->dflt[0])
             return err_set(err, E_INVALID, "%s: is empty; without it, it is %s", row->key, row->dflt);
         if (text.n && row->check && !row->check(text, err))
-            return err_wrap(err, "%s: \"" STR_FMT "\"", row->key, STR_ARG(text));
+            return setting_wrong(row, text, err);
         *(struct str *)at = text;
         return true;
     }

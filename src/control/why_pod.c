@@ -48,7 +48,7 @@ static const struct saying failures[] = {
     {"UnsupportedField", "UnsupportedField", "is refused by node {node}: {message}", "Change that field: {edit}"},
     {"SysctlForbidden", "SysctlForbidden", "is refused by node {node}: {message}",
      "Leave it out of {spec}securityContext.sysctls: {edit}, or allow it there: wherry up --set "
-     "allowed-unsafe-sysctls=NAME"},
+     "allowed-unsafe-sysctls={quoted}"},
     {"AppArmor", "AppArmor", "is refused by node {node}: {message}",
      "Enable AppArmor there, or take appArmorProfile out of {spec}securityContext and its containers: {edit}"},
     {"DeadlineExceeded", "DeadlineExceeded", "was ended after {seconds} s, as {spec}activeDeadlineSeconds says",
@@ -73,6 +73,15 @@ static void say_failed_container(struct question *q, const struct obj *pod, stru
         }
 }
 
+/* What stands in the first quotes of a sentence. */
+static struct str first_quoted(struct str text)
+{
+    ptrdiff_t from = str_find_char(text, '"');
+    struct str rest = from < 0 ? S("") : str_sub(text, (size_t)from + 1, text.n);
+    ptrdiff_t end = str_find_char(rest, '"');
+    return end < 0 ? S("") : str_sub(rest, 0, (size_t)end);
+}
+
 static bool say_over(struct question *q, const struct obj *pod, struct finding *f)
 {
     if (str_eqz(phase_of(pod), "Succeeded"))
@@ -87,6 +96,7 @@ static bool say_over(struct question *q, const struct obj *pod, struct finding *
     const struct word words[] = {
         {"node", pod_node(pod)},
         {"message", message},
+        {"quoted", first_quoted(message)},
         {"why", reason.n > 0 && message.n > 0 ? arena_fmt(q->a, STR_FMT ": ", STR_ARG(reason)) : reason},
         {"seconds", arena_fmt(q->a, "%lld", (long long)val_num_at(obj_spec(pod), 0, N(activeDeadlineSeconds)))}};
     why_saying(q, f, failures, reason, words, countof(words));

@@ -103,7 +103,7 @@ bool why_short_node(struct question *q, const struct obj *node, struct finding *
                 "Remove what you do not need by hand (wherry image ls, wherry image rm NAME), or make room: df -h");
         } else {
             why_found(q, f, shortages[i].cause, "%s", shortages[i].says);
-            why_way(q, f, "%s", shortages[i].way);
+            why_way(q, f, "%s, as eviction-hard and eviction-soft (settings of the node) have it", shortages[i].way);
         }
         say_victim(q, node, f);
         return true;

@@ -71,9 +71,11 @@ static void read_one(struct static_reading *r, int dir, const char *name)
     AUTO(strbuf_fini) struct strbuf text = STRBUF(STATIC_MANIFEST_MOST + 1);
     struct static_file f = {.path = arena_fmt(&r->arena, STR_FMT "/%s", STR_ARG(r->folder), name)};
     struct stat st;
-    if (fstatat(dir, name, &st, 0) < 0 || !S_ISREG(st.st_mode))
-        return; /* folders and pipes are no manifests; a link to a file is one */
-    if (!file_read(dir, name, &text, &f.err) ||
+    /* Opened before it is looked at, and without waiting: a pipe may come in place of a file at any time. */
+    AUTO(fd_close) int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0 ? errno == ENOENT || errno == ENXIO : fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+        return; /* gone again; folders, sockets and pipes are no manifests, a link to a file is one */
+    if (!(fd < 0 ? err_errno(&f.err, "open %s", name) : file_read_fd(fd, name, &text, &f.err)) ||
         !static_manifest_read(strbuf_str(&text), f.path, r->node, clock_real(), &f.pod, &f.err))
         f.pod = NULL; /* err is told */
     array_push(&r->files, f);

@@ -16,8 +16,11 @@
 bool file_read(int dirfd, const char *path, struct strbuf *out, struct err *err)
 {
     AUTO(fd_close) int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return err_errno(err, "open %s", path);
+    return fd < 0 ? err_errno(err, "open %s", path) : file_read_fd(fd, path, out, err);
+}
+
+bool file_read_fd(int fd, const char *path, struct strbuf *out, struct err *err)
+{
     for (;;) {
         char room[16384];
         ssize_t n = read(fd, room, sizeof room);

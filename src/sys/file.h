@@ -5,6 +5,8 @@
 
 /* Adds the whole file to out; over out's limit is E_TOO_LARGE. dirfd: AT_FDCWD or a folder. */
 MUST_USE bool file_read(int dirfd, const char *path, struct strbuf *out, struct err *err);
+/* The same of a descriptor, from where it stands; path: for the error. */
+MUST_USE bool file_read_fd(int fd, const char *path, struct strbuf *out, struct err *err);
 /* Replaces the file by way of a new one beside it: fsync, rename, fsync of the folder. After a crash either the old
  * or the new content is there. */
 MUST_USE bool file_write(int dirfd, const char *path, struct str content, mode_t mode, struct err *err);
