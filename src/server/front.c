@@ -595,7 +595,7 @@ static void request_began(struct http_request *h, void *arg)
         respond_failed(x);
         return;
     }
-    if (!find_asker(x, who) || !user_impersonate(r, h, &x->user)) {
+    if (!find_asker(x, who)) {
         respond_failed(x);
         return;
     }
@@ -609,7 +609,7 @@ static void request_began(struct http_request *h, void *arg)
         r->verb_text = str_dup(&r->arena, strbuf_str(&lower));
     }
     int64_t most_ns;
-    if (!front_timeout(r, h, &most_ns) || !request_authorize(r)) {
+    if (!user_impersonate(r, h, &x->user) || !front_timeout(r, h, &most_ns) || !request_authorize(r)) {
         respond_failed(x);
         return;
     }

@@ -42,6 +42,7 @@ struct server {
     int fds[16];                        /* listening sockets until they are served */
     size_t nfds;
     struct http_server *http, *local; /* local: on the unix socket; NULL: none */
+    uint8_t impersonated[1024];       /* by who asks: the way that was open last (impersonate.c); 0: none yet */
     struct http_server *inside;       /* for this process itself (server_meet); NULL: nobody has asked yet */
     struct tls_server *tls;
     struct kind_listener kinds_changed;

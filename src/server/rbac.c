@@ -391,19 +391,24 @@ bool request_forbid(struct request *r, const struct attributes *x, struct str wh
     return false;
 }
 
+struct attributes request_attributes(const struct request *r)
+{
+    return (struct attributes){.user = r->user,
+                               .verb = r->verb_text,
+                               .group = r->group,
+                               .version = r->version,
+                               .resource = r->resource,
+                               .sub = r->sub,
+                               .ns = r->ns,
+                               .name = r->name,
+                               .is_resource = r->resource.n > 0,
+                               .path = r->path,
+                               .fields = r->options.field_selector};
+}
+
 bool request_authorize(struct request *r)
 {
-    struct attributes x = {.user = r->user,
-                           .verb = r->verb_text,
-                           .group = r->group,
-                           .version = r->version,
-                           .resource = r->resource,
-                           .sub = r->sub,
-                           .ns = r->ns,
-                           .name = r->name,
-                           .is_resource = r->resource.n > 0,
-                           .path = r->path,
-                           .fields = r->options.field_selector};
+    struct attributes x = request_attributes(r);
     struct str why;
     if (rbac_allows(r->server, &r->arena, &x, &why)) {
         r->why = why.n ? why : S("system:masters");

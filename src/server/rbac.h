@@ -15,6 +15,7 @@ struct attributes {
 /* Whether it is allowed; `why` gets the reason (in a) of a refusal, where there is something to say, and
  * where x explains that of a permission. */
 bool rbac_allows(struct server *s, struct arena *a, const struct attributes *x, struct str *why);
+struct attributes request_attributes(const struct request *r);
 /* Of a request; refused: answered with upstream's 403 (or 401 for nobody). */
 MUST_USE bool request_authorize(struct request *r);
 bool request_forbid(struct request *r, const struct attributes *x, struct str why); /* false; the 403 */

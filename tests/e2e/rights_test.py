@@ -222,6 +222,40 @@ def nobody_gets_anywhere(c):
         assert status == 403 and words in text, (headers, status, text)
 
 
+def a_request_may_be_made_as_another(c):
+    """Constrained impersonation: who may make this request as somebody of that sort, and be that one; all else stays forbidden."""
+    made(c, '/api/v1/namespaces', {'metadata': {'name': 'lent'}})
+    made(c, '/api/v1/namespaces/lent/serviceaccounts', {'metadata': {'name': 'robot'}})
+    of = 'authentication.k8s.io'
+    rules = lambda *rows: [{'verbs': [verb], 'apiGroups': [group], 'resources': [resource], **({'resourceNames': [name]} if name else {})} for verb, group, resource, name in rows]
+    for name, subject, its in (
+            ('robot', {'kind': 'ServiceAccount', 'name': 'robot', 'namespace': 'lent'}, rules(
+                *(('impersonate-on:%s:list' % mode, '', 'pods', '') for mode in ('user-info', 'serviceaccount', 'arbitrary-node')),
+                ('impersonate:user-info', of, 'users', 'jane'), ('impersonate:user-info', of, 'groups', 'team'), ('impersonate:user-info', of, 'groups', 'system:masters'),
+                ('impersonate:user-info', of, 'uids', '7'), ('impersonate:user-info', of, 'userextras/example.org/scope', 'x'), ('impersonate:user-info', of, 'userextras/scope', 'x'),
+                ('impersonate:serviceaccount', of, 'serviceaccounts', ''), ('impersonate:serviceaccount', '', 'serviceaccounts', 'other'), ('impersonate:arbitrary-node', of, 'nodes', 'n1'))),
+            ('lent-readers', {'kind': 'Group', 'name': 'team', 'apiGroup': 'rbac.authorization.k8s.io'}, rules(('list', '', 'pods', ''), ('list', '', 'configmaps', '')))):
+        made(c, RBAC + '/clusterroles', {'metadata': {'name': name}, 'rules': its})
+        made(c, RBAC + '/clusterrolebindings', {'metadata': {'name': name}, 'roleRef': {'apiGroup': 'rbac.authorization.k8s.io', 'kind': 'ClusterRole', 'name': name}, 'subjects': [subject]})
+    token = made(c, '/api/v1/namespaces/lent/serviceaccounts/robot/token', {'spec': {}})['status']['token']
+    user, group, extra = 'Impersonate-User', 'Impersonate-Group', 'Impersonate-Extra-'
+    jane, team, other = (user, 'jane'), (group, 'team'), (user, 'system:serviceaccount:lent:other')
+    on = 'cannot impersonate-on:user-info:list resource'
+    for what, headers, status, words in (
+            ('pods', (jane, team), 200, 'PodList'), ('pods', (jane,), 403, 'User \\"jane\\" cannot list'), ('configmaps', (jane, team), 403, on),
+            ('pods/p', (jane, team), 403, 'cannot impersonate-on:user-info:get'), ('pods', ((user, 'joe'), team), 403, 'cannot impersonate:user-info resource \\"users\\"'),
+            ('pods', (jane, team, ('Impersonate-Uid', '7')), 200, 'PodList'), ('pods', (jane, team, ('Impersonate-Uid', '8')), 403, 'cannot impersonate:user-info resource \\"uids\\"'),
+            ('pods', (jane, team, (group, 'staff')), 403, 'cannot impersonate:user-info resource \\"groups\\"'),
+            ('pods', (jane, (group, 'system:masters')), 403, 'impersonating the system:masters group is not allowed'),
+            ('pods', (jane, (group, '')), 403, 'impersonating the empty string group is not allowed'),
+            ('pods', (jane, team, (extra + 'Example.org%2fScope', 'x')), 200, 'PodList'), ('pods', (jane, team, (extra + 'Example.org%2fScope', 'y')), 403, 'userextras/example.org/scope'),
+            ('pods', (jane, team, (extra + 'Scope', 'x')), 403, 'impersonating an invalid key in extra is not allowed: extra.key: Invalid value: \\"scope\\": must be a domain-prefixed path'),
+            ('pods', (other,), 403, 'User \\"system:serviceaccount:lent:other\\" cannot list'), ('pods', (other, team), 403, 'cannot impersonate resource \\"serviceaccounts\\"'),
+            ('pods', ((user, 'system:node:n1'),), 403, 'User \\"system:node:n1\\" cannot list'), ('pods', ((user, 'system:node:n2'),), 403, 'cannot impersonate:arbitrary-node resource \\"nodes\\"')):
+        got, _, text = c.raw.ask('GET', '/api/v1/namespaces/lent/' + what, headers=(('Authorization', 'Bearer ' + token),) + headers, admin=False)
+        assert got == status and words in text, (what, headers, got, text)
+
+
 def what_is_granted_in_a_namespace_stays_there(c):
     """All rights, bound in one namespace: no path makes them rights on other namespaces, or on what is in none."""
     for ns in ('own', 'others'):
@@ -519,5 +553,5 @@ def impersonated_twice(c, headers):
 
 if __name__ == '__main__':
     main([roles_are_not_handed_out, a_large_role_is_compared_at_once, a_name_is_what_is_read, a_node_writes_its_own, a_get_that_acts, nobody_gets_anywhere, a_tenant_stays_one,
-          what_is_granted_in_a_namespace_stays_there, a_watch_only_watches, a_put_that_creates_needs_create, an_account_has_the_secrets_that_it_lists, names_that_are_none, the_api_keeps_its_address, what_a_role_knows_is_its_own, tokens_that_are_none, certificates_that_are_none],
+          a_request_may_be_made_as_another, what_is_granted_in_a_namespace_stays_there, a_watch_only_watches, a_put_that_creates_needs_create, an_account_has_the_secrets_that_it_lists, names_that_are_none, the_api_keeps_its_address, what_a_role_knows_is_its_own, tokens_that_are_none, certificates_that_are_none],
          args=['--roles', 'server'], image=False, port=16483, cluster=Server)
