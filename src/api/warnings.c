@@ -7,19 +7,19 @@
  * scale repeats nothing; pods only on create.
  *
  * Comparing everything with everything is bounded: at most WARNINGS_MOST are told, and a path or a port is compared
- * with so many earlier ones of its kind (PATHS_COMPARED, PORTS_COMPARED). Nothing depends on a warning, so it is
- * enough that people's mistakes are found.
+ * with so many earlier ones of its kind (PORTS_COMPARED, PATHS_COMPARED of warnings_volume.c). Nothing depends on a
+ * warning, so it is enough that people's mistakes are found.
  */
 #include "api/quantity.h"
 #include "api/rules_int.h"
 #include "api/schema.h"
 #include "api/strategy.h"
+#include "api/warnings_int.h"
 #include "base/map.h"
 
 enum { WARNINGS_MOST = 50 }; /* more than fits into an answer's header helps nobody */
 
-static void warnings_add(struct warnings *w, const char *fmt, ...) PRINTF(2, 3);
-static void warnings_add(struct warnings *w, const char *fmt, ...)
+void warnings_add(struct warnings *w, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -29,8 +29,7 @@ static void warnings_add(struct warnings *w, const char *fmt, ...)
         array_push(&w->texts, text);
 }
 
-/* Whether the text was met before; remembers it. */
-static bool text_was_met(struct map *seen, struct str text)
+bool text_was_met(struct map *seen, struct str text)
 {
     return map_put(seen, text, seen) != NULL;
 }
@@ -97,133 +96,6 @@ static void warn_old_annotations(struct warnings *w, const struct val *meta, con
                     "non-functional in v1.11+; use the \"sysctls\" field instead");
     warn_annotation(w, meta, at, S("security.alpha.kubernetes.io/unsafe-sysctls"),
                     "non-functional in v1.11+; use the \"sysctls\" field instead");
-}
-
-/* --- volumes --- */
-
-struct old_volume {
-    const struct name *field;
-    const char *text;
-};
-static const struct old_volume old_volumes[] = {
-    {N(photonPersistentDisk), "photonPersistentDisk: deprecated in v1.11, non-functional in v1.16+"},
-    {N(gitRepo), "gitRepo: deprecated in v1.11, and disabled by default in v1.33+"},
-    {N(scaleIO), "scaleIO: deprecated in v1.16, non-functional in v1.22+"},
-    {N(flocker), "flocker: deprecated in v1.22, non-functional in v1.25+"},
-    {N(storageos), "storageOS: deprecated in v1.22, non-functional in v1.25+"},
-    {N(quobyte), "quobyte: deprecated in v1.22, non-functional in v1.25+"},
-    {N(glusterfs), "glusterfs: deprecated in v1.25, non-functional in v1.26+"},
-    {N(cephfs), "cephfs: deprecated in v1.28, non-functional in v1.31+"},
-    {N(rbd), "rbd: deprecated in v1.28, non-functional in v1.31+"},
-};
-
-static void warn_fraction(struct warnings *w, const struct val *resources, struct str resource, const char *at)
-{
-    struct str text = val_text(val_get_str(resources, resource));
-    if (text.n > 0 && !quantity_whole(text))
-        warnings_add(w, "%s[" STR_FMT "]: fractional byte value \"" STR_FMT "\" is invalid, must be an integer", at,
-                     STR_ARG(resource), STR_ARG(text));
-}
-
-static void warn_claim_spec(struct warnings *w, const struct val *spec, const char *at)
-{
-    warn_fraction(w, V(V(spec, resources), requests), S("storage"),
-                  arena_fmt(w->arena, "%s.resources.requests", at).p);
-    warn_fraction(w, V(V(spec, resources), limits), S("storage"), arena_fmt(w->arena, "%s.resources.limits", at).p);
-}
-
-/* Paths of one volume, sorted by none but their order: one that is another, or below another's name. */
-struct paths {
-    ARRAY(struct str) list;
-    size_t older; /* those of other sources of the volume */
-};
-#define PATHS_COMPARED 64 /* with how many; a volume of more files is no mistake of a reader */
-
-static void warn_overlap(struct warnings *w, struct paths *paths, struct str volume, struct str what, struct str path)
-{
-    while (path.n > 1 && path.p[path.n - 1] == '/')
-        path = str_sub(path, 0, path.n - 1);
-    for (size_t i = 0; path.n > 0 && i < paths->list.n && i < PATHS_COMPARED; i++) {
-        struct str other = paths->list.p[i];
-        struct str a = arena_fmt(w->arena, STR_FMT "/", STR_ARG(path)),
-                   b = arena_fmt(w->arena, STR_FMT "/", STR_ARG(other));
-        if (!str_starts(b, a) && !str_starts(a, b))
-            continue;
-        warnings_add(w,
-                     "volume \"" STR_FMT "\" (" STR_FMT "): overlapping paths: \"" STR_FMT "\" with \"" STR_FMT "\"",
-                     STR_ARG(volume), STR_ARG(what), STR_ARG(path), STR_ARG(other));
-        break;
-    }
-    array_push(&paths->list, path);
-}
-
-static void warn_overlaps(struct warnings *w, struct paths *paths, struct str volume, struct str what,
-                          const struct val *items)
-{
-    each (item, items)
-        warn_overlap(w, paths, volume, what, TEXT(item, path));
-}
-
-static struct str what_of(struct warnings *w, const char *kind, struct str name)
-{
-    return arena_fmt(w->arena, "%s \"" STR_FMT "\"", kind, STR_ARG(name));
-}
-
-static void warn_projected(struct warnings *w, struct str volume, const struct val *projected)
-{
-    struct paths paths = {0};
-    const struct val *source;
-    each (s, V(projected, sources)) {
-        if (is_set(source = V(s, configMap))) {
-            warn_overlaps(w, &paths, volume, what_of(w, "Projected ConfigMap", TEXT(source, name)), V(source, items));
-        } else if (is_set(source = V(s, secret))) {
-            warn_overlaps(w, &paths, volume, what_of(w, "Projected Secret", TEXT(source, name)), V(source, items));
-        } else if (is_set(source = V(s, downwardAPI))) {
-            warn_overlaps(w, &paths, volume, S("Projected DownwardAPI"), V(source, items));
-        } else if (is_set(source = V(s, serviceAccountToken))) {
-            warn_overlap(w, &paths, volume, S("Projected ServiceAccountToken"), TEXT(source, path));
-        } else if (is_set(source = V(s, clusterTrustBundle))) {
-            struct str name = TEXT(source, name).n ? TEXT(source, name) : TEXT(source, signerName);
-            warn_overlap(w, &paths, volume, what_of(w, "Projected ClusterTrustBundle", name), TEXT(source, path));
-        } else {
-            warnings_add(w, "volume \"" STR_FMT "\" (Projected) has no sources provided", STR_ARG(volume));
-        }
-    }
-    if (val_len(V(projected, sources)) == 0)
-        warnings_add(w, "volume \"" STR_FMT "\" (Projected) has no sources provided", STR_ARG(volume));
-    array_fini(&paths.list);
-}
-
-static void warn_paths(struct warnings *w, const struct val *volume)
-{
-    struct str name = TEXT(volume, name);
-    struct paths maps = {0}, secrets = {0}, fields = {0};
-    const struct val *map = V(volume, configMap), *secret = V(volume, secret), *api = V(volume, downwardAPI);
-    warn_overlaps(w, &maps, name, what_of(w, "ConfigMap", TEXT(map, name)), V(map, items));
-    warn_overlaps(w, &secrets, name, what_of(w, "Secret", TEXT(secret, secretName)), V(secret, items));
-    warn_overlaps(w, &fields, name, S("DownwardAPI"), V(api, items));
-    array_fini(&maps.list);
-    array_fini(&secrets.list);
-    array_fini(&fields.list);
-    if (HAS(volume, projected))
-        warn_projected(w, name, V(volume, projected));
-}
-
-static void warn_volumes(struct warnings *w, const struct val *volumes, const char *at)
-{
-    each (volume, volumes) {
-        const struct val *claim = V(V(volume, ephemeral), volumeClaimTemplate);
-        for (size_t i = 0; i < countof(old_volumes); i++)
-            if (is_set(val_get(volume, old_volumes[i].field)))
-                warnings_add(w, "%sspec.volumes[%td].%s", at, INDEX(volumes, volume), old_volumes[i].text);
-        if (is_set(claim))
-            warn_claim_spec(w, V(claim, spec),
-                            arena_fmt(w->arena, "%sspec.volumes[%td].ephemeral.volumeClaimTemplate.spec", at,
-                                      INDEX(volumes, volume))
-                                .p);
-    }
-    each (volume, volumes)
-        warn_paths(w, volume);
 }
 
 /* --- pods --- */
@@ -335,6 +207,41 @@ static void warn_ports(struct warnings *w, const places_array *containers)
     }
 }
 
+static void warn_port_names(struct warnings *w, const places_array *containers)
+{
+    AUTO(map_fini) struct map seen = MAP; /* name -> where it was first */
+    array_each (c, containers) {
+        const struct val *ports = V(c->container, ports);
+        each (v, ports) {
+            struct str name = TEXT(v, name);
+            const char *at = arena_fmt(w->arena, "%s.ports[%td]", c->at, INDEX(ports, v)).p,
+                       *first = map_get(&seen, name);
+            if (first)
+                warnings_add(w,
+                             "%s: duplicate port name \"" STR_FMT
+                             "\" with %s, services and probes that select ports by name will use %s",
+                             at, STR_ARG(name), first, first);
+            else if (name.n)
+                (void)map_put(&seen, name, (void *)(uintptr_t)at);
+        }
+    }
+}
+
+/* An IPv6 address that is not written as RFC 5952 has it. (Other odd forms are refused.) */
+static void warn_address(struct warnings *w, struct str text, const char *at)
+{
+    struct str canonical = ip_canonical(w->arena, text);
+    if (str_find_char(text, ':') >= 0 && !str_eq(text, canonical))
+        warnings_add(w, "%s: IPv6 address \"" STR_FMT "\" should be in RFC 5952 canonical format (\"" STR_FMT "\")",
+                     at, STR_ARG(text), STR_ARG(canonical));
+}
+
+static void warn_addresses(struct warnings *w, const struct val *list, const char *at)
+{
+    each (it, list)
+        warn_address(w, val_text(it), arena_fmt(w->arena, "%s[%td]", at, INDEX(list, it)).p);
+}
+
 static void warn_affinity(struct warnings *w, const struct val *affinity, const char *at, const char *which)
 {
     const struct val *required = V(affinity, requiredDuringSchedulingIgnoredDuringExecution),
@@ -415,7 +322,8 @@ static void warn_twice(struct warnings *w, const struct val *list, const struct 
 /* `at`: "" for a pod, "spec.template." for a template. */
 static void warn_pod(struct warnings *w, const struct val *pod, const char *at)
 {
-    const struct val *spec = V(pod, spec), *meta = V(pod, metadata), *pulls = V(spec, imagePullSecrets);
+    const struct val *spec = V(pod, spec), *meta = V(pod, metadata), *pulls = V(spec, imagePullSecrets),
+                     *aliases = V(spec, hostAliases);
     static const struct str bytes[] = {S_INIT("memory"), S_INIT("ephemeral-storage")};
     places_array containers = {0};
     warn_places(w, spec, at);
@@ -435,6 +343,7 @@ static void warn_pod(struct warnings *w, const struct val *pod, const char *at)
     array_each (c, &containers)
         warn_container(w, meta, spec, at, c);
     warn_ports(w, &containers);
+    warn_port_names(w, &containers);
     array_fini(&containers);
     if (NUM(spec, terminationGracePeriodSeconds) < 0)
         warnings_add(
@@ -444,6 +353,11 @@ static void warn_pod(struct warnings *w, const struct val *pod, const char *at)
             at);
     warn_affinity(w, V(V(spec, affinity), podAffinity), at, "podAffinity");
     warn_affinity(w, V(V(spec, affinity), podAntiAffinity), at, "podAntiAffinity");
+    warn_addresses(w, val_at(spec, N(dnsConfig), N(nameservers)),
+                   arena_fmt(w->arena, "%sspec.dnsConfig.nameservers", at).p);
+    each (alias, aliases)
+        warn_address(w, TEXT(alias, ip),
+                     arena_fmt(w->arena, "%sspec.hostAliases[%td].ip", at, INDEX(aliases, alias)).p);
 }
 
 static void warn_name(struct warnings *w, const struct val *v, const char *of)
@@ -503,21 +417,6 @@ static void warn_workload(struct warnings *w, const struct kind *k, const struct
 }
 
 /* --- the network --- */
-
-/* An IPv6 address that is not written as RFC 5952 has it. (Other odd forms are refused.) */
-static void warn_address(struct warnings *w, struct str text, const char *at)
-{
-    struct str canonical = ip_canonical(w->arena, text);
-    if (str_find_char(text, ':') >= 0 && !str_eq(text, canonical))
-        warnings_add(w, "%s: IPv6 address \"" STR_FMT "\" should be in RFC 5952 canonical format (\"" STR_FMT "\")",
-                     at, STR_ARG(text), STR_ARG(canonical));
-}
-
-static void warn_addresses(struct warnings *w, const struct val *list, const char *at)
-{
-    each (it, list)
-        warn_address(w, val_text(it), arena_fmt(w->arena, "%s[%td]", at, INDEX(list, it)).p);
-}
 
 static void warn_service(struct warnings *w, const struct val *v)
 {
@@ -628,9 +527,7 @@ static void warn_volume(struct warnings *w, const struct val *v)
                                    INDEX(terms, term))
                              .p,
                          false);
-    for (size_t i = 0; i < countof(old_volumes); i++)
-        if (is_set(val_get(spec, old_volumes[i].field)))
-            warnings_add(w, "spec.%s", old_volumes[i].text);
+    warn_old_volume(w, spec, "spec", true);
 }
 
 static void warn_storage_class(struct warnings *w, const struct val *v)
