@@ -87,6 +87,7 @@ static const struct {
     {K(autoscaling_v1_HorizontalPodAutoscaler), default_hpa_v1},
     {K(StorageClass), default_storageclass},
     {K(CSIDriver), default_csidriver},
+    {K(ResourceSlice), default_resourceslice},
     {K(PriorityClass), default_priorityclass},
     {K(EndpointSlice), default_endpointslice},
     {K(MutatingWebhookConfiguration), default_webhooks},

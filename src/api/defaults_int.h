@@ -46,6 +46,7 @@ typedef void kind_defaults(struct arena *a, struct val *v);
 kind_defaults default_pod, default_podtemplate, default_rc, default_service, default_endpoints, default_namespace,
     default_secret, default_pv, default_pvc, default_node, default_limitrange, default_deployment, default_replicaset,
     default_daemonset, default_statefulset, default_job, default_cronjob, default_networkpolicy, default_ingressclass,
-    default_binding, default_hpa, default_hpa_v1, default_storageclass, default_csidriver, default_priorityclass,
-    default_endpointslice, default_webhooks, default_policy, default_policy_binding, default_flowschema,
-    default_prioritylevel, default_resourceclaim, default_resourceclaimtemplate, default_crd, default_apiservice;
+    default_binding, default_hpa, default_hpa_v1, default_storageclass, default_csidriver, default_resourceslice,
+    default_priorityclass, default_endpointslice, default_webhooks, default_policy, default_policy_binding,
+    default_flowschema, default_prioritylevel, default_resourceclaim, default_resourceclaimtemplate, default_crd,
+    default_apiservice;

@@ -185,6 +185,20 @@ void default_csidriver(struct arena *a, struct val *v)
     }
     DEF_BOOL(a, spec, requiresRepublish, false);
     DEF_BOOL(a, spec, seLinuxMount, false);
+    val_del(spec, N(preventPodSchedulingIfMissing)); /* behind a gate that is off */
+}
+
+/* What is behind gates that are off: values that are lists, what a device takes of the node. */
+void default_resourceslice(struct arena *a, struct val *v)
+{
+    static const struct name *const lists[] = {N(ints), N(bools), N(strings), N(versions)};
+    (void)a;
+    each_mut (device, MUT(MUT(v, spec), devices)) {
+        val_del(device, N(nodeAllocatableResourceMappings));
+        each_member_mut (attribute, MUT(device, attributes))
+            for (size_t i = 0; i < countof(lists); i++)
+                val_del(&attribute->v, lists[i]);
+    }
 }
 
 void default_priorityclass(struct arena *a, struct val *v)

@@ -88,7 +88,8 @@ static void default_volume(struct arena *a, struct val *volume)
     each_mut (item, MUT(MUT(volume, downwardAPI), items))
         default_field_ref(a, MUT(item, fieldRef));
     each_mut (source, MUT(MUT(volume, projected), sources)) {
-        val_del(source, N(clusterTrustBundle)); /* behind a gate that is off */
+        val_del(source, N(clusterTrustBundle)); /* both behind gates that are off */
+        val_del(source, N(podCertificate));
         struct val *token = MUT(source, serviceAccountToken);
         if (val_is(token, VAL_MAP))
             DEF_NUM(a, token, expirationSeconds, 3600);

@@ -57,6 +57,10 @@ static void normalise_claim(struct arena *a, struct val *v, const struct val *ol
 {
     struct val *spec = val_need_map(a, v, N(spec));
     const struct val *source = V(spec, dataSource), *ref = V(spec, dataSourceRef);
+    if (TEXT(ref, namespace).n > 0 && !HAS(V(old, spec), dataSourceRef)) { /* behind a gate that is off */
+        val_del(spec, N(dataSourceRef));
+        ref = NULL;
+    }
     if (val_is(source, VAL_MAP) && !val_is(ref, VAL_MAP) && !plain_source(source) &&
         !val_at(old, N(spec), N(dataSource)))
         val_del(spec, N(dataSource));

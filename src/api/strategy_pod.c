@@ -147,6 +147,18 @@ void strategy_create_pod(struct arena *a, struct val *v, int64_t now)
         merge_label_keys(a, constraint, labels, N(matchLabelKeys), "In");
 }
 
+/* What is behind gates that are off. */
+static void drop_gated_status(struct val *status)
+{
+    static const struct name *const lists[] = {N(containerStatuses), N(initContainerStatuses),
+                                               N(ephemeralContainerStatuses)};
+    val_del(status, N(nodeAllocatableResourceClaimStatuses));
+    for (size_t i = 0; i < countof(lists); i++)
+        each_mut (c, val_get_mut(status, lists[i]))
+            each_mut (mount, MUT(c, volumeMounts))
+                val_del(mount, N(volumeStatus));
+}
+
 void strategy_update_pod(struct arena *a, struct str sub, struct val *v, const struct val *old, int64_t now)
 {
     (void)now;
@@ -154,6 +166,7 @@ void strategy_update_pod(struct arena *a, struct str sub, struct val *v, const s
     if (str_eq(sub, S("status"))) {
         struct val *meta = val_need_map(a, v, N(metadata)), *status = MUT(v, status);
         KEEP(a, meta, V(old, metadata), ownerReferences);
+        drop_gated_status(status);
         if (val_is(status, VAL_MAP) && TEXT(status, qosClass).n == 0)
             member_keep(a, status, V(old, status), N(qosClass));
     } else if (str_eq(sub, S("ephemeralcontainers"))) {
