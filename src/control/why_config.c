@@ -156,7 +156,7 @@ static bool volume_source(const struct val *v, struct missing *m)
 
 bool why_mount(struct question *q, const struct obj *pod, struct str message, struct finding *f)
 {
-    if (why_disk_mount(q, pod, message, f))
+    if (why_volume_type(q, pod, message, f) || why_disk_mount(q, pod, message, f))
         return true;
     struct str volume = in_quotes(message);
     const struct val *v = val_find(val_get(obj_spec(pod), N(volumes)), N(name), volume);

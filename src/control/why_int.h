@@ -109,6 +109,8 @@ void why_disk_made(struct question *q, const struct obj *claim, const struct obj
                    struct finding *f);
 bool why_disk_mount(struct question *q, const struct obj *pod, struct str message, struct finding *f);
 void why_disk_lost(struct question *q, const struct obj *claim, struct finding *f);
+/* why_volume.c: a mount that fails because its type is gone; false: it is not that. */
+bool why_volume_type(struct question *q, const struct obj *pod, struct str message, struct finding *f);
 why_fn why_definition; /* why_definition.c */
 why_fn why_daemonset;  /* why_daemonset.c */
 struct str daemonset_head(struct question *q, const struct obj *o);

@@ -1,5 +1,6 @@
 #include "node/claim.h"
 #include "api/placement.h"
+#include "node/volume_gone.h"
 
 void claim_names(const struct sources *s, const struct obj *pod,
                  void (*fn)(void *arg, const struct kind *kind, struct str name), void *arg)
@@ -122,6 +123,11 @@ bool claim_resolve(const struct sources *s, struct arena *a, const struct obj *p
     return mode_suits(pod, volume, out->block, err);
 }
 
+bool claim_is_used(const struct obj *pod, struct str volume)
+{
+    return is_named_in(pod, N(volumeMounts), volume) || is_named_in(pod, N(volumeDevices), volume);
+}
+
 bool claim_is_for_one(const struct obj *owner)
 {
     val_each_item (m, val_get(obj_spec(owner), N(accessModes)))
@@ -216,6 +222,10 @@ bool claim_mount(struct arena *a, const struct obj *pod, const struct volume_sou
     for (size_t i = 0; i < countof(claim_sources); i++)
         if (val_get(source->spec, claim_sources[i].source))
             row = &claim_sources[i];
+    if (volume_is_gone(source->spec)) {
+        volume_no_plugin(source->owner ? source->owner->name : val_text_at(source->spec, N(name)), err);
+        return false;
+    }
     if (!row)
         return refuse_source(source, err);
     if (source->block && !row->block)

@@ -18,6 +18,8 @@ struct volume_source {
 /* E_UNAVAILABLE: not all is heard of yet. Else the error is a kubelet's, of a volume that cannot be processed. */
 MUST_USE bool claim_resolve(const struct sources *s, struct arena *a, const struct obj *pod, const struct val *volume,
                             struct volume_source *out, struct err *err);
+/* Whether a container of the pod mounts the volume, or has it as a device. */
+bool claim_is_used(const struct obj *pod, struct str volume);
 /* Whether the PersistentVolume is there for one pod alone (ReadWriteOncePod). */
 bool claim_is_for_one(const struct obj *owner);
 /* The PersistentVolume may be used on the node. */

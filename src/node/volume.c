@@ -2,6 +2,7 @@
 #include "api/quantity.h"
 #include "base/clock.h"
 #include "base/fault.h"
+#include "node/volume_gone.h"
 #include "sys/file.h"
 #include <dirent.h>
 #include <errno.h>
@@ -237,6 +238,8 @@ static const struct volume_type volume_types[] = {
     {N(csi), VOLUME_MOUNT, 0, NULL},
     {N(image), VOLUME_IMAGE, 0, NULL},
 };
+/* What is told of these is told where volumes are mounted, as by a kubelet (volume_gone.h). */
+static const struct volume_type gone_type = {N(gitRepo), VOLUME_MOUNT, 0, NULL};
 
 /* The first member that is none of `known`; NULL where there is none. */
 static const struct member *stranger_in(const struct val *v, const struct name *const *known, size_t nknown)
@@ -284,6 +287,8 @@ const struct volume_type *volume_type_of(const struct val *volume, struct err *e
     for (size_t i = 0; i < countof(volume_types); i++)
         if (val_get(volume, volume_types[i].source))
             return refuse_sources(volume, err) ? &volume_types[i] : NULL;
+    if (volume_is_gone(volume) || val_get(volume, gone_type.source))
+        return &gone_type;
     static const struct name *const known[] = {N(name)};
     const struct member *asked = stranger_in(volume, known, 1);
     AUTO(strbuf_fini) struct strbuf have = STRBUF(1000);

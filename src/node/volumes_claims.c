@@ -6,6 +6,7 @@
 #include "node/claim.h"
 #include "node/csi.h"
 #include "node/volume.h"
+#include "node/volume_gone.h"
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -41,6 +42,13 @@ static void not_processed(struct gathering *x, struct str name, const char *why)
     strbuf_addf(&x->errors, "%s%s", x->errors.n ? "; " : "", why);
 }
 
+/* By an event of its own; `text` in the arena. */
+static void not_mounted(struct gathering *x, struct str text)
+{
+    agent_event(x->ap, -1, true, "FailedMount", text);
+    strbuf_addf(&x->wrong, "%s" STR_FMT, x->wrong.n ? "; " : "", STR_ARG(text));
+}
+
 /* Of a driver of storage: bound from where it publishes the volume for the pod. */
 static bool driver_mount(struct gathering *x, const struct val *volume, const struct volume_source *source,
                          struct str target, struct volume_mount *out, struct err *err)
@@ -71,7 +79,11 @@ static void gather_one(struct gathering *x, const struct val *volume)
     struct volume_source source;
     struct volume_mount m;
     struct err err = ERR;
-    struct str target = arena_fmt(x->a, STR_FMT "/" STR_FMT, STR_ARG(ap->mounts_dir), STR_ARG(name));
+    struct str target = arena_fmt(x->a, STR_FMT "/" STR_FMT, STR_ARG(ap->mounts_dir), STR_ARG(name)), git;
+    if (volume_git_repo(x->a, volume, &git)) {
+        not_mounted(x, git);
+        return;
+    }
     if (!claim_resolve(&x->sources, x->a, ap->pod->obj, volume, &source, &err)) {
         if (err.kind == E_UNAVAILABLE)
             x->unheard = true;
@@ -85,11 +97,10 @@ static void gather_one(struct gathering *x, const struct val *volume)
         return;
     }
     if (source.owner && node && !claim_suits_node(source.owner, node)) {
-        struct str text = arena_fmt(
-            x->a, "MountVolume.NodeAffinity check failed for volume \"" STR_FMT "\" : no matching NodeSelectorTerms",
-            STR_ARG(source.owner->name));
-        agent_event(ap, -1, true, "FailedMount", text);
-        strbuf_addf(&x->wrong, "%s" STR_FMT, x->wrong.n ? "; " : "", STR_ARG(text));
+        not_mounted(x, arena_fmt(x->a,
+                                 "MountVolume.NodeAffinity check failed for volume \"" STR_FMT
+                                 "\" : no matching NodeSelectorTerms",
+                                 STR_ARG(source.owner->name)));
         return;
     }
     if (val_get(source.spec, N(csi)) ? !driver_mount(x, volume, &source, target, &m, &err)
@@ -131,7 +142,9 @@ enum claims_state claims_gather(struct agent_pod *ap, struct arena *a, struct vo
     val_each_item (v, val_get(obj_spec(ap->pod->obj), N(volumes))) {
         struct err ignored = ERR; /* volumes_do says that it is of no type */
         const struct volume_type *type = volume_type_of(v, &ignored);
-        if (type && type->place == VOLUME_MOUNT)
+        bool missed = !volume_is_gone(v) && !val_get(v, N(gitRepo));
+        missed = missed || claim_is_used(ap->pod->obj, val_text_at(v, N(name)));
+        if (type && type->place == VOLUME_MOUNT && missed)
             gather_one(&x, v);
     }
     bool failed = x.names.n || x.wrong.n;

@@ -277,7 +277,7 @@ restartPolicy: OnFailure
 os: {name: linux}
 restartPolicy: Never
 schedulingGroup: {podGroupName: nobody}
-volumes: [{name: v, projected: {sources: [{clusterTrustBundle: {name: nobody, path: p}}]}}]
+volumes: [{name: v, projected: {sources: [{clusterTrustBundle: {name: nobody, path: p}}, {podCertificate: {signerName: example.com/s, keyType: ED25519, credentialBundlePath: p}}]}}]
 ''' + containers(sleeper('''
 lifecycle: {stopSignal: SIGUSR1}
 ''', command='''[sh, -c, "trap 'exit 3' USR1; touch /on; while true; do sleep 0.1; done"]''')))
@@ -287,7 +287,7 @@ def behind_gates(c):
     """What a feature gate of 1.36 that is off holds back is dropped, as its server drops it; a signal to stop by is heeded here."""
     ready(c, 'told')
     spec = c.get('pod', 'told')['spec']
-    assert 'schedulingGroup' not in spec and spec['volumes'][0]['projected']['sources'] == [{}], 'schedulingGroup, clusterTrustBundle'
+    assert 'schedulingGroup' not in spec and spec['volumes'][0]['projected']['sources'] == [{}, {}], 'schedulingGroup, clusterTrustBundle, podCertificate'
     eventually('it listens', lambda: inside(c, 'told', 'ls /on'))
     watch = subprocess.Popen([c.bin + '/kubectl', 'get', 'pod', 'told', '-w', '-o', 'jsonpath={.status.containerStatuses[0].state.terminated.exitCode}'],
                              env=c.env, stdout=subprocess.PIPE, text=True)
@@ -480,24 +480,14 @@ REFUSED = [
 ] + [('', 'volumeMounts: [{name: v, mountPath: /v}]', source, 'volume "v"') for source in '''
     gcePersistentDisk: {pdName: p, fsType: ext4, partition: 1, readOnly: true}
     awsElasticBlockStore: {volumeID: v}
-    gitRepo: {repository: "https://x.test/r", revision: a, directory: b}
     iscsi: {targetPortal: "1.2.3.4", iqn: "iqn.2001-04.com.example:a", lun: 1}
-    glusterfs: {endpoints: e, path: p}
-    rbd: {monitors: [m], image: i}
     flexVolume: {driver: d/e}
     cinder: {volumeID: v}
-    cephfs: {monitors: [m]}
-    flocker: {datasetName: d}
     fc: {targetWWNs: [w], lun: 1}
     azureFile: {secretName: s, shareName: share}
     vsphereVolume: {volumePath: p}
-    quobyte: {registry: "r:1", volume: v}
     azureDisk: {diskName: d, diskURI: "https://x.test/d"}
-    photonPersistentDisk: {pdID: p}
     portworxVolume: {volumeID: v}
-    scaleIO: {gateway: "https://x.test", system: s, secretRef: {name: s}, volumeName: v}
-    storageos: {volumeName: v, volumeNamespace: o}
-    projected: {sources: [{podCertificate: {signerName: example.com/s, keyType: ED25519, credentialBundlePath: p}}]}
 '''.strip().splitlines()]
 
 
@@ -514,6 +504,43 @@ def what_cannot_be_done_is_refused_by_name(c):
         assert s['phase'] == 'Failed' and words in s['message'] and 'not supported' in s['message'], (spec, container, volume, s)
     told = {e['involvedObject']['name'] for e in c.get('events', '-n', 'refused')['items'] if e['reason'] == 'UnsupportedField'}
     assert len(told) == len(REFUSED), sorted(set('refused-%d' % n for n in range(len(REFUSED))) - told)
+
+
+# Types of volumes that Kubernetes has no more.
+GONE = '''
+    glusterfs: {endpoints: e, path: p}
+    rbd: {monitors: [m], image: i}
+    cephfs: {monitors: [m]}
+    flocker: {datasetName: d}
+    quobyte: {registry: "r:1", volume: v}
+    photonPersistentDisk: {pdID: p}
+    scaleIO: {gateway: "https://x.test", system: s, secretRef: {name: s}, volumeName: v}
+    storageos: {volumeName: v, volumeNamespace: o}
+'''.strip().splitlines()
+GIT = 'gitRepo: {repository: "https://x.test/r", revision: a, directory: b}'
+
+
+def gone(name, sources, mounts):
+    return pod(name, 'terminationGracePeriodSeconds: 0\nvolumes: [%s]\n' % ', '.join('{name: v%d, %s}' % (n, s.strip()) for n, s in enumerate(sources)) +
+               containers(sleeper('volumeMounts: [%s]' % ', '.join('{name: v%d, mountPath: /v%d}' % (n, n) for n in range(mounts)))))
+
+
+def types_that_are_gone(c):
+    """A pod waits for a volume of such a type, as with a kubelet, whose words it gets; where no container mounts it, it runs.
+    (Of one rbd image two pods are never placed on one node.)"""
+    c.apply(gone('gone', GONE, len(GONE)) + gone('git', [GIT], 1) + gone('unused', [GIT] + [s for s in GONE if 'rbd' not in s], 0), ns='refused')
+    told = lambda name: [e['message'] for e in c.get('events', '-n', 'refused')['items'] if e['involvedObject']['name'] == name and e['reason'] == 'FailedMount']
+    names = ' '.join('v%d' % n for n in range(len(GONE)))
+    assert eventually('gone is told', lambda: told('gone'))[0] == (
+        'Unable to attach or mount volumes: unmounted volumes=[%s], unattached volumes=[], failed to process volumes=[%s]: ' % (names, names) +
+        '; '.join('failed to get Plugin from volumeSpec for volume "v%d" err=no volume plugin matched' % n for n in range(len(GONE)))), told('gone')
+    assert eventually('git is told', lambda: told('git'))[0] == ('MountVolume.SetUp failed for volume "v0" : git-repo volume plugin has been disabled; '
+                                                                 'if necessary, it may be re-enabled by enabling the feature-gate `GitRepoVolumeDriver`'), told('git')
+    for name in ('gone', 'git'):
+        s = c.get('pod', '-n', 'refused', name)['status']
+        assert s['phase'] == 'Pending' and s['containerStatuses'][0]['state']['waiting']['reason'] == 'ContainerCreating', s
+    eventually('unused runs', lambda: c.get('pod', '-n', 'refused', 'unused')['status']['phase'] == 'Running')
+    c.kubectl('delete', 'pod', '-n', 'refused', 'gone', 'git', 'unused')
 
 
 SERVICE = '''---
@@ -544,5 +571,5 @@ def begin(c):
 
 
 if __name__ == '__main__':
-    main([begin, what_cannot_be_done_is_refused_by_name, names_and_resolvers, namespaces_are_shared_as_asked, who_a_container_is, volumes_are_what_their_fields_say, behind_gates, what_runs, probes_and_hooks,
+    main([begin, what_cannot_be_done_is_refused_by_name, types_that_are_gone, names_and_resolvers, namespaces_are_shared_as_asked, who_a_container_is, volumes_are_what_their_fields_say, behind_gates, what_runs, probes_and_hooks,
           services_are_what_their_fields_say, a_service_takes_nothing_of_others, ephemeral_containers])
