@@ -372,6 +372,15 @@ static void on_node(struct cache_handler *h, struct obj *was, struct obj *now)
     timer_set(&g->resizes, 0);
 }
 
+/* The uid tells pods apart: of a name that no file name has room for, the beginning is enough. */
+static struct str log_dir_of(struct arena *a, const char *log, const struct obj *pod)
+{
+    size_t others = pod->ns.n + pod->uid.n + 2;
+    struct str name = str_sub(pod->name, 0, others < NAME_MAX ? NAME_MAX - others : 0);
+    return arena_fmt(a, "%s/pods/" STR_FMT "_" STR_FMT "_" STR_FMT, log, STR_ARG(pod->ns), STR_ARG(name),
+                     STR_ARG(pod->uid));
+}
+
 static struct agent_pod *add_pod(struct agent *g, struct obj *o)
 {
     struct agent_pod *ap = NEW(struct agent_pod);
@@ -391,8 +400,7 @@ static struct agent_pod *add_pod(struct agent *g, struct obj *o)
     ap->dir = dir_of(ap, g->cfg.data, "pods");
     ap->tmpfs_dir = dir_of(ap, g->cfg.run, "volumes");
     ap->mounts_dir = dir_of(ap, g->cfg.run, "mounts");
-    ap->log_dir = arena_fmt(&ap->arena, "%s/pods/" STR_FMT "_" STR_FMT "_" STR_FMT, g->cfg.log, STR_ARG(o->ns),
-                            STR_ARG(o->name), STR_ARG(o->uid));
+    ap->log_dir = log_dir_of(&ap->arena, g->cfg.log, o);
     (void)map_put(&g->by_uid, o->uid, ap);
     return ap;
 }

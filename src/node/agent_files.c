@@ -13,6 +13,7 @@
 #include "sys/file.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/stat.h>
 
 #define TERMINATION_MOST      4096       /* bytes of a termination message from a file */
@@ -158,15 +159,19 @@ struct linking {
     struct job job;
     struct agent_container *ac;
     struct arena arena;
-    struct str to, link;
+    struct str to, link, folder;
     void (*done)(struct agent_container *ac);
 };
 
 static void linking_work(struct job *j)
 {
     struct linking *k = container_of(j, struct linking, job);
-    if (symlink(k->to.p, k->link.p) < 0) /* the log itself is there; collectors go without this one */
-        log_debug("log.link", "link=%s error=\"%s\"", k->link.p, strerror(errno));
+    struct err err = ERR;
+    bool linked = symlink(k->to.p, k->link.p) == 0;
+    if (!linked && errno == ENOENT) /* nobody has made the folder yet, or somebody has removed it */
+        linked = dir_make(k->folder.p, 0755, &err) && symlink(k->to.p, k->link.p) == 0;
+    if (!linked && errno != EEXIST) /* the log itself is there; collectors go without this one */
+        log_warn("log.link", "link=%s error=\"%s\"", k->link.p, err.text[0] ? err.text : strerror(errno));
 }
 
 static void linking_done(struct job *j)
@@ -183,9 +188,11 @@ void files_link_log(struct agent_container *ac, void (*done)(struct agent_contai
     struct linking *k = NEW(struct linking);
     k->ac = ac;
     k->to = str_dup(&k->arena, container_log(ac->run));
-    k->link = arena_fmt(&k->arena, "%s/containers/" STR_FMT "_" STR_FMT "_" STR_FMT "-" STR_FMT ".log",
-                        ap->agent->cfg.log, STR_ARG(ap->pod->name), STR_ARG(ap->pod->ns),
-                        STR_ARG(agent_wanted(ac)->name), STR_ARG(container_id(ac->run)));
+    struct str rest = arena_fmt(&k->arena, "_" STR_FMT "_" STR_FMT "-" STR_FMT ".log", STR_ARG(ap->pod->ns),
+                                STR_ARG(agent_wanted(ac)->name), STR_ARG(container_id(ac->run)));
+    struct str name = str_sub(ap->pod->name, 0, rest.n < NAME_MAX ? NAME_MAX - rest.n : 0);
+    k->folder = arena_fmt(&k->arena, "%s/containers", ap->agent->cfg.log);
+    k->link = STR_JOIN(&k->arena, k->folder, S("/"), name, rest);
     k->done = done;
     lane_start(ap->agent->files, &k->job, linking_work, linking_done);
 }

@@ -153,6 +153,9 @@ def redirect(name, status, location, body=''):
     return 'echo %s | base64 -d > /w/cgi-bin/%s; chmod 755 /w/cgi-bin/%s' % (base64.b64encode(script.encode()).decode(), name, name)
 
 
+LONG = 'long-' + 248 * 'n'                          # as long as a name may be
+
+
 def make_pods():
     bomb = ', '.join('{name: V%d, value: $(V%d)$(V%d)}' % (i, i - 1, i - 1) for i in range(1, 30))
     pod('env', saying('image', 'echo HOSTNAME=$HOSTNAME TERM=$TERM', image='box.test/env:1'), saying('plain', 'echo HOSTNAME=$HOSTNAME TERM=$TERM'),
@@ -172,6 +175,7 @@ def make_pods():
   volumes: [{name: s, secret: {secretName: s, items: [{key: key, path: key, mode: 0600}, {key: cert, path: sub/cert}]}}, {name: d, secret: {secretName: s, defaultMode: 0400}}, {name: e, emptyDir: {}}]''')
     for name, context in (('user', 'runAsUser: 1000'), ('group', 'runAsUser: 1000, fsGroup: 2000'), ('nobody', '')):
         pod('token-' + name, saying('c', 'stat -L -c "%a %u:%g" /var/run/secrets/kubernetes.io/serviceaccount/token'), spec='securityContext: {%s}' % context)
+    pod(LONG, saying('c', 'echo "long name"; hostname'))
     pod('fqdn', saying('c', 'hostname; echo $HOSTNAME; cat /etc/hostname; grep fqdn-name /etc/hosts'), spec='hostname: fqdn-name\n  subdomain: sub\n  setHostnameAsFQDN: true')
     pod('toolong', saying('c', 'hostname'), spec='hostname: a-rather-long-hostname-of-forty-letters-xx\n  subdomain: sub\n  setHostnameAsFQDN: true')
     who = 'echo $(id -u) $(id -g) $(id -G) HOME=$HOME'
@@ -337,6 +341,11 @@ def names(c):
     assert 'failed to construct FQDN from pod hostname and cluster domain, FQDN a-rather-long' in message, message
     assert message.endswith('is too long (64 characters is the max, 72 characters requested)'), message
     equal(c.pod('toolong')['status']['phase'], 'Pending')
+    equal(c.said(LONG)[:2], ['long name', LONG[:63]])
+    folder, = [d for d in os.listdir(c.root + '/var/log/pods') if '_long-n' in d]
+    assert folder.endswith('_' + c.pod(LONG)['metadata']['uid']) and len(folder) == 255, folder
+    link, = [f for f in os.listdir(c.root + '/var/log/containers') if f.startswith('long-n')]
+    assert len(link) == 255 and '_default_c-' in link and 'long name' in open(c.root + '/var/log/containers/' + link).read(), link
 
 
 def users(c):
