@@ -317,7 +317,7 @@ static void agent_judge(struct agent_pod *ap, const struct obj *node, bool final
             agent_reject(ap, arena_strz(&ap->arena, str_of(why.reason)), why.message);
     } else if (!g->apparmor && podspec_wants_apparmor(ap->pod->obj)) {
         agent_reject(ap, "AppArmor", S("Cannot enforce AppArmor: AppArmor is not enabled on the host"));
-    } else if (!podspec_supported(ap->pod->obj, g->selinux, &err)) {
+    } else if (!podspec_supported(ap->pod->obj, &err)) {
         agent_refuse(ap, "UnsupportedField", str_of(err.text), str_of(err.text));
     } else {
         take_in(ap);
@@ -571,7 +571,7 @@ struct agent *agent_new(const struct agent_config *config, struct err *err)
         (void)err_errno(err, "gethostname");
         return NULL;
     }
-    g->selinux = access("/sys/fs/selinux/enforce", F_OK) == 0;
+    g->selinux = selinux_policy_here(&g->arena, &g->labels); /* files in memory, but for two small ones */
     g->apparmor = apparmor_here();
     struct arena *a = &g->arena;
     struct runtime_config rc = {

@@ -183,6 +183,12 @@ static bool volume_path(void *arg, struct str name, struct str *path, bool *read
     return volumes_path(ac->ap, &ac->start->arena, name, path, read_only);
 }
 
+static bool volume_relabel(void *arg, struct str name)
+{
+    struct agent_container *ac = arg;
+    return podspec_is_first_with(ac->ap->pod->obj, agent_wanted(ac)->spec, name) && volumes_relabel(ac->ap, name);
+}
+
 static bool volume_device_of(void *arg, struct str name, struct oci_device *out, struct err *err)
 {
     struct agent_container *ac = arg;
@@ -206,6 +212,12 @@ static bool target_pid(struct agent_container *ac, pid_t *pid, struct err *err)
                        STR_ARG(name));
     *pid = st.pid;
     return true;
+}
+
+static bool labels_known(const struct oci_container *oci, struct err *err)
+{
+    return (!oci->process_label.n || selinux_known(oci->process_label, err)) &&
+           (!oci->mount_label.n || selinux_known(oci->mount_label, err));
 }
 
 static bool container_build(struct agent_container *ac, struct oci_container *oci, struct image *image,
@@ -248,14 +260,18 @@ static bool container_build(struct agent_container *ac, struct oci_container *oc
         .resolv_file = arena_fmt(a, STR_FMT "/resolv.conf", STR_ARG(ap->dir)),
         .termination_file = ac->start->termination,
         .volume_path = volume_path,
+        .volume_relabel = volume_relabel,
         .volume_device = volume_device_of,
+        .selinux = g->selinux ? &g->labels : NULL,
+        .pod_label = sandbox_label(ap->sandbox),
         .arg = ac,
     };
     AUTO(env_fini) struct env env = {0};
     in.env = &env;
     if (g->apparmor && podspec_wants_apparmor(p->obj) && !apparmor_profiles(g, a, &in.apparmor, err))
         return false;
-    return target_pid(ac, &in.target_pid, err) && env_build(a, &ei, &env, err) && podspec_container(a, &in, oci, err);
+    return target_pid(ac, &in.target_pid, err) && env_build(a, &ei, &env, err) &&
+           podspec_container(a, &in, oci, err) && labels_known(oci, err);
 }
 
 /* The sandbox was lost while a stage was under way, and there is no other one yet. */

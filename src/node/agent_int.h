@@ -14,6 +14,7 @@
 #include "node/volume.h"
 #include "node/volume_mount.h"
 #include "oci/runtime.h"
+#include "oci/selinux.h"
 #include "sys/inotify.h"
 
 /* Of a container's logs, below LOG: pods/POD/CONTAINER. A pod that has LOG mounted can write there. */
@@ -63,11 +64,12 @@ struct agent {
     struct val allocatable, capacity; /* of the node, in `arena` */
     struct node_amounts machine;      /* what it has, without huge pages */
     struct qos_groups *qos;
-    int64_t pod_pids;         /* processes that a pod may have; 0: any number */
-    bool selinux, apparmor;   /* the host has it */
-    bool apparmor_asked;      /* to load the profile of RuntimeDefault: once */
-    struct user_ids user_ids; /* for pods with users of their own */
-    uint32_t user_ids_last;   /* that were given to one */
+    int64_t pod_pids;             /* processes that a pod may have; 0: any number */
+    bool selinux, apparmor;       /* the host has it */
+    struct selinux_policy labels; /* where it has SELinux; of `arena` */
+    bool apparmor_asked;          /* to load the profile of RuntimeDefault: once */
+    struct user_ids user_ids;     /* for pods with users of their own */
+    uint32_t user_ids_last;       /* that were given to one */
     struct arena arena;
     bool adopted;
     struct pressure *pressure;
@@ -254,6 +256,8 @@ void volumes_teardown(struct agent_pod *ap);
 void volumes_refresh(struct agent_pod *ap); /* content has changed: writes it in place */
 /* The host path of a volume by name; read_only: no container may write to it. False: there is none. */
 bool volumes_path(struct agent_pod *ap, struct arena *a, struct str name, struct str *path, bool *read_only);
+/* Whether a label of SELinux is for the node to set on all that is in a volume (kubelet: SELinuxRelabel). */
+bool volumes_relabel(struct agent_pod *ap, struct str name);
 void volumes_memory(struct agent_pod *ap, void (*done)(struct agent_pod *ap, const struct err *err));
 
 /* volumes_claims.c: what is mounted for a pod */

@@ -179,6 +179,27 @@ static bool users_of(struct agent_pod *ap, uint32_t *first, struct err *err)
                              "create user namespace: could not find an empty slot to allocate a user namespace");
 }
 
+static bool level_taken(void *arg, struct str level)
+{
+    struct agent *g = arg;
+    struct selinux_context c;
+    for (struct sandbox *s = sandbox_next(g->runtime, NULL); s; s = sandbox_next(g->runtime, s))
+        if (selinux_context_read(sandbox_label(s), &c) && str_eq(c.level, level))
+            return true;
+    map_each (e, &g->by_uid)
+        if (podspec_has_level(((const struct agent_pod *)e->value)->pod->obj, level))
+            return true;
+    return false;
+}
+
+/* As with ids, sandboxes are what levels are remembered by. */
+static bool label_of(struct agent_pod *ap, struct arena *a, struct str *label, struct err *err)
+{
+    struct agent *g = ap->agent;
+    return podspec_pod_label(a, g->selinux ? &g->labels : NULL, ap->pod->obj, level_taken, g, label, err) &&
+           (!label->n || selinux_known(*label, err));
+}
+
 static void sandbox_create(struct agent_pod *ap)
 {
     struct agent *g = ap->agent;
@@ -187,10 +208,11 @@ static void sandbox_create(struct agent_pod *ap)
     AUTO(arena_fini) struct arena a = ARENA;
     struct pod_hostname hostname;
     struct strs sysctls;
+    struct str label;
     uint32_t first_id;
     struct err err = ERR;
     if (!podspec_hostname(&a, p->obj, str_of(g->hostname), str_of(g->cfg.domain), &hostname, &err) ||
-        !users_of(ap, &first_id, &err) ||
+        !users_of(ap, &first_id, &err) || !label_of(ap, &a, &label, &err) ||
         !podspec_sysctls(&a, p->obj, str_of(g->cfg.unsafe_sysctls ? g->cfg.unsafe_sysctls : ""), &sysctls, &err)) {
         struct err why = ERR;
         (void)err_set(&why, err.kind,
@@ -212,6 +234,7 @@ static void sandbox_create(struct agent_pod *ap)
         .share_pid = val_true(val_get(spec, N(shareProcessNamespace))),
         .program = ap->program,
         .first_id = first_id,
+        .label = label,
     };
     podspec_pod_limits(&p->obj->tree, &ss.limits);
     struct val most = pod_resources(&a, &p->obj->tree, N(limits), POD_OVERHEAD);

@@ -296,7 +296,7 @@ static bool set_security(struct arena *a, const struct podspec_input *in, struct
         return false;
     const struct val *escalate = val_at(in->container, N(securityContext), N(allowPrivilegeEscalation));
     out->no_new_privileges = escalate && !val_true(escalate);
-    if (!set_apparmor(in, out, err))
+    if (!set_apparmor(in, out, err) || !podspec_set_labels(a, in, out, err))
         return false;
     out->read_only_root = val_true(val_at(in->container, N(securityContext), N(readOnlyRootFilesystem)));
     const struct val *seccomp = security_field(in, N(seccompProfile));
@@ -438,14 +438,6 @@ static const struct val *val_asked(const struct val *v)
     return v && (v->type == VAL_MAP || v->type == VAL_LIST) && !val_len(v) ? NULL : v;
 }
 
-/* Confinement that is asked for and cannot be given is not left out in silence. Options for SELinux are for hosts
- * that have it, those for Windows for other machines: a kubelet leaves them alone elsewhere, too. */
-static bool refuse_confinement(const struct val *security_context, bool selinux, struct err *err)
-{
-    return field_refuse(selinux ? val_asked(val_get(security_context, N(seLinuxOptions))) : NULL,
-                        "securityContext.seLinuxOptions", "use seccompProfile and capabilities", err);
-}
-
 static void count_object(void *arg, const struct kind *kind, struct str name)
 {
     char key[300];
@@ -485,21 +477,14 @@ static bool spec_fits(const struct val *spec, const struct obj *pod, struct err 
            !too_many(tokens, TOKENS_MOST, "tokens of service accounts", err);
 }
 
-bool podspec_supported(const struct obj *pod, bool selinux, struct err *err)
+bool podspec_supported(const struct obj *pod, struct err *err)
 {
-    const struct val *spec = obj_spec(pod), *security_context = val_get(spec, N(securityContext));
+    const struct val *spec = obj_spec(pod);
     struct str os = val_text_at(spec, N(os), N(name));
-    bool ok = spec_fits(spec, pod, err) &&
-              field_refuse(val_asked(val_get(spec, N(resourceClaims))), "spec.resourceClaims",
-                           "ask for devices by hostPath", err) &&
-              refuse_confinement(security_context, selinux, err);
+    bool ok = spec_fits(spec, pod, err) && field_refuse(val_asked(val_get(spec, N(resourceClaims))),
+                                                        "spec.resourceClaims", "ask for devices by hostPath", err);
     if (os.n && !str_eq(os, S("linux")))
         return err_set(err, E_INVALID, "spec.os.name: " STR_FMT ": this node runs linux", STR_ARG(os));
-    static const struct name *const lists[] = {N(initContainers), N(containers), N(ephemeralContainers)};
-    for (size_t i = 0; i < countof(lists) && ok; i++) {
-        val_each_item (c, val_get(spec, lists[i]))
-            ok = ok && refuse_confinement(val_get(c, N(securityContext)), selinux, err);
-    }
     val_each_item (v, val_get(spec, N(volumes)))
         ok = ok && volume_type_of(v, err) != NULL;
     return ok;

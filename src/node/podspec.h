@@ -3,6 +3,7 @@
 #pragma once
 #include "node/env.h"
 #include "oci/cgroup.h"
+#include "oci/selinux.h"
 #include "oci/spec.h"
 
 struct podspec_input {
@@ -13,12 +14,16 @@ struct podspec_input {
     struct env *env;     /* built by env_build; arguments are charged to it, HOME is added */
     const char *data;    /* /var/lib/wherry/node: profiles of seccomp lie below seccomp/ */
     struct str apparmor; /* the profiles of AppArmor that are loaded, as the kernel lists them; empty: it has none */
-    struct str shm;      /* host path of the pod's /dev/shm; empty: own */
+    const struct selinux_policy *selinux; /* NULL: the host has no SELinux */
+    struct str pod_label;                 /* that its sandbox was made with (podspec_pod_label) */
+    struct str shm;                       /* host path of the pod's /dev/shm; empty: own */
     struct str hosts_file, hostname_file, resolv_file, termination_file; /* host paths that are bound into it */
     pid_t
         target_pid; /* of an ephemeral container that is to see another's processes: a process of that one; 0: none */
     /* The host path of a volume of the pod by name; false: there is none. read_only: whatever the mount says. */
     bool (*volume_path)(void *arg, struct str name, struct str *path, bool *read_only);
+    /* Whether the files of one are to have the label of the containers that mount it. */
+    bool (*volume_relabel)(void *arg, struct str name);
     /* The device of one that is a block device. */
     bool (*volume_device)(void *arg, struct str name, struct oci_device *out, struct err *err);
     void *arg;
@@ -48,9 +53,16 @@ const char *podspec_qos_folder(const struct obj *pod);
 bool podspec_wants_apparmor(const struct obj *pod);
 /* The profile of RuntimeDefault, which the node loads. */
 #define APPARMOR_DEFAULT "wherry-default"
-/* What the node does not do yet and a pod asks for: false with a sentence naming the field. selinux: the host has it.
- */
-MUST_USE bool podspec_supported(const struct obj *pod, bool selinux, struct err *err);
+/* The label of SELinux of the pod's processes, where they say nothing themselves; empty: the policy (NULL: the host
+ * has no SELinux) knows of none. taken: levels that other pods have. */
+MUST_USE bool podspec_pod_label(struct arena *a, const struct selinux_policy *policy, const struct obj *pod,
+                                bool (*taken)(void *arg, struct str level), void *arg, struct str *label,
+                                struct err *err);
+bool podspec_has_level(const struct obj *pod, struct str level); /* it or a container of it asks for that one */
+/* The first of the pod's containers that mounts the volume: the one whose label the files get. */
+bool podspec_is_first_with(const struct obj *pod, const struct val *container, struct str volume);
+/* What the node does not do yet and a pod asks for: false with a sentence naming the field. */
+MUST_USE bool podspec_supported(const struct obj *pod, struct err *err);
 /* "name=value" for the namespaces of the pod. allowed: a setting, names and NAME* beside the safe ones, separated by
  * commas. False, in a kubelet's words (reason SysctlForbidden): one that is not allowed, or of a namespace that is
  * the host's. */

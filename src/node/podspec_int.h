@@ -10,3 +10,6 @@ MUST_USE bool podspec_set_mounts(struct arena *a, const struct podspec_input *in
                                  struct err *err);
 MUST_USE bool podspec_set_devices(struct arena *a, const struct podspec_input *in, struct oci_container *out,
                                   struct err *err);
+/* podspec_selinux.c: after it is known whether the container is privileged */
+MUST_USE bool podspec_set_labels(struct arena *a, const struct podspec_input *in, struct oci_container *out,
+                                 struct err *err);

@@ -218,6 +218,7 @@ static bool add_volume_mounts(const struct podspec_input *in, struct mounts *out
             strs_add(out->a, &mount->options, S("noexec"));
         mount->beneath = sub;
         mount->shared = propagation == OCI_SHARED;
+        mount->relabel = in->selinux && in->volume_relabel(in->arg, name);
         mount->seal = str_eqz(access, "rro") ? OCI_SEALED_DEEP : str_eqz(access, "ro") ? OCI_SEALED : OCI_OPEN;
         mount->called = arena_fmt(out->a, "volumeMount \"" STR_FMT "\" of container \"" STR_FMT "\"", STR_ARG(name),
                                   STR_ARG(val_text_at(in->container, N(name))));
@@ -246,10 +247,12 @@ static bool add_own_mounts(const struct podspec_input *in, const struct oci_cont
             continue;
         if (!target_ok(target, NULL, err))
             return err_wrap(err, "terminationMessagePath");
-        (void)add_mount(out, own[i].path, target, bind_options(out->a, access_word(own[i].read_only), OCI_PRIVATE));
+        add_mount(out, own[i].path, target, bind_options(out->a, access_word(own[i].read_only), OCI_PRIVATE))
+            ->relabel = true;
     }
-    if (in->shm.n && !is_mounted(out, S("/dev/shm")))
-        (void)add_mount(out, in->shm, S("/dev/shm"), oci_shm_options(out->a));
+    if (in->shm.n && !is_mounted(out, S("/dev/shm"))) /* that of the host stays as it is */
+        add_mount(out, in->shm, S("/dev/shm"), oci_shm_options(out->a))->relabel = !val_true(
+            val_get(obj_spec(in->pod), N(hostIPC)));
     return true;
 }
 

@@ -481,7 +481,7 @@ TEST(podspec_what_is_not_there_yet_is_refused_by_name)
         {"resources: {limits: {}}", NULL},
         {"resources: {limits: {cpu: 1}}", NULL},
         {"securityContext: {windowsOptions: {runAsUserName: x}}", NULL}, /* for other machines */
-        {"securityContext: {seLinuxOptions: {level: s0}}", "securityContext.seLinuxOptions is not supported yet"},
+        {"securityContext: {seLinuxOptions: {level: s0}}", NULL},
         {"containers: [{name: c, securityContext: {seLinuxOptions: {}, windowsOptions: {}, capabilities: {}}, "
          "resources: "
          "{}, volumeDevices: [], restartPolicyRules: []}]",
@@ -497,12 +497,10 @@ TEST(podspec_what_is_not_there_yet_is_refused_by_name)
         struct err err = ERR;
         struct str yaml = arena_fmt(&w.arena, "metadata: {name: p, namespace: ns}\nspec: {%s}", rows[i].spec);
         const struct obj *pod = world_obj(&w, K(Pod), yaml.p);
-        bool ok = podspec_supported(pod, true, &err);
+        bool ok = podspec_supported(pod, &err);
         CHECK_INT(ok, !rows[i].names);
         CHECK_STR(ok ? S("") : str_sub(str_of(err.text), 0, strlen(rows[i].names)),
                   str_of(rows[i].names ? rows[i].names : ""));
-        bool selinux = rows[i].names && strstr(rows[i].names, "seLinux");
-        CHECK(podspec_supported(pod, false, &err) == (ok || selinux)); /* a host without it leaves that alone */
         world_end(&w);
     }
 }
@@ -649,7 +647,7 @@ TEST(podspec_of_what_costs_the_node_there_are_not_tens_of_thousands)
                 strbuf_addf(&b, STR_FMT "%d" STR_FMT, STR_ARG(head), k, STR_ARG(str_sub(tail, 1, tail.n)));
             }
             strbuf_addz(&b, rows[i].after);
-            bool ok = podspec_supported(world_obj(&w, K(Pod), b.p), false, &err);
+            bool ok = podspec_supported(world_obj(&w, K(Pod), b.p), &err);
             CHECK(ok == !more);
             CHECK(ok || str_starts(str_of(err.text), str_of(rows[i].refused)));
             world_end(&w);

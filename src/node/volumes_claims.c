@@ -70,6 +70,23 @@ static bool driver_mount(struct gathering *x, const struct val *volume, const st
     return true;
 }
 
+/* Not of what others have as well (a path of the host, an export), nor of what the pod cannot write to. */
+bool volumes_relabel(struct agent_pod *ap, struct str name)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct sources sources = configs_sources(ap);
+    const struct val *v = val_find(val_get(obj_spec(ap->pod->obj), N(volumes)), N(name), name);
+    struct volume_source source;
+    struct err ignored = ERR; /* what cannot be had, or is of no known type, is told where it is mounted */
+    const struct volume_type *type = v ? volume_type_of(v, &ignored) : NULL;
+    if (!type || type->place == VOLUME_HOST || type->place == VOLUME_IMAGE)
+        return false;
+    if (type->place != VOLUME_MOUNT)
+        return true;
+    return claim_resolve(&sources, &a, ap->pod->obj, v, &source, &ignored) && !source.read_only && !source.block &&
+           !val_get(source.spec, N(nfs)) && !val_get(source.spec, N(hostPath));
+}
+
 static void gather_one(struct gathering *x, const struct val *volume)
 {
     struct agent_pod *ap = x->ap;

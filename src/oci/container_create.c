@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "oci/binds.h"
 #include "oci/runtime_int.h"
+#include "oci/selinux.h"
 #include "sys/file.h"
 #include <dirent.h>
 #include <errno.h>
@@ -35,7 +36,8 @@ struct prepared {
     bool all_devices, traces; /* its processes may trace others */
     struct oci_bind *binds;   /* of the container's arena */
     size_t nbinds;
-    bool far; /* they lead to paths that the pod's owner has chosen */
+    bool far; /* they lead to paths that the pod's owner has chosen, or all files of a volume are looked at */
+    struct strs relabel; /* paths that get the label of the container's files; of its arena */
     struct shim_create message;
 };
 
@@ -83,6 +85,8 @@ static bool overlay_options(struct container *c, const struct image *im, struct 
         strbuf_addz(&o, "."); /* an image of nothing: an empty folder */
     /* volatile: nothing of a container's own files needs to survive a power cut */
     strbuf_addf(&o, ",upperdir=%s/upper,workdir=%s/work,volatile,userxattr", c->data_dir, c->data_dir);
+    if (c->mount_label.n) /* SELinux's answer for every file of it; a label has commas */
+        strbuf_addf(&o, ",context=\"" STR_FMT "\"", STR_ARG(c->mount_label));
     if (o.over)
         return err_set(err, E_TOO_LARGE, "the image has %zu layers: too many for one mount", im->nlayers);
     memcpy(m->overlay, o.p, o.n + 1);
@@ -150,6 +154,37 @@ static bool create_binds(struct container *c, const struct image *im, struct are
     return binds_put(c, "binds", c->prepared->binds, c->prepared->nbinds, err) && layers_map(c, im, a, err);
 }
 
+static int open_in_root(int root, const char *path)
+{
+    struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+    return (int)syscall(SYS_openat2, root, path, &how, sizeof how);
+}
+
+/* The root of the sandbox's mounts, where a pod's own tmpfs are, too. */
+static int open_shim_root(const struct container *c)
+{
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/%d/root", (int)c->sandbox->pid);
+    return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+static bool relabel_mounts(struct container *c, struct err *err)
+{
+    struct strs list = c->prepared->relabel;
+    AUTO(fd_close) int root = list.n ? open_shim_root(c) : -1;
+    if (list.n && root < 0)
+        return err_errno(err, "the mounts of %s", c->sandbox->name);
+    for (size_t i = 0; i < list.n; i++) {
+        AUTO(fd_close) int fd = open_in_root(root, list.p[i].p);
+        if (fd < 0)
+            return err_errno(err, "open " STR_FMT, STR_ARG(list.p[i]));
+        if (!selinux_relabel(fd, c->mount_label, err))
+            return err_wrap(err, "relabel \"" STR_FMT "\" with \"" STR_FMT "\" failed", STR_ARG(list.p[i]),
+                            STR_ARG(c->mount_label));
+    }
+    return true;
+}
+
 static bool create_files(struct container *c, struct err *err)
 {
     const struct {
@@ -211,7 +246,7 @@ static void create_blocking(struct runtime_work *w)
     w->ok = content_use(c->rt->content, str_of(c->id), &c->image, &w->err) &&
             image_read(c->rt->content, &a, str_of(name), &im, &w->err);
     fault_pass("oci.create.used");
-    w->ok = w->ok && create_folders(c, &w->err) && create_binds(c, &im, &a, &w->err) &&
+    w->ok = w->ok && create_folders(c, &w->err) && relabel_mounts(c, &w->err) && create_binds(c, &im, &a, &w->err) &&
             create_message(c, &im, &w->err);
     fault_pass("oci.create.folders");
     w->ok = w->ok && create_files(c, &w->err);
@@ -231,12 +266,6 @@ static void create_failed(struct container *c, const struct err *err)
 {
     c->failure = mem_dup(err, sizeof *err);
     work_start_long(&c->work, c->rt, container_remove_blocking, create_undone);
-}
-
-static int open_in_root(int root, const char *path)
-{
-    struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
-    return (int)syscall(SYS_openat2, root, path, &how, sizeof how);
 }
 
 /* A folder of the container's root, links in it followed within it, missing parts made. */
@@ -293,13 +322,15 @@ static bool is_empty_folder(int fd)
 
 /* A folder of the node's own file system, with the mode and owner of the image's: what runs in the container may want
  * to mount an overlay of its own there, which on an overlay it could not. */
-static bool own_folder(const char *path, int like, struct err *err)
+static bool own_folder(const struct container *c, const char *path, int like, struct err *err)
 {
     struct stat st;
     if (fstat(like, &st) < 0 || mkdir(path, 0700) < 0)
         return err_errno(err, "mkdir %s", path);
-    return (lchown(path, st.st_uid, st.st_gid) == 0 && chmod(path, st.st_mode & 07777) == 0) ||
-           err_errno(err, "%s", path);
+    AUTO(fd_close) int fd = open(path, O_PATH | O_CLOEXEC);
+    if (fd < 0 || lchown(path, st.st_uid, st.st_gid) < 0 || chmod(path, st.st_mode & 07777) < 0)
+        return err_errno(err, "%s", path);
+    return !c->mount_label.n || selinux_relabel(fd, c->mount_label, err);
 }
 
 /* Folders that the image declares as volumes stay writable where the root is not. An empty one is a folder of the
@@ -310,8 +341,7 @@ static void volumes_blocking(struct runtime_work *w)
 {
     struct container *c = container_of(w, struct container, work);
     char path[PATH_MAX], inside[PATH_MAX], target[2 * PATH_MAX];
-    (void)snprintf(path, sizeof path, "/proc/%d/root", (int)c->sandbox->pid);
-    AUTO(fd_close) int shim = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    AUTO(fd_close) int shim = open_shim_root(c);
     (void)snprintf(path, sizeof path, "%s/rootfs", c->dir);
     /* within that root, whosever it is by now: the shim may have ended, and its number be another's */
     AUTO(fd_close) int root = shim < 0 ? -1 : open_in_root(shim, path);
@@ -328,7 +358,7 @@ static void volumes_blocking(struct runtime_work *w)
         } else {
             (void)snprintf(target, sizeof target, "%s/rootfs%s", c->dir, inside);
             (void)snprintf(path, sizeof path, "%s/volumes/%zu", c->data_dir, i);
-            w->ok = is_empty_folder(fd)         ? own_folder(path, fd, &w->err)
+            w->ok = is_empty_folder(fd)         ? own_folder(c, path, fd, &w->err)
                     : symlink(target, path) < 0 ? err_errno(&w->err, "link %s", path)
                                                 : true;
         }
@@ -480,6 +510,15 @@ static bool looks_elsewhere(const struct runtime *rt, const struct oci_bind *bin
     return any;
 }
 
+static struct strs mounts_relabelled(struct arena *a, const struct oci_container *o)
+{
+    struct strs list = {arena_alloc(a, (o->nmounts + 1) * sizeof(struct str)), 0};
+    for (size_t i = 0; i < o->nmounts && o->mount_label.n; i++)
+        if (o->mounts[i].relabel)
+            list.p[list.n++] = str_dup(a, o->mounts[i].source);
+    return list;
+}
+
 static bool create_prepare(struct container *c, const struct container_spec *spec, struct err *err)
 {
     struct prepared *p = c->prepared = NEW(struct prepared);
@@ -498,9 +537,11 @@ static bool create_prepare(struct container *c, const struct container_spec *spe
     join_pod(c, &o);
     o.cgroup = str_of(c->cgroup);
     o.other_runtime = c->sandbox->program[0] != 0;
+    c->mount_label = str_dup(&c->arena, o.mount_label);
+    p->relabel = mounts_relabelled(&c->arena, &o);
     AUTO_FREE char *binds = str_dupz(arena_fmt(&c->arena, "%s/binds", c->dir));
     p->nbinds = oci_binds_place(&o, &c->arena, binds, &p->binds);
-    p->far = looks_elsewhere(c->rt, p->binds, p->nbinds);
+    p->far = looks_elsewhere(c->rt, p->binds, p->nbinds) || p->relabel.n;
     if (o.volumes.n) {
         AUTO_FREE char *folder = str_dupz(arena_fmt(&c->arena, "%s/volumes", c->data_dir));
         oci_volumes_place(&o, &c->arena, folder);

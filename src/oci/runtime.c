@@ -408,6 +408,10 @@ static void adopt_more(struct sandbox *s, struct str rest)
             mem_free(s->program);
             s->program = str_dupz(value);
         }
+        if (str_eqz(key, "label")) {
+            mem_free(s->label);
+            s->label = str_dupz(value);
+        }
     }
 }
 

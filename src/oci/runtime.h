@@ -75,6 +75,7 @@ struct sandbox_spec {
     uint32_t shm_mib;                             /* 0: 64 */
     struct str program;                           /* an OCI runtime in place of crun: absolute path; empty: crun */
     uint32_t first_id; /* the host's id that is 0 in the pod's user namespace, OCI_IDS of them; 0: the host's users */
+    struct str label;  /* of SELinux, one line: kept for who makes the pod's containers */
 };
 typedef void sandbox_done(struct sandbox *s, const struct err *err, void *arg); /* err NULL: it worked */
 
@@ -87,6 +88,7 @@ struct str sandbox_note(const struct sandbox *s);
 pid_t sandbox_pid(const struct sandbox *s); /* of the shim: /proc/PID/ns/{net,mnt,...}, /proc/PID/root/... */
 bool sandbox_lost(const struct sandbox *s);
 uint32_t sandbox_first_id(const struct sandbox *s);                   /* as in its spec */
+struct str sandbox_label(const struct sandbox *s);                    /* the same */
 struct str sandbox_shm(const struct sandbox *s);                      /* host path for oci_container_defaults */
 int sandbox_netns(const struct sandbox *s, struct err *err) MUST_USE; /* a new descriptor; -1 */
 void *sandbox_data(const struct sandbox *s);                          /* the owner's pointer */

@@ -61,6 +61,7 @@ struct sandbox {
     struct runtime *rt;
     char *id, *name, *note, *cgroup, *dir, *shm;
     char *program;      /* an OCI runtime other than crun; "": crun */
+    char *label;        /* of SELinux; "": none */
     uint32_t first_id;  /* of its user namespace; 0: it has none of its own */
     struct arena arena; /* limits */
     struct oci_limits limits;
@@ -93,6 +94,7 @@ struct container {
     struct arena arena; /* notices, limits, volumes */
     struct oci_limits limits;
     struct strs volumes;       /* of the image */
+    struct str mount_label;    /* of its files, of SELinux; empty: none */
     bool heard;                /* its shim knows it */
     struct prepared *prepared; /* until it is created */
     struct runtime_work work;

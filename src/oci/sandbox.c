@@ -47,6 +47,7 @@ struct sandbox *sandbox_make(struct runtime *rt, struct str id, struct str name,
     s->note = str_dupz(note);
     s->cgroup = str_dupz(cgroup);
     s->program = mem_dupz("");
+    s->label = mem_dupz("");
     (void)snprintf(path, sizeof path, "%s/pods/%s", rt->state, s->id);
     s->dir = mem_dupz(path);
     (void)snprintf(path, sizeof path, "%s/shm", s->dir);
@@ -72,7 +73,7 @@ void sandbox_free(struct sandbox *s)
     sandbox_link_drop(s);
     execs_lost(s);
     map_fini(&s->containers);
-    char *const texts[] = {s->id, s->name, s->note, s->cgroup, s->dir, s->shm, s->program};
+    char *const texts[] = {s->id, s->name, s->note, s->cgroup, s->dir, s->shm, s->program, s->label};
     for (size_t i = 0; i < countof(texts); i++)
         mem_free(texts[i]);
     mem_free(s->wanted);
@@ -152,6 +153,8 @@ static void start_blocking(struct runtime_work *w)
         strbuf_addf(&about, "ids %u\n", s->first_id);
     if (s->program[0])
         strbuf_addf(&about, "program %s\n", s->program);
+    if (s->label[0])
+        strbuf_addf(&about, "label %s\n", s->label);
     w->ok = dirs_make(s->dir, 0711, &w->err);
     fault_pass("oci.sandbox.dir");
     (void)snprintf(path, sizeof path, "%s/note", s->dir);
@@ -342,6 +345,8 @@ static bool start_prepare(struct sandbox *s, const struct sandbox_spec *spec, st
     m = &s->wanted->sandbox;
     mem_free(s->program);
     s->program = str_dupz(spec->program);
+    mem_free(s->label);
+    s->label = str_dupz(spec->label);
     s->first_id = s->wanted->first_id = spec->first_id;
     s->wanted->ids = OCI_IDS;
     AUTO(strbuf_fini) struct strbuf sysctls = STRBUF(sizeof m->sysctls);
@@ -510,6 +515,11 @@ pid_t sandbox_pid(const struct sandbox *s)
 uint32_t sandbox_first_id(const struct sandbox *s)
 {
     return s->first_id;
+}
+
+struct str sandbox_label(const struct sandbox *s)
+{
+    return str_of(s->label);
 }
 
 bool sandbox_lost(const struct sandbox *s)

@@ -360,6 +360,8 @@ static void add_process(const struct oci_container *c, struct strbuf *b)
     jout_bool(b, c->no_new_privileges);
     if (c->apparmor.n)
         jout_field(b, "apparmorProfile", c->apparmor);
+    if (c->process_label.n)
+        jout_field(b, "selinuxLabel", c->process_label);
 }
 
 static void add_env(const struct oci_container *c, struct strbuf *b)
@@ -613,6 +615,8 @@ static void add_linux(const struct oci_container *c, struct strbuf *b)
         add_resources(c, b);
     if (c->propagation != OCI_PRIVATE)
         jout_field(b, "rootfsPropagation", c->propagation == OCI_SHARED ? S("rshared") : S("rslave"));
+    if (c->mount_label.n)
+        jout_field(b, "mountLabel", c->mount_label);
     add_list(b, "maskedPaths", c->masked);
     add_list(b, "readonlyPaths", c->read_only);
     jout_key(b, "devices");

@@ -18,6 +18,7 @@ struct oci_mount {
     bool shared;        /* of a bind: what the container mounts in it is to be seen by the host */
     enum oci_seal seal; /* of a bind: read-only whatever else happens (binds.h) */
     struct str called;  /* of a bind with one of these: how errors name it */
+    bool relabel;       /* of a bind: all of the source gets the container's label of files first */
 };
 struct oci_device {
     struct str path;
@@ -64,7 +65,8 @@ struct oci_container {
     size_t ndevices;
     enum oci_propagation propagation; /* the most that a mount asks for */
     enum oci_seccomp seccomp;
-    struct str apparmor;        /* a profile that is loaded; empty: as the runtime is */
+    struct str apparmor;                   /* a profile that is loaded; empty: as the runtime is */
+    struct str process_label, mount_label; /* of SELinux: its processes, its files; empty: as the runtime is, none */
     struct str seccomp_profile; /* a profile of the user's (Localhost), absolute path; empty: the default one */
     enum oci_ns_mode ns[OCI_NS_N];
     struct str ns_path[OCI_NS_N]; /* for OCI_NS_PATH */

@@ -28,6 +28,7 @@ class Machine:
         self.dir = tempfile.mkdtemp(prefix='wherry-vm-', dir='/var/tmp')
         self.ports = {f[0]: free_port() for f in forwards}
         self.forwards, self.console, self.qemu, self.boots = forwards, console, None, 0
+        self.kernel = ''                               # more words for the kernel, from the next boot on
         run(['qemu-img', 'create', '-q', '-f', 'qcow2', '-F', 'raw', '-b', self.image + '/disk', self.dir + '/disk.qcow2'])
         run(['tar', 'cf', self.dir + '/payload.tar', '--transform=s|.*/||', '--owner=0', '--group=0'] + [os.path.abspath(p) for p in payload])
 
@@ -42,7 +43,7 @@ class Machine:
         serial = ['-serial', 'mon:stdio'] if self.console else ['-serial', 'file:%s/console.%d' % (self.dir, self.boots)]
         argv = [QEMU, '-accel', 'tcg,thread=multi', '-cpu', 'max,svm=off,la57=off', '-smp', '1', '-m', '1536', '-display', 'none', '-no-reboot', '-nodefaults',
                 '-kernel', self.image + '/vmlinuz', '-initrd', self.image + '/initrd',
-                '-append', 'console=ttyS0 root=/dev/vda rw panic=-1 net.ifnames=0 mitigations=off random.trust_cpu=on quiet systemd.show_status=false systemd.mask=systemd-logind.service systemd.mask=getty@tty1.service',
+                '-append', 'console=ttyS0 root=/dev/vda rw panic=-1 net.ifnames=0 mitigations=off random.trust_cpu=on quiet systemd.show_status=false systemd.mask=systemd-logind.service systemd.mask=getty@tty1.service ' + self.kernel,
                 '-drive', 'file=%s/disk.qcow2,if=virtio,format=qcow2,cache=writeback' % self.dir,
                 '-drive', 'file=%s/payload.tar,if=virtio,format=raw,readonly=on' % self.dir,
                 '-nic', nic, '-device', 'virtio-rng-pci', '-device', 'virtio-serial-pci',

@@ -227,7 +227,7 @@ def the_unit_restarts_under_load(c):
         for role in ('server', 'node', 'relay', 'dns', 'edge'):
             had = c.sh(roles).split()
             c.sh('kill -9 $(cut -d" " -f1 /run/wherry/roles/%s)' % role)
-            eventually(role + ' is back', lambda: len(set(c.sh(roles).split()) & set(had)) == 3, SLOW, 1)
+            eventually(role + ' is back', lambda: (lambda now: len(now) == len(had) and len(set(now) & set(had)) == len(had) - 1)(c.sh(roles).split()), SLOW, 1)
         unchanged('after the death of each role')
         c.sh('systemctl stop wherry')
         assert c.pids() == web and not c.sh('pgrep -f "^wherry (server|node|relay|dns|edge)" || true')
@@ -260,6 +260,79 @@ def a_reboot_comes_back(c):
     eventually('the node says so', lambda: c.get('node', 'vm')['status']['nodeInfo']['bootID'] == c.sh('cat /proc/sys/kernel/random/boot_id').strip(), SLOW, 1)
     eventually('pods had their time to end', lambda: c.sh('cat /root/host/story').split() == ['began', 'ended', 'began'], SLOW, 1)
     c.kubectl('delete', 'pod', 'keeper')
+
+
+def inside(c, name, *command, container='c', check=True):
+    return c.kubectl('exec', name, '-c', container, '--', *command, check=check).strip()
+
+
+def apparmor_confines_what_asks_for_it(c):
+    assert c.sh('cat /sys/module/apparmor/parameters/enabled').strip() == 'Y'
+    c.sh("printf 'profile wherry-test-no-tmp flags=(attach_disconnected,mediate_deleted) {\n  file,\n  network,\n  capability,\n  signal,\n  deny /tmp/** w,\n}\n' | apparmor_parser --replace")
+    adds = 'securityContext: {capabilities: {add: [SYS_ADMIN]}, seccompProfile: {type: Unconfined}%s}'
+    c.apply('---'.join([pod('free', SLEEPER, container='    ' + adds % ''),
+                        pod('confined', SLEEPER, container='    ' + adds % ', appArmorProfile: {type: RuntimeDefault}'),
+                        pod('local', SLEEPER, container='    ' + adds % ', appArmorProfile: {type: Localhost, localhostProfile: wherry-test-no-tmp}'),
+                        pod('nowhere', SLEEPER, container='    ' + adds % ', appArmorProfile: {type: Localhost, localhostProfile: not-loaded}')]))
+    c.kubectl('wait', 'pod/free', 'pod/confined', 'pod/local', '--for=condition=Ready', '--timeout=%ds' % SLOW)
+    names = {'free': 'unconfined', 'confined': 'wherry-default (enforce)', 'local': 'wherry-test-no-tmp (enforce)'}
+    for name, profile in names.items():
+        assert inside(c, name, 'cat', '/proc/1/attr/current') == profile == inside(c, name, 'cat', '/proc/self/attr/current'), name
+        out = inside(c, name, 'sh', '-c', 'mkdir -p /tmp/at; (busybox mount -t tmpfs x /tmp/at && echo mounted) 2>&1; (echo x >/tmp/file && echo written) 2>&1; true')
+        assert ('mounted' in out) == (name == 'free') and ('written' in out) == (name != 'local'), (name, out)
+    why = eventually('what is not loaded is told', lambda: c.get('pod', 'nowhere')['status']['containerStatuses'][0]['state'].get('waiting', {}).get('message'), SLOW, 1)
+    assert 'apparmor profile not found not-loaded' in why, why
+    c.kubectl('delete', 'pod', 'free', 'confined', 'local', 'nowhere')
+
+
+def context_of(c, name):
+    """What ps says from outside of a pod's processes."""
+    pids = c.sh('cat %s/cgroup.procs' % group_of(c, name)).split()
+    return {c.sh('cat /proc/%s/attr/current' % p).strip('\0\n ') for p in pids}
+
+
+def selinux_labels_what_runs(c):
+    c.machine.kernel = 'security=selinux selinux=1'
+    c.machine.reboot(SLOW)
+    as_declared(c, 'all is back, with labels')
+    assert c.sh('getenforce').strip() == 'Permissive'
+    options = '  securityContext: {seLinuxOptions: {level: "s0:c123,c456"}}\n'
+    volumes = """  volumes:
+  - {name: own, emptyDir: {}}
+  - {name: memory, emptyDir: {medium: Memory}}
+  - {name: host, hostPath: {path: /root/labels, type: DirectoryOrCreate}}
+  - {name: map, configMap: {name: kube-root-ca.crt}}
+"""
+    mounts = '    volumeMounts: [{name: own, mountPath: /own}, {name: memory, mountPath: /memory}, {name: host, mountPath: /host}, {name: map, mountPath: /map}]\n'
+    typed = '    securityContext: {seLinuxOptions: {type: %s}}\n'
+    c.apply('---'.join([pod('asked', 'echo x >/own/made; echo y >/made; ' + SLEEPER, options + volumes, mounts), pod('drawn', SLEEPER), pod('other', SLEEPER),
+                        pod('super', SLEEPER, container=typed % 'spc_t'), pod('almighty', SLEEPER, options, '    securityContext: {privileged: true}\n'),
+                        pod('unknown', SLEEPER, container=typed % 'no_such_t'), pod('wrong', SLEEPER, container='    securityContext: {seLinuxOptions: {level: c1}}\n')]))
+    c.kubectl('wait', *('pod/' + n for n in ('asked', 'drawn', 'other', 'super', 'almighty')), '--for=condition=Ready', '--timeout=%ds' % SLOW)
+    # from inside, from outside, and of what is started in it later
+    process, files = 'system_u:system_r:container_t:s0:c123,c456', 'system_u:object_r:container_file_t:s0:c123,c456'
+    assert inside(c, 'asked', 'cat', '/proc/1/attr/current').strip('\0') == process == inside(c, 'asked', 'cat', '/proc/self/attr/current').strip('\0')
+    labels = {n: context_of(c, n) for n in ('asked', 'drawn', 'other', 'super', 'almighty')}
+    print('     %s' % labels, flush=True)
+    assert labels['asked'] == {process}, labels
+    level = {n: min(labels[n]).split(':', 3)[3] for n in labels}
+    assert all(re.fullmatch(r's0:c\d+,c\d+', level[n]) for n in ('drawn', 'other', 'super')) and len({level[n] for n in ('drawn', 'other', 'super')}) == 3, labels
+    assert ':container_t:' in min(labels['drawn']) and ':spc_t:' in min(labels['super']) and ':container_t:' not in min(labels['almighty']), labels
+    pid = c.sh('cat %s/cgroup.procs' % group_of(c, 'asked')).split()[0]
+    seen = c.sh('cd /proc/%s/root && ls -dZ . made own own/made memory host map map/ca.crt etc/hosts etc/resolv.conf dev/shm dev dev/termination-log' % pid)
+    print(seen, flush=True)
+    labelled = {line.split()[1]: line.split()[0] for line in seen.splitlines()}
+    assert {n for n in labelled if labelled[n] != files} == {'host'}, seen
+    # nothing of what is wrong starts, and it is told
+    why = {n: eventually('%s is told' % n, lambda: c.get('pod', n)['status']['containerStatuses'][0]['state'].get('waiting', {}).get('message'), SLOW, 1) for n in ('unknown', 'wrong')}
+    assert 'has no context "system_u:system_r:no_such_t:' in why['unknown'] and "the format of 'level' \"c1\" is not correct" in why['wrong'], why
+    # the level is the pod's, whatever restarts
+    c.sh('kill -9 $(cut -d" " -f1 /run/wherry/roles/node)')
+    c.sh('kill -9 $(cat %s/cgroup.procs)' % group_of(c, 'drawn'))
+    c.apply(pod('late', SLEEPER))
+    c.kubectl('wait', 'pod/late', '--for=condition=Ready', '--timeout=%ds' % SLOW)
+    assert context_of(c, 'late') not in labels.values() and context_of(c, 'other') == labels['other']
+    c.kubectl('delete', 'pod', 'asked', 'drawn', 'other', 'super', 'almighty', 'unknown', 'wrong', 'late')
 
 
 class Writer(threading.Thread):
@@ -364,4 +437,4 @@ if __name__ == '__main__':
     if os.environ.get('WHERRY_E2E') != 'inside':
         vm_image()                                      # in namespaces of our own there is no network to make it from
     main([systemd_runs_it, limits_hold_on_cgroup_v2, the_unit_restarts_under_load, wrong_settings_are_told, a_reboot_comes_back, power_is_cut_during_writes,
-          another_name_and_address, down_and_uninstall_leave_nothing], cluster=Vm)
+          another_name_and_address, apparmor_confines_what_asks_for_it, selinux_labels_what_runs, down_and_uninstall_leave_nothing], cluster=Vm)
