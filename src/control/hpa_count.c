@@ -13,11 +13,17 @@
     NS_PER_S /* both times are told in whole seconds, rounded down: what was ready at once counts at once            \
               */
 
-/* d: not negative, and below 2^62. */
+int64_t hpa_milli_add(int64_t a, int64_t b)
+{
+    int64_t sum;
+    return !__builtin_add_overflow(a, b, &sum) ? sum : b < 0 ? INT64_MIN : INT64_MAX;
+}
+
 static int64_t round_up(double d)
 {
-    int64_t n = (int64_t)d;
-    return n + (d > (double)n);
+    const double most = (double)(INT64_MAX / 2);
+    int64_t n = (int64_t)MAX(-most, MIN(d, most));
+    return n + (d > (double)n && d <= most);
 }
 
 /* As many replicas as a number holds, at most. */
@@ -87,7 +93,7 @@ static bool container_adds(const struct hpa_count *c, struct hpa_pod *p, const s
     if (!request)
         return err_set(err, E_INVALID, "missing request for " STR_FMT " in container " STR_FMT " of Pod " STR_FMT,
                        STR_ARG(c->resource), STR_ARG(name), STR_ARG(p->pod->name));
-    p->request += quantity_milli(val_text(request));
+    p->request = hpa_milli_add(p->request, quantity_milli(val_text(request)));
     return true;
 }
 
@@ -121,7 +127,8 @@ static bool pods_request(struct hpa_count *c, struct err *err)
 
 static bool ratio_of(const struct hpa_count *c, double *ratio, int64_t *percent, int64_t *milli, struct err *err)
 {
-    int64_t used = 0, wanted = 0, n = 0;
+    __int128 used = 0, wanted = 0;
+    int64_t n = 0;
     for (size_t i = 0; i < c->n; i++) {
         const struct hpa_pod *p = &c->pods[i];
         used += p->known ? p->milli : 0;
@@ -130,10 +137,17 @@ static bool ratio_of(const struct hpa_count *c, double *ratio, int64_t *percent,
     }
     if (c->utilization && wanted == 0)
         return err_set(err, E_INVALID, "no metrics returned matched known pods");
-    *milli = used / MAX(n, 1);
-    *percent = c->utilization ? (int64_t)((__int128)used * 100 / wanted) : 0;
+    __int128 share = c->utilization ? used * 100 / wanted : 0;
+    *milli = (int64_t)(used / MAX(n, 1));
+    *percent = (int64_t)MAX(-INT32_MAX, MIN(share, INT32_MAX)); /* as much as the status holds */
     *ratio = (double)(c->utilization ? *percent : *milli) / (double)c->target;
     return true;
+}
+
+static int64_t request_share(int64_t request, int64_t percent)
+{
+    __int128 n = (__int128)request * percent / 100;
+    return (int64_t)MIN(n, INT64_MAX);
 }
 
 /* Those of which nothing is known count so that they hold the change back. */
@@ -142,7 +156,7 @@ static void gaps_fill(struct hpa_count *c, double ratio)
     for (size_t i = 0; i < c->n; i++) {
         struct hpa_pod *p = &c->pods[i];
         bool missing = p->group == HPA_MISSING, up = ratio > 1.0;
-        int64_t busy = c->utilization ? p->request * MAX(100, c->target) / 100 : c->target;
+        int64_t busy = c->utilization ? request_share(p->request, MAX(100, c->target)) : c->target;
         if (missing && ratio < 1.0)
             p->milli = busy, p->known = true;
         else if ((missing && (up || !c->utilization)) || (p->group == HPA_UNREADY && up))

@@ -19,6 +19,8 @@
 
 /* --- from pods to a number: hpa_count.c --- */
 
+int64_t hpa_milli_add(int64_t a, int64_t b); /* saturates: whoever answers may say anything */
+
 /* A pod that the target's selector takes. */
 struct hpa_pod {
     const struct obj *pod;

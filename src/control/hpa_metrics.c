@@ -4,13 +4,15 @@
  *
  * Where several HorizontalPodAutoscalers of a namespace want resources, all its pods are asked for once, and each
  * finds its own among them by name. */
+#include "api/codec.h"
 #include "api/formats.h"
 #include "api/quantity.h"
 #include "api/strategy.h"
 #include "control/hpa_int.h"
 #include "control/pods.h"
 
-#define WINDOW (60 * NS_PER_S) /* of a custom metric that names none */
+#define WINDOW      (60 * NS_PER_S)            /* of a custom metric that names none */
+#define WINDOW_MOST (7 * 24 * 3600 * NS_PER_S) /* longer ones mean nothing */
 
 static void escape_add(struct strbuf *b, struct str s)
 {
@@ -128,6 +130,36 @@ static bool items_some(struct found_how *h, size_t n)
     return n > 0 || cause_set(h, "no metrics returned from %s", h->api);
 }
 
+/* Adds the quantity that an answer has there. What is none is no zero: nothing may be scaled down for it. */
+static bool value_add(struct found_how *h, const struct val *v, int64_t *sum)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    struct str text = val_text(v);
+    struct err err = ERR;
+    if (!v || v->type == VAL_NULL) /* zero, in upstream's types, too */
+        return true;
+    if (v->type != VAL_STRING) { /* a number may stand for one */
+        json_encode(&b, v);
+        text = strbuf_str(&b);
+    }
+    if (!quantity_canonical(h->l->a, text, &text, &err))
+        return cause_set(h, "unable to fetch metrics from %s: it answered with a value that is no quantity: %s",
+                         h->api, err.text);
+    *sum = hpa_milli_add(*sum, quantity_milli(text));
+    return true;
+}
+
+/* The list in an answer. An absent one is empty; what is none, or holds something else than objects, is no answer. */
+static bool items_of(struct found_how *h, const struct val *body, const struct val **out)
+{
+    const struct val *items = val_get(body, N(items));
+    *out = val_is(items, VAL_LIST) ? items : NULL;
+    bool good = !items || items->type == VAL_NULL || val_is(items, VAL_LIST);
+    val_each_item (it, items)
+        good = good && val_is(it, VAL_MAP);
+    return good || cause_set(h, "unable to fetch metrics from %s: its items are no list of objects", h->api);
+}
+
 /* --- resources --- */
 
 static bool spec_wants_resources(const struct obj *hpa)
@@ -156,7 +188,7 @@ static int64_t go_window(struct str text)
 {
     int64_t ns = 0;
     struct err ignored = ERR; /* another server's word: one that cannot be read is none */
-    return goduration_parse(text, &ns, &ignored) ? ns : 0;
+    return goduration_parse(text, &ns, &ignored) ? MAX(0, MIN(ns, WINDOW_MOST)) : 0;
 }
 
 /* What one pod uses; false: that is not told. */
@@ -172,7 +204,8 @@ static bool usage_read(struct found_how *h, const struct val *item, struct hpa_p
             continue;
         found = true;
         p->known &= used != NULL;
-        p->milli += used ? quantity_milli(val_text(used)) : 0;
+        if (!value_add(h, used, &p->milli))
+            return false;
     }
     p->at = val_time(val_get_str(item, S("timestamp")));
     p->window = go_window(val_text(val_get_str(item, S("window"))));
@@ -193,8 +226,11 @@ static bool usages_read(struct found_how *h, const struct val *body)
 {
     const struct hpa_look *l = h->l;
     AUTO(map_fini) struct map by_name = MAP;
+    const struct val *items;
     size_t n = 0;
-    val_each_item (it, val_get(body, N(items)))
+    if (!items_of(h, body, &items))
+        return false;
+    val_each_item (it, items)
         (void)map_put(&by_name, val_text_at(it, N(metadata), N(name)), (void *)(uintptr_t)it);
     pods_clear(l->pods, l->n);
     for (size_t i = 0; i < l->n; i++) {
@@ -332,21 +368,25 @@ static int64_t custom_window(const struct val *item)
 {
     const struct val *seconds = val_get_str(item, S("windowSeconds"));
     seconds = seconds ? seconds : val_get_str(item, S("window")); /* v1beta1 */
-    return seconds ? val_num(seconds, 0) * NS_PER_S : WINDOW;
+    return seconds ? MAX(0, MIN(val_num(seconds, 0), WINDOW_MOST / NS_PER_S)) * NS_PER_S : WINDOW;
 }
 
 static bool pods_read(struct found_how *h, const struct val *body)
 {
     const struct hpa_look *l = h->l;
     AUTO(map_fini) struct map by_name = MAP;
-    val_each_item (it, val_get(body, N(items)))
+    const struct val *items;
+    if (!items_of(h, body, &items))
+        return false;
+    val_each_item (it, items)
         (void)map_put(&by_name, val_text_at(it, N(describedObject), N(name)), (void *)(uintptr_t)it);
     pods_clear(l->pods, l->n);
     for (size_t i = 0; i < l->n; i++) {
         const struct val *item = map_get(&by_name, l->pods[i].pod->name);
         struct hpa_pod *p = &l->pods[i];
         p->known = item;
-        p->milli = quantity_milli(val_text_at(item, N(value)));
+        if (!value_add(h, val_get(item, N(value)), &p->milli))
+            return false;
         p->at = val_time(val_get_str(item, S("timestamp")));
         p->window = custom_window(item);
     }
@@ -416,12 +456,15 @@ static bool object_value(struct found_how *h, const struct val *object, int64_t 
         return false;
     }
     const struct val *body = object_place(h, object, &place) ? custom_ask(h, place, S(""), selector) : NULL;
-    const struct val *items = val_get(body, N(items));
-    if (body && val_len(items) == 1) {
-        *value = quantity_milli(val_text_at(val_item(items, 0), N(value)));
-        return true;
+    const struct val *items = NULL;
+    bool read = body && items_of(h, body, &items);
+    *value = 0;
+    if (read && val_len(items) == 1) {
+        read = false;
+        if (value_add(h, val_get(val_item(items, 0), N(value)), value))
+            return true;
     }
-    if (body)
+    if (read)
         (void)cause_set(h,
                         "unable to fetch metrics from custom metrics API: the custom metrics API server returned "
                         "%zu results when we asked for exactly one",
@@ -496,11 +539,13 @@ static bool external_value(struct found_how *h, int64_t *value)
     strbuf_addf(&b, "/apis/external.metrics.k8s.io/v1beta1/namespaces/" STR_FMT "/" STR_FMT, STR_ARG(l->hpa->ns),
                 STR_ARG(text_escaped(l->a, name)));
     query_add(&b, "labelSelector", selector);
-    const struct val *body = reply_body(h, str_dup(l->a, strbuf_str(&b))), *items = val_get(body, N(items));
+    const struct val *body = reply_body(h, str_dup(l->a, strbuf_str(&b))), *items;
+    bool read = body && items_of(h, body, &items) && items_some(h, val_len(items));
     *value = 0;
-    val_each_item (it, items)
-        *value += quantity_milli(val_text_at(it, N(value)));
-    if (body && items_some(h, val_len(items)))
+    if (read)
+        val_each_item (it, items)
+            read = read && value_add(h, val_get(it, N(value)), value);
+    if (read)
         return true;
     return h->f->asked &&
            cause_set(h, "unable to get external metric " STR_FMT "/" STR_FMT "/" STR_FMT ": " STR_FMT,
