@@ -340,12 +340,17 @@ static bool run_ended(const char *name, const struct run *r, bool in_time, int s
 
 bool command_run(const char *const *argv, struct str input, struct strbuf *out, int timeout_ms, struct err *err)
 {
+    return command_status(argv, input, out, timeout_ms, err) == 0;
+}
+
+int command_status(const char *const *argv, struct str input, struct strbuf *out, int timeout_ms, struct err *err)
+{
     int in[2], from[2];
     if (pipe2(in, O_CLOEXEC) < 0)
-        return err_errno(err, "%s: make a pipe", argv[0]);
+        return err_errno(err, "%s: make a pipe", argv[0]), -1;
     AUTO(fd_close) int in_read = in[0], in_write = in[1];
     if (pipe2(from, O_CLOEXEC) < 0)
-        return err_errno(err, "%s: make a pipe", argv[0]);
+        return err_errno(err, "%s: make a pipe", argv[0]), -1;
     AUTO(fd_close) int out_read = from[0], out_write = from[1];
     (void)fcntl(in_write, F_SETFL, O_NONBLOCK); /* a descriptor of ours: cannot fail */
     (void)fcntl(out_read, F_SETFL, O_NONBLOCK);
@@ -357,7 +362,7 @@ bool command_run(const char *const *argv, struct str input, struct strbuf *out, 
     AUTO(fd_close) int pidfd = -1;
     pid_t pid = child_birth(&spec, &pidfd, err);
     if (pid < 0)
-        return false;
+        return -1;
     fd_close(TAKE_FD(in_read));
     fd_close(TAKE_FD(out_write));
     struct run r = {.input = input, .in = TAKE_FD(in_write), .out = TAKE_FD(out_read), .pidfd = pidfd, .pid = pid};
@@ -377,5 +382,5 @@ bool command_run(const char *const *argv, struct str input, struct strbuf *out, 
         fd_close(r.out);
     bool ok = run_ended(argv[0], &r, in_time, status, timeout_ms, err);
     strbuf_fini(&r.last);
-    return ok;
+    return ok ? 0 : in_time && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }

@@ -50,3 +50,7 @@ void child_forget(struct child *c); /* stops watching; the process goes on and i
  * the command's name, how it ended and the last line it wrote. timeout_ms 0: none. */
 MUST_USE bool command_run(const char *const *argv, struct str input, struct strbuf *out, int timeout_ms,
                           struct err *err);
+/* The same, for programs whose exit status says what happened: that status, with err filled unless it is 0; -1: it
+ * did not come to one. */
+MUST_USE int command_status(const char *const *argv, struct str input, struct strbuf *out, int timeout_ms,
+                            struct err *err);
