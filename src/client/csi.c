@@ -22,5 +22,7 @@ struct str csi_ephemeral_handle(struct arena *a, struct str pod_uid, struct str 
 
 struct str csi_unique_name(struct arena *a, struct str driver, struct str handle)
 {
+    if (str_starts(driver, S("kubernetes.io/"))) /* a type of disk_id.h */
+        return STR_JOIN(a, driver, S("/"), handle);
     return STR_JOIN(a, S("kubernetes.io/csi/"), driver, S("^"), handle);
 }

@@ -8,5 +8,5 @@ struct str csi_sha256(struct arena *a, struct str text); /* 64 hex digits */
 struct str csi_attachment_name(struct arena *a, struct str handle, struct str driver, struct str node);
 /* What a driver is told as the name of a volume that stands in a pod: "csi-...". */
 struct str csi_ephemeral_handle(struct arena *a, struct str pod_uid, struct str volume);
-/* As node.status names it: "kubernetes.io/csi/DRIVER^HANDLE". */
+/* As node.status names it: "kubernetes.io/csi/DRIVER^HANDLE"; of disk_id.h: "kubernetes.io/iscsi/HANDLE". */
 struct str csi_unique_name(struct arena *a, struct str driver, struct str handle);

@@ -1,5 +1,6 @@
 /* Volumes of CSI drivers are attached to a node before it mounts them, and detached when no pod there needs them any
- * more. Upstream: pkg/controller/volume/attachdetach.
+ * more; so are disks that nodes attach themselves (client/disk_id.h), of which there is nothing but what the node
+ * lists. Upstream: pkg/controller/volume/attachdetach.
  *
  * Two plans share the work, so that neither needs a memory. `attach`, of a volume, makes its VolumeAttachments, on
  * which the driver's attacher acts: with all nodes of one volume in view, it never gives one that only one node may
@@ -12,6 +13,7 @@
  * A node that is not ready and does not unmount is not waited for longer than six minutes; one that is out of service
  * (its taint says so) not at all. */
 #include "client/csi.h"
+#include "client/disk_id.h"
 #include "control/pods.h"
 #include "control/volumes.h"
 
@@ -44,6 +46,35 @@ static void volume_driver_keys(const struct obj *o, void (*add)(void *arg, struc
         add(arg, driver);
 }
 const struct objindex index_volume_driver = {"volume-driver", volume_driver_keys};
+
+/* The name that nodes list a disk by; "": it is none. spec: a pod's volume, or the spec of a PersistentVolume. */
+static struct str disk_unique(struct arena *a, const struct val *spec)
+{
+    struct disk_id id;
+    return disk_id(a, spec, &id) ? csi_unique_name(a, id.driver, id.handle) : S("");
+}
+
+static void volume_disk_keys(const struct obj *o, void (*add)(void *arg, struct str key), void *arg)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct str unique = disk_unique(&a, obj_spec(o));
+    if (unique.n)
+        add(arg, unique);
+}
+const struct objindex index_volume_disk = {"volume-disk", volume_disk_keys};
+
+static bool unique_is_disk(struct str unique)
+{
+    return str_starts(unique, S("kubernetes.io/iscsi/")) || str_starts(unique, S("kubernetes.io/fc/"));
+}
+
+static void node_disk_keys(const struct obj *o, void (*add)(void *arg, struct str key), void *arg)
+{
+    val_each_item (row, val_get(obj_status(o), N(volumesAttached)))
+        if (unique_is_disk(val_text_at(row, N(name))))
+            add(arg, val_text_at(row, N(name)));
+}
+const struct objindex index_node_disk = {"node-disk", node_disk_keys};
 
 /* Its driver wants volumes to be attached: one that says nothing does. */
 static bool volume_attaches(const struct view *v, const struct obj *volume)
@@ -227,10 +258,59 @@ static size_t nodes_wanted(const struct view *v, struct arena *a, const struct o
     return n;
 }
 
+static void row_add(struct arena *a, struct val *list, struct str unique)
+{
+    struct val row = val_map();
+    val_set(a, &row, N(name), val_str(a, unique));
+    val_set_text(a, &row, N(devicePath), S(""));
+    val_add(a, list, row);
+}
+
+static void list_write(struct plan *out, const struct obj *node, struct val list)
+{
+    struct val patch = val_map();
+    val_set(&out->arena, val_need_map(&out->arena, &patch, N(status)), N(volumesAttached),
+            val_len(&list) ? list : VAL_NONE);
+    plan_patch(out, node, S("status"), patch)->expect_rev = node->rev;
+}
+
+static void attached_events(const struct view *v, struct plan *out, const struct obj *node, const struct obj *volume);
+
+/* What a driver's VolumeAttachment is to its volume, the node's list is to a disk: this plan alone enters a claim's
+ * disk there, with all nodes in view. */
+static void disk_plan(const struct view *v, struct plan *out, const struct obj *volume, struct str unique)
+{
+    struct arena *a = &out->arena;
+    struct str *nodes = NULL;
+    size_t n = nodes_wanted(v, a, volume, &nodes), holders = 0;
+    for (struct objset_iter it = view_with(v, K(Node), &index_node_disk, unique); objset_next(&it);)
+        holders++;
+    for (size_t i = 0; i < n; i++) {
+        const struct obj *node = view_get(v, K(Node), S(""), nodes[i]);
+        if (node_lists(node, unique))
+            continue;
+        if (holders && !volume_is_for_many(volume)) {
+            multi_attach(v, out, volume, nodes[i]);
+            continue;
+        }
+        const struct val *was = val_get(obj_status(node), N(volumesAttached));
+        struct val list = was ? val_copy(a, was) : val_list();
+        row_add(a, &list, unique);
+        list_write(out, node, list);
+        attached_events(v, out, node, volume);
+        holders++;
+    }
+}
+
 static void attach_plan(const struct view *v, struct key key, struct plan *out)
 {
     const struct obj *volume = view_get(v, K(PersistentVolume), S(""), key.name);
     struct arena *a = &out->arena;
+    struct str unique = volume ? disk_unique(a, obj_spec(volume)) : S("");
+    if (unique.n) {
+        disk_plan(v, out, volume, unique);
+        return;
+    }
     struct str *nodes = NULL;
     size_t n = volume && volume_attaches(v, volume) ? nodes_wanted(v, a, volume, &nodes) : 0, kept = 0;
     for (struct objset_iter it = view_with(v, K(VolumeAttachment), &index_attachment_volume, key.name);
@@ -292,6 +372,21 @@ static void keys_of_driver(const struct view *v, const struct obj *was, const st
         add(arg, S(""), volume->name);
 }
 
+/* Volumes of disks that it has listed since, or lists no more. */
+static void keys_of_list(const struct view *v, const struct obj *node, const struct obj *other, keys_add_fn *add,
+                         void *arg)
+{
+    val_each_item (row, node ? val_get(obj_status(node), N(volumesAttached)) : NULL) {
+        struct str unique = val_text_at(row, N(name));
+        struct obj *volume;
+        if (!unique_is_disk(unique) || (other && node_lists(other, unique)))
+            continue;
+        for (struct objset_iter it = view_with(v, K(PersistentVolume), &index_volume_disk, unique);
+             (volume = objset_next(&it));)
+            add(arg, S(""), volume->name);
+    }
+}
+
 /* Its attachments' volumes, when what it lists has changed. One that comes has pods that waited for it. */
 static void keys_of_node(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
                          void *arg)
@@ -301,6 +396,8 @@ static void keys_of_node(const struct view *v, const struct obj *was, const stru
     if (was && now &&
         val_equal(val_get(obj_status(was), N(volumesAttached)), val_get(obj_status(now), N(volumesAttached))))
         return;
+    keys_of_list(v, was, now, add, arg);
+    keys_of_list(v, now, was, add, arg);
     for (struct objset_iter it = view_with(v, K(VolumeAttachment), &index_node, name); (o = objset_next(&it));)
         keys_of_attachment(v, NULL, o, add, arg);
     if (!was)
@@ -377,6 +474,61 @@ static bool attachment_stays(const struct view *v, struct plan *out, const struc
     return false;
 }
 
+/* The disk of a volume of the pod, by its claim or not; "": it is none. owner: of a claim. */
+static struct str pod_disk(const struct view *v, struct arena *a, const struct obj *pod, const struct val *volume,
+                           const struct obj **owner)
+{
+    struct str name = pod_claim(a, pod, volume);
+    const struct obj *claim = name.n ? view_get(v, K(PersistentVolumeClaim), pod->ns, name) : NULL;
+    *owner = claim && claim_volume(claim).n ? view_get(v, K(PersistentVolume), S(""), claim_volume(claim)) : NULL;
+    return name.n ? (*owner ? disk_unique(a, obj_spec(*owner)) : S("")) : disk_unique(a, volume);
+}
+
+static void disk_event(struct plan *out, struct obj *pod, struct str volume)
+{
+    plan_event(out, pod, "Normal", "SuccessfulAttachVolume",
+               "AttachVolume.Attach succeeded for volume \"" STR_FMT "\" ", STR_ARG(volume));
+}
+
+/* Disks that pods of the node have without a claim: nobody else is asked. What is listed and wanted by a claim stays.
+ */
+static void disks_wanted(const struct view *v, struct plan *out, const struct obj *node, struct val *list)
+{
+    struct arena *a = &out->arena;
+    struct obj *pod;
+    for (struct objset_iter it = view_with(v, K(Pod), &index_node, node->name); (pod = objset_next(&it));) {
+        if (!pod_uses_node(pod))
+            continue;
+        val_each_item (volume, val_get(obj_spec(pod), N(volumes))) {
+            const struct obj *owner;
+            struct str unique = pod_disk(v, a, pod, volume, &owner);
+            bool listed = unique.n && node_lists(node, unique);
+            if (!unique.n || (owner && !listed) || val_find(list, N(name), unique))
+                continue;
+            row_add(a, list, unique);
+            if (!listed && !obj_deleting(pod))
+                disk_event(out, pod, val_text_at(volume, N(name)));
+        }
+    }
+}
+
+/* No pod wants it any more, and the node has not unmounted it yet. */
+static void disks_in_use(const struct view *v, struct plan *out, const struct obj *node, struct val *list)
+{
+    val_each_item (row, val_get(obj_status(node), N(volumesAttached))) {
+        struct str unique = val_text_at(row, N(name));
+        int64_t at = 0;
+        if (!unique_is_disk(unique) || val_find(list, N(name), unique) || !node_uses(node, unique) ||
+            node_is_lost(v, node, &at))
+            continue;
+        if (at)
+            plan_again(out, at);
+        plan_why(out, "disk " STR_FMT " is not detached before node " STR_FMT " has unmounted it", STR_ARG(unique),
+                 STR_ARG(node->name));
+        row_add(&out->arena, list, unique);
+    }
+}
+
 static void attached_plan(const struct view *v, struct key key, struct plan *out)
 {
     const struct obj *node = view_get(v, K(Node), S(""), key.name);
@@ -389,22 +541,20 @@ static void attached_plan(const struct view *v, struct key key, struct plan *out
         if (!attachment_volume(have).n || !attachment_stays(v, out, node, have, volume) || obj_deleting(have) ||
             !val_true(val_get(obj_status(have), N(attached))))
             continue;
-        struct val row = val_map();
-        val_set(a, &row, N(name), val_str(a, unique_name(a, volume)));
-        val_set_text(a, &row, N(devicePath), S(""));
-        val_add(a, &list, row);
+        row_add(a, &list, unique_name(a, volume));
         if (!node_lists(node, unique_name(a, volume)))
             attached_events(v, out, node, volume);
+    }
+    if (node) {
+        disks_wanted(v, out, node, &list);
+        disks_in_use(v, out, node, &list);
     }
     const struct val *was = node ? val_get(obj_status(node), N(volumesAttached)) : NULL;
     bool same = !node || val_len(&list) == val_len(was);
     val_each_item (row, &list)
         same = same && val_find(was, N(name), val_text_at(row, N(name)));
-    if (same)
-        return;
-    struct val patch = val_map();
-    val_set(a, val_need_map(a, &patch, N(status)), N(volumesAttached), val_len(&list) ? list : VAL_NONE);
-    plan_patch(out, node, S("status"), patch)->expect_rev = node->rev;
+    if (!same)
+        list_write(out, node, list);
 }
 
 static void keys_of_own_node(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
@@ -436,7 +586,7 @@ static void nodes_of_pod(const struct view *v, const struct obj *was, const stru
     if (!pod_node(pod).n || (was && now && pod_uses_node(was) == pod_uses_node(now)))
         return;
     val_each_item (volume, val_get(obj_spec(pod), N(volumes)))
-        if (pod_claim(&a, pod, volume).n) {
+        if (pod_claim(&a, pod, volume).n || disk_unique(&a, volume).n) {
             add(arg, S(""), pod_node(pod));
             return;
         }
@@ -449,6 +599,11 @@ static void nodes_of_volume(const struct view *v, const struct obj *was, const s
     for (struct objset_iter it = view_with(v, K(VolumeAttachment), &index_attachment_volume, (now ? now : was)->name);
          (have = objset_next(&it));)
         add(arg, S(""), attachment_node(have));
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct str unique = disk_unique(&a, obj_spec(now ? now : was));
+    if (unique.n)
+        for (struct objset_iter it = view_with(v, K(Node), &index_node_disk, unique); (have = objset_next(&it));)
+            add(arg, S(""), have->name);
 }
 
 static void nodes_of_claim(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,

@@ -88,6 +88,7 @@ extern const struct objindex index_slices, index_group, index_job_selector;
 extern const struct objindex index_ingress_host, index_ingress_names;
 extern const struct objindex index_balancers, index_host_ports, index_metallb;
 extern const struct objindex index_attachment_volume, index_volume_driver, index_capacity_class;
+extern const struct objindex index_volume_disk, index_node_disk;
 
 static const struct objindex *const *cert_indexes(const struct kind *k)
 {
@@ -143,8 +144,9 @@ const struct objindex *const *kind_indexes(const struct kind *k)
     static const struct objindex *const injected[] = {&index_owner, &index_inject, NULL};
     static const struct objindex *const claims[] = {&index_namespace, &index_owner, &index_claim_class,
                                                     &index_claim_volume, NULL};
-    static const struct objindex *const volumes[] = {&index_owner, &index_volume_claim, &index_volume_free,
-                                                     &index_volume_driver, NULL};
+    static const struct objindex *const volumes[] = {&index_owner,         &index_volume_claim, &index_volume_free,
+                                                     &index_volume_driver, &index_volume_disk,  NULL};
+    static const struct objindex *const nodes[] = {&index_owner, &index_node_disk, NULL};
     static const struct objindex *const capacities[] = {&index_namespace, &index_owner, &index_capacity_class, NULL};
     static const struct objindex *const attachments[] = {&index_owner, &index_node, &index_attachment_volume, NULL};
     static const struct objindex *const ingresses[] = {&index_namespace, &index_owner, &index_ingress_host,
@@ -161,6 +163,7 @@ const struct objindex *const *kind_indexes(const struct kind *k)
            : k == K(PersistentVolumeClaim)                                                     ? claims
            : k == K(PersistentVolume)                                                          ? volumes
            : k == K(VolumeAttachment)                                                          ? attachments
+           : k == K(Node)                                                                      ? nodes
            : k == K(ValidatingWebhookConfiguration) || k == K(MutatingWebhookConfiguration) || k == K(APIService)
                ? injected
            : k == K(CustomResourceDefinition) ? definitions

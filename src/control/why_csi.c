@@ -1,4 +1,5 @@
-/* Volumes of drivers of storage: who attaches, who mounts, and what a driver says. Told by the events of the pod, as
+/* Volumes of drivers of storage, and disks that nodes attach themselves: who attaches, who mounts, and what a driver
+ * or a target says. Told by the events of the pod, as
  * the node and the attach controller tell them, and by the VolumeAttachment where nobody has said anything yet. */
 #include "control/volumes.h"
 #include "control/why_int.h"
@@ -17,6 +18,25 @@ static const struct saying drivers[] = {
      "See what the driver's pod on that node does; it is asked again with growing gaps"},
     {"rpc error: code = ", "DriverSays", "cannot have its volume {volume}: its driver on node {node} says: {message}",
      "That is for who runs the driver to mend; it is asked again with growing gaps"},
+    {"\"iscsiadm\": executable file not found", "ToolMissing",
+     "cannot have its volume {volume}: on node {node} the program iscsiadm is missing",
+     "Install it there (Debian: apt-get install open-iscsi); it is tried again with growing gaps"},
+    {"couldn't get secret", "ChapSecret", "cannot have its volume {volume}: {message}",
+     "Make that Secret, of type kubernetes.io/iscsi-chap, or mend the volume that names it"},
+    {"failed to sendtargets to portal", "TargetUnreachable",
+     "cannot have its volume {volume}: its iSCSI portal tells node {node} of no targets: {message}",
+     "See on that node: iscsiadm -m discovery -t sendtargets -p PORTAL; mind firewalls, and chapAuthDiscovery"},
+    {"iscsi: failed to attach disk", "TargetRefuses",
+     "cannot have its volume {volume}: node {node} cannot log in at its iSCSI target: {message}",
+     "See that the target lets the node's initiator in (/etc/iscsi/initiatorname.iscsi there, or initiatorName), and "
+     "the names and passwords of CHAP"},
+    {"Timed out waiting for device at path", "LunMissing",
+     "cannot have its volume {volume}: its target has let node {node} in and shows it no such disk: {message}",
+     "See that the target has this LUN for the node's initiator, and that udev runs there"},
+    {"no fc disk found", "DiskMissing", "cannot have its volume {volume}: node {node} sees {message}",
+     "Zone the fabric so that the node's adapter sees the target, and give it the LUN; or mend the volume"},
+    {"'fsck' found errors", "FileSystemBroken", "cannot have its volume {volume}: {message}",
+     "Repair it by hand on node {node}; it is mounted at the next try"},
     {"volume attachment", "AttachPending", "cannot have its volume {volume}: {message}",
      "See what the driver's attacher says: kubectl get volumeattachment -o yaml"},
     {"", "", "", ""},
