@@ -128,6 +128,24 @@ bool claim_is_used(const struct obj *pod, struct str volume)
     return is_named_in(pod, N(volumeMounts), volume) || is_named_in(pod, N(volumeDevices), volume);
 }
 
+static const struct name *const attached_sources[] = {N(csi), N(iscsi), N(fc)};
+
+bool claim_is_attached(const struct val *spec)
+{
+    for (size_t i = 0; i < countof(attached_sources); i++)
+        if (val_get(spec, attached_sources[i]))
+            return true;
+    return false;
+}
+
+bool claim_is_read_only(const struct val *volume, const struct volume_source *source)
+{
+    bool read_only = source->read_only;
+    for (size_t i = 0; i < countof(attached_sources); i++)
+        read_only = read_only || val_true(val_at(volume, attached_sources[i], N(readOnly)));
+    return read_only;
+}
+
 bool claim_is_for_one(const struct obj *owner)
 {
     val_each_item (m, val_get(obj_spec(owner), N(accessModes)))
@@ -199,7 +217,9 @@ static bool refuse_source(const struct volume_source *s, struct err *err)
             asked = m->name->s;
     }
     for (size_t i = 0; i < countof(claim_sources); i++)
-        strbuf_addf(&have, "%s" STR_FMT, i ? ", " : "", STR_ARG(claim_sources[i].source->s));
+        strbuf_addf(&have, STR_FMT ", ", STR_ARG(claim_sources[i].source->s));
+    for (size_t i = 0; i < countof(attached_sources); i++)
+        strbuf_addf(&have, "%s" STR_FMT, i ? ", " : "", STR_ARG(attached_sources[i]->s));
     return err_set(err, E_NOT_IMPLEMENTED, STR_FMT " is not supported yet; volumes of claims are: " STR_FMT,
                    STR_ARG(asked), STR_ARG(strbuf_str(&have)));
 }

@@ -20,6 +20,10 @@ MUST_USE bool claim_resolve(const struct sources *s, struct arena *a, const stru
                             struct volume_source *out, struct err *err);
 /* Whether a container of the pod mounts the volume, or has it as a device. */
 bool claim_is_used(const struct obj *pod, struct str volume);
+/* It is a driver's, or a disk that the node attaches itself: csi_want. */
+bool claim_is_attached(const struct val *spec);
+/* For this pod: its claim says so, or the source of the pod's own. */
+bool claim_is_read_only(const struct val *volume, const struct volume_source *source);
 /* Whether the PersistentVolume is there for one pod alone (ReadWriteOncePod). */
 bool claim_is_for_one(const struct obj *owner);
 /* The PersistentVolume may be used on the node. */

@@ -1,3 +1,4 @@
+#include "api/codec.h"
 #include "node/claim.h"
 #include "node/test_world.h"
 
@@ -120,5 +121,29 @@ TEST(a_group_is_given_a_volume_once)
         CHECK_OK(claim_mount(&w.arena, pod, &s, S("/t"), &m, &err), err);
         CHECK_INT(m.on_root_mismatch, i == 1);
         world_end(&w);
+    }
+}
+
+TEST(read_only_is_said_by_the_pod)
+{
+    static const struct {
+        const char *volume;
+        bool by_claim, want;
+    } rows[] = {
+        {"{name: v, fc: {wwids: [x], readOnly: true}}", false, true},
+        {"{name: v, iscsi: {targetPortal: p, iqn: i, readOnly: true}}", false, true},
+        {"{name: v, csi: {driver: d, readOnly: true}}", false, true},
+        {"{name: v, fc: {wwids: [x]}}", false, false},
+        {"{name: v, persistentVolumeClaim: {claimName: c}}", true, true},
+        {"{name: v, persistentVolumeClaim: {claimName: c}}", false, false},
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        AUTO(arena_fini) struct arena a = ARENA;
+        struct val v;
+        struct err err = ERR;
+        CHECK_OK(yaml_decode(&a, str_of(rows[i].volume), &v, &err), err);
+        const struct volume_source s = {.spec = &v, .read_only = rows[i].by_claim};
+        CHECK(claim_is_read_only(&v, &s) == rows[i].want);
+        CHECK(claim_is_attached(&v) == !str_has(str_of(rows[i].volume), S("Claim")));
     }
 }

@@ -11,6 +11,7 @@
 #include "node/csi.h"
 #include "node/csi_proto.h"
 #include "node/csi_records.h"
+#include "node/devices.h"
 #include "wire/grpc.h"
 
 #define CSI_TIMEOUT       (120 * NS_PER_S)  /* of one call of a driver, as a kubelet's */
@@ -44,8 +45,9 @@ struct csi_volume {
     struct csi_record record; /* of its staging */
     struct csi_places places;
     enum csi_have staged;
-    struct list mounts; /* struct csi_mount */
-    struct csi_op *op;  /* under way */
+    struct device_name device; /* of a disk as a device: what it is; empty: not known yet */
+    struct list mounts;        /* struct csi_mount */
+    struct csi_op *op;         /* under way */
     struct timer again;
     int64_t gap;
     struct soon soon; /* its turn, in a later one of the loop */
@@ -152,4 +154,5 @@ void csi_stats_stop(struct csi *c);
 enum csi_op_kind { CSI_PUBLISH, CSI_REPUBLISH, CSI_UNPUBLISH, CSI_UNSTAGE, CSI_GROW };
 /* Ends with csi_op_ended. */
 void csi_op_start(struct csi_volume *v, struct csi_mount *m, enum csi_op_kind kind);
-void csi_op_stop(struct csi_op *op); /* the node role ends */
+void csi_op_stop(struct csi_op *op);                              /* the node role ends */
+void csi_op_unwant(struct csi_op *op, const struct csi_mount *m); /* the pod goes: who attaches a disk for it stops */

@@ -16,9 +16,39 @@
 #define CSI_NAME     "kubernetes.io~csi"
 #define RECORD_FILE  "vol_data.json"
 
+static struct str parent_of(struct str path)
+{
+    return str_sub(path, 0, (size_t)MAX(str_rfind_char(path, '/'), 0));
+}
+static struct str last_of(struct str path)
+{
+    return str_sub(path, (size_t)(str_rfind_char(path, '/') + 1), path.n);
+}
+
+/* A kubelet's folders of its plugins. What is mounted there hides what is in the folder, so a record is beside it, by
+ * a name that no volume has. */
+static struct csi_places disk_places(struct arena *a, const char *kubelet, const struct csi_record *r)
+{
+    const char *devices = r->block ? "volumeDevices" : "volumes";
+    struct str all = arena_fmt(a, "%s/plugins/" STR_FMT "%s/" STR_FMT, kubelet, STR_ARG(r->driver),
+                               r->block ? "/volumeDevices" : "", STR_ARG(r->place)),
+               own = arena_fmt(a, "%s/pods/" STR_FMT "/%s/kubernetes.io~" STR_FMT "/" STR_FMT, kubelet,
+                               STR_ARG(r->uid), devices, STR_ARG(last_of(r->driver)), STR_ARG(r->spec)),
+               at = r->uid.n ? own : all;
+    struct csi_places p = {.folder = str_dup(a, parent_of(at)), .target = at};
+    p.file = arena_fmt(a, STR_FMT "/." STR_FMT ".json", STR_ARG(p.folder), STR_ARG(last_of(at)));
+    if (r->block && r->uid.n) {
+        p.link = own;
+        p.target = arena_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(all), STR_ARG(r->uid));
+    }
+    return p;
+}
+
 struct csi_places csi_places(struct arena *a, const char *kubelet, const struct csi_record *r)
 {
-    struct csi_places p;
+    struct csi_places p = {0};
+    if (r->place.n)
+        return disk_places(a, kubelet, r);
     if (r->block && r->uid.n) {
         struct str devices = arena_fmt(a, "%s/pods/" STR_FMT "/volumeDevices/" CSI_NAME, kubelet, STR_ARG(r->uid));
         p.folder = devices;
@@ -53,10 +83,16 @@ void csi_record_write(struct strbuf *b, const struct csi_record *r)
     const struct {
         const char *key;
         struct str text;
-    } rows[] = {
-        {"attachmentID", r->attachment}, {"driverName", r->driver},
-        {"nodeName", r->node},           {"specVolID", r->spec},
-        {"volumeHandle", r->handle},     {"volumeLifecycleMode", r->ephemeral ? S("Ephemeral") : S("Persistent")}};
+    } rows[] = {{"attachmentID", r->attachment},
+                {"driverName", r->driver},
+                {"nodeName", r->node},
+                {"specVolID", r->spec},
+                {"volumeHandle", r->handle},
+                {"volumeLifecycleMode", r->ephemeral ? S("Ephemeral") : S("Persistent")},
+                {"source", r->source},
+                {"place", r->place},
+                {"podUID", r->place.n ? r->uid : S("")},
+                {"volumeMode", r->place.n && r->block ? S("Block") : S("")}};
     struct val v = val_map();
     for (size_t i = 0; i < countof(rows); i++)
         if (rows[i].text.n)
@@ -71,6 +107,17 @@ static bool is_part(struct str s)
     return s.n && s.n <= NAME_MAX && !str_has(s, S("/")) && !str_eqz(s, ".") && !str_eqz(s, "..");
 }
 
+/* Of a type that there is, and nowhere else than such are. */
+static bool is_disk(const struct csi_record *r)
+{
+    struct str rest = r->place, part;
+    for (int n = 0; str_cut(&rest, '/', &part); n++)
+        if (!is_part(part) || part.p[0] == '.' || n > 1)
+            return false;
+    return (str_eqz(r->driver, "kubernetes.io/iscsi") || str_eqz(r->driver, "kubernetes.io/fc")) && r->spec.n &&
+           (!r->uid.n || is_part(r->uid));
+}
+
 bool csi_record_read(struct arena *a, struct str text, struct csi_record *out, struct err *err)
 {
     struct val v;
@@ -83,7 +130,14 @@ bool csi_record_read(struct arena *a, struct str text, struct csi_record *out, s
     out->node = val_text(val_get_str(&v, S("nodeName")));
     out->attachment = val_text(val_get_str(&v, S("attachmentID")));
     out->ephemeral = str_eqz(val_text(val_get_str(&v, S("volumeLifecycleMode"))), "Ephemeral");
-    if (!is_part(out->driver) || !out->handle.n || (out->spec.n && !is_part(out->spec)))
+    out->source = val_text(val_get_str(&v, S("source")));
+    out->place = val_text(val_get_str(&v, S("place")));
+    if (out->place.n) {
+        out->uid = val_text(val_get_str(&v, S("podUID")));
+        out->block = str_eqz(val_text(val_get_str(&v, S("volumeMode"))), "Block");
+    }
+    if (!(out->place.n ? is_disk(out) : is_part(out->driver)) || !out->handle.n ||
+        (out->spec.n && !is_part(out->spec)))
         return err_set(err, E_INVALID, "the record names no driver and volume");
     return true;
 }
@@ -94,12 +148,12 @@ bool csi_record_make(const struct csi_places *p, const struct csi_record *r, str
 {
     AUTO(arena_fini) struct arena a = ARENA;
     AUTO(strbuf_fini) struct strbuf b = STRBUF(RECORD_MOST);
-    struct str above = str_sub(p->target, 0, (size_t)str_rfind_char(p->target, '/'));
-    bool staging = !r->uid.n && !r->block;
+    struct str above = parent_of(p->target);
+    bool folder = r->block ? r->place.n && !r->uid.n : r->place.n || !r->uid.n; /* the target is one */
     fault_pass("node.csi.record");
     if (!dir_make_synced(p->folder.p, 0750, err) || !dir_make(arena_strz(&a, above), 0750, err))
         return false;
-    if (r->block && r->uid.n) { /* a link to the device, by which a kubelet finds it */
+    if (r->block && r->uid.n && !r->place.n) { /* a link to the device, by which a kubelet finds it */
         if (symlink(p->target.p, p->file.p) < 0 && errno != EEXIST)
             return err_errno(err, "link %s", p->file.p);
         return folder_sync(AT_FDCWD, p->file.p, err);
@@ -108,7 +162,9 @@ bool csi_record_make(const struct csi_places *p, const struct csi_record *r, str
     if (b.over)
         return err_set(err, E_TOO_LARGE, "the volume's names are too long");
     return file_write(AT_FDCWD, p->file.p, strbuf_str(&b), 0600, err) &&
-           (!staging || mkdir(p->target.p, 0750) == 0 || errno == EEXIST || err_errno(err, "mkdir %s", p->target.p));
+           (!folder || mkdir(p->target.p, 0750) == 0 || errno == EEXIST || err_errno(err, "mkdir %s", p->target.p)) &&
+           (!p->link.n || symlink(p->target.p, p->link.p) == 0 || errno == EEXIST ||
+            err_errno(err, "link %s", p->link.p));
 }
 
 /* An empty folder, a file, or nothing. */
@@ -128,14 +184,16 @@ bool csi_record_remove(const struct csi_places *p, struct err *err)
             return false;
     if (!target_remove(p->target.p, err))
         return false;
+    if (p->link.n && unlink(p->link.p) < 0 && errno != ENOENT)
+        return err_errno(err, "remove %s", p->link.p);
     if (unlink(p->file.p) < 0 && errno != ENOENT)
         return err_errno(err, "remove %s", p->file.p);
     /* folders that are empty now, upwards: those of the pod, or of the volume. What holds something else stays */
-    struct str folders[] = {p->folder, str_sub(p->target, 0, (size_t)str_rfind_char(p->target, '/'))};
+    struct str folders[] = {p->folder, parent_of(p->target)};
     for (size_t i = 0; i < countof(folders); i++)
-        for (struct str at = folders[i];
-             !str_ends(at, S("/pods")) && !str_ends(at, S("/csi")) && str_rfind_char(at, '/') > 0;
-             at = str_sub(at, 0, (size_t)str_rfind_char(at, '/')))
+        for (struct str at = folders[i]; !str_ends(at, S("/pods")) && !str_ends(at, S("/csi")) &&
+                                         !str_ends(at, S("/kubernetes.io")) && str_rfind_char(at, '/') > 0;
+             at = parent_of(at))
             if (rmdir(arena_strz(&a, at)) < 0 && errno != ENOENT)
                 break;
     return true;
@@ -182,8 +240,8 @@ static void each_in(const struct csi_search *f, struct str path,
 static struct str part_of(struct str path, int from_end)
 {
     for (; from_end; from_end--)
-        path = str_sub(path, 0, (size_t)MAX(str_rfind_char(path, '/'), 0));
-    return str_sub(path, (size_t)(str_rfind_char(path, '/') + 1), path.n);
+        path = parent_of(path);
+    return last_of(path);
 }
 
 static void published_found(const struct csi_search *f, struct str path, struct str name)
@@ -217,11 +275,38 @@ static void device_found(const struct csi_search *f, struct str path, struct str
     record_add(f, &r);
 }
 
+static const char *const disk_plugins[] = {"iscsi", "fc"};
+
+static bool is_record(const char *name)
+{
+    return name[0] == '.' && str_ends(str_of(name), S(".json"));
+}
+
+/* Records of disks right in this folder. */
+static void disks_found(const struct csi_search *f, struct str path, struct str name)
+{
+    DIR *dir = opendir(path.p);
+    (void)name;
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        struct csi_record r;
+        if (is_record(e->d_name) && record_load(f, arena_fmt(f->a, STR_FMT "/%s", STR_ARG(path), e->d_name).p, &r) &&
+            r.place.n)
+            record_add(f, &r);
+    }
+    if (dir)
+        (void)closedir(dir);
+}
+
 static void pod_found(const struct csi_search *f, struct str path, struct str name)
 {
     (void)name;
     each_in(f, arena_fmt(f->a, STR_FMT "/volumes/" CSI_NAME, STR_ARG(path)), published_found);
     each_in(f, arena_fmt(f->a, STR_FMT "/volumeDevices/" CSI_NAME, STR_ARG(path)), device_found);
+    for (size_t i = 0; i < countof(disk_plugins); i++) {
+        disks_found(f, arena_fmt(f->a, STR_FMT "/volumes/kubernetes.io~%s", STR_ARG(path), disk_plugins[i]), name);
+        disks_found(f, arena_fmt(f->a, STR_FMT "/volumeDevices/kubernetes.io~%s", STR_ARG(path), disk_plugins[i]),
+                    name);
+    }
 }
 
 static void staged_found(const struct csi_search *f, struct str path, struct str name)
@@ -242,6 +327,13 @@ static void staged_device_found(const struct csi_search *f, struct str path, str
     record_add(f, &r);
 }
 
+/* Of iSCSI there is one more folder. */
+static void iface_found(const struct csi_search *f, struct str path, struct str name)
+{
+    if (str_starts(name, S("iface-")))
+        disks_found(f, path, name);
+}
+
 static void driver_found(const struct csi_search *f, struct str path, struct str name)
 {
     each_in(f, path, str_eqz(name, "volumeDevices") ? staged_device_found : staged_found);
@@ -252,4 +344,31 @@ void csi_records_find(struct arena *a, const char *kubelet, struct csi_records *
     const struct csi_search f = {a, out};
     each_in(&f, arena_fmt(a, "%s/pods", kubelet), pod_found);
     each_in(&f, arena_fmt(a, "%s/plugins/kubernetes.io/csi", kubelet), driver_found);
+    for (size_t i = 0; i < countof(disk_plugins); i++)
+        for (int block = 0; block < 2; block++) {
+            struct str all = arena_fmt(a, "%s/plugins/kubernetes.io/%s%s", kubelet, disk_plugins[i],
+                                       block ? "/volumeDevices" : "");
+            disks_found(&f, all, S(""));
+            if (strcmp(disk_plugins[i], "iscsi") == 0)
+                each_in(&f, all, iface_found);
+        }
+}
+
+static void places_in(struct arena *a, struct str folder, struct str below, struct str_list *out)
+{
+    DIR *dir = opendir(arena_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(folder), STR_ARG(below)).p);
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        struct str name = str_of(e->d_name), slash = below.n ? S("/") : S("");
+        if (is_record(e->d_name))
+            array_push(&out->list, STR_JOIN(a, below, slash, str_sub(name, 1, name.n - 5)));
+        else if (str_eqz(name, "volumeDevices") || str_starts(name, S("iface-")))
+            places_in(a, folder, STR_JOIN(a, below, slash, name), out);
+    }
+    if (dir)
+        (void)closedir(dir);
+}
+
+void csi_records_places(struct arena *a, struct str folder, struct str_list *out)
+{
+    places_in(a, folder, S(""), out);
 }

@@ -11,11 +11,15 @@ struct csi_record {
     struct str uid;
     struct str node, attachment;
     bool ephemeral, block;
+    /* Of a disk that the node attaches itself (disk.h): its source as JSON, and where it is below its plugin's
+     * folder. Empty: a driver's. */
+    struct str source, place;
 };
 struct csi_places {
     struct str folder; /* of the record */
     struct str file;   /* the record itself: JSON, or a link to the target */
     struct str target; /* what the driver is asked to mount at: staging_target_path or target_path */
+    struct str link;   /* that leads to the target, where a kubelet has one besides the record; empty: none */
 };
 struct csi_places csi_places(struct arena *a, const char *kubelet, const struct csi_record *r);
 /* The record, and the folder above the target; a staging target itself. */
@@ -29,6 +33,12 @@ struct csi_records {
 };
 /* All of them. What cannot be read is told in the log and left alone. */
 void csi_records_find(struct arena *a, const char *kubelet, struct csi_records *out);
+/* The places of disks of which there is a record below KUBELET/plugins/kubernetes.io/TYPE, those of devices with
+ * "volumeDevices/" before them. */
+struct str_list {
+    ARRAY(struct str) list;
+};
+void csi_records_places(struct arena *a, struct str folder, struct str_list *out);
 /* Pure, for the fuzz target: what a record says. */
 MUST_USE bool csi_record_read(struct arena *a, struct str text, struct csi_record *out, struct err *err);
 void csi_record_write(struct strbuf *b, const struct csi_record *r);

@@ -57,6 +57,86 @@ TEST(csi_records_are_found_again_and_go)
     CHECK_OK(tree_remove(AT_FDCWD, top, &err), err);
 }
 
+/* Disks have a kubelet's own folders, with the record beside what is mounted over them. */
+TEST(csi_records_of_disks_are_found_again_and_go)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    const char *top = test_dir();
+    static const struct {
+        const char *driver, *uid, *place;
+        bool block;
+        const char *target, *file;
+    } rows[] = {
+        {"kubernetes.io/iscsi", "", "iface-default/a:1-iqn.x-lun-0", false,
+         "/plugins/kubernetes.io/iscsi/iface-default/a:1-iqn.x-lun-0",
+         "/plugins/kubernetes.io/iscsi/iface-default/.a:1-iqn.x-lun-0.json"},
+        {"kubernetes.io/iscsi", "u-1", "iface-default/a:1-iqn.x-lun-0", false,
+         "/pods/u-1/volumes/kubernetes.io~iscsi/pv-1", "/pods/u-1/volumes/kubernetes.io~iscsi/.pv-1.json"},
+        {"kubernetes.io/iscsi", "", "iface-default/a:1-iqn.x-lun-1", true,
+         "/plugins/kubernetes.io/iscsi/volumeDevices/iface-default/a:1-iqn.x-lun-1",
+         "/plugins/kubernetes.io/iscsi/volumeDevices/iface-default/.a:1-iqn.x-lun-1.json"},
+        {"kubernetes.io/iscsi", "u-1", "iface-default/a:1-iqn.x-lun-1", true,
+         "/plugins/kubernetes.io/iscsi/volumeDevices/iface-default/a:1-iqn.x-lun-1/u-1",
+         "/pods/u-1/volumeDevices/kubernetes.io~iscsi/.pv-1.json"},
+        {"kubernetes.io/fc", "", "5006-lun-0", false, "/plugins/kubernetes.io/fc/5006-lun-0",
+         "/plugins/kubernetes.io/fc/.5006-lun-0.json"},
+        {"kubernetes.io/fc", "u-2", "3600", true, "/plugins/kubernetes.io/fc/volumeDevices/3600/u-2",
+         "/pods/u-2/volumeDevices/kubernetes.io~fc/.pv-1.json"},
+    };
+    struct csi_places places[countof(rows)];
+    struct err err = ERR;
+    for (int twice = 0; twice < 2; twice++)
+        for (size_t i = 0; i < countof(rows); i++) {
+            struct csi_record r = record_of(rows[i].uid, rows[i].block);
+            r.driver = str_of(rows[i].driver);
+            r.place = str_of(rows[i].place);
+            r.source = S("{}");
+            places[i] = csi_places(&a, top, &r);
+            CHECK_STR(places[i].target, arena_fmt(&a, "%s%s", top, rows[i].target));
+            CHECK_STR(places[i].file, arena_fmt(&a, "%s%s", top, rows[i].file));
+            CHECK_OK(csi_record_make(&places[i], &r, &err), err);
+        }
+    struct csi_records found = {0};
+    csi_records_find(&a, top, &found);
+    CHECK_INT(found.list.n, countof(rows));
+    for (size_t i = 0; i < countof(rows); i++) {
+        size_t same = 0;
+        array_each (r, &found.list)
+            same += str_eqz(r->driver, rows[i].driver) && str_eqz(r->uid, rows[i].uid) && r->block == rows[i].block &&
+                    str_eqz(r->place, rows[i].place) && str_eqz(r->source, "{}") && str_eqz(r->spec, "pv-1");
+        CHECK_INT(same, 1);
+    }
+    array_fini(&found.list);
+    struct str_list all = {0};
+    csi_records_places(&a, arena_fmt(&a, "%s/plugins/kubernetes.io/iscsi", top), &all);
+    CHECK_INT(all.list.n, 2);
+    CHECK(str_eqz(all.list.p[0], rows[0].place) || str_eqz(all.list.p[1], rows[0].place));
+    array_fini(&all.list);
+    for (size_t i = countof(rows); i-- > 0;)
+        CHECK_OK(csi_record_remove(&places[i], &err) && csi_record_remove(&places[i], &err), err);
+    csi_records_find(&a, top, &found);
+    CHECK_INT(found.list.n, 0);
+    CHECK(access(arena_fmt(&a, "%s/plugins/kubernetes.io/iscsi", top).p, F_OK) < 0 &&
+          access(arena_fmt(&a, "%s/pods/u-1", top).p, F_OK) < 0);
+}
+
+TEST(csi_records_of_disks_lead_nowhere_else)
+{
+    static const char *const places[] = {"../x", "a/../b", "a/b/c", ".a", "a/.b", "/a", "a//b", "a/"};
+    for (size_t i = 0; i < countof(places); i++) {
+        AUTO(arena_fini) struct arena a = ARENA;
+        struct csi_record r;
+        struct err err = ERR;
+        CHECK(!csi_record_read(
+            &a,
+            arena_fmt(&a,
+                      "{\"driverName\":\"kubernetes.io/fc\",\"volumeHandle\":\"h\",\"specVolID\":\"v\","
+                      "\"source\":\"{}\",\"place\":\"%s\"}",
+                      places[i]),
+            &r, &err));
+    }
+}
+
 /* A driver that says that it has unmounted and left files: they are not ours to remove. */
 TEST(csi_records_stay_where_something_is_left)
 {

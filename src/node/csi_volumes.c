@@ -11,6 +11,7 @@
 #include "client/csi.h"
 #include "node/claim.h"
 #include "node/csi_int.h"
+#include "node/disk.h"
 
 #define SILENT    (123 * NS_PER_S) /* so long a kubelet waits before it tells that it waits */
 #define REPUBLISH (60 * NS_PER_S)
@@ -31,13 +32,16 @@ static bool volume_attaches(const struct csi_volume *v)
 {
     const struct obj *info = csi_info(v->csi, v->record.driver);
     const struct val *required = info ? val_get(obj_spec(info), N(attachRequired)) : NULL;
+    if (v->record.place.n)
+        return true;
     return !v->record.ephemeral && (!required || val_true(required));
 }
 
 static struct csi_record record_dup(struct arena *a, const struct csi_record *r)
 {
     struct csi_record to = *r;
-    struct str *const texts[] = {&to.driver, &to.handle, &to.spec, &to.uid, &to.node, &to.attachment};
+    struct str *const texts[] = {&to.driver, &to.handle,     &to.spec,   &to.uid,
+                                 &to.node,   &to.attachment, &to.source, &to.place};
     for (size_t i = 0; i < countof(texts); i++)
         *texts[i] = str_dup(a, *texts[i]);
     return to;
@@ -319,23 +323,65 @@ static struct csi_record record_of(struct csi *c, struct arena *a, const struct 
     return r;
 }
 
+/* Where the source is one of a disk that the node attaches itself; false with no error: it is none. */
+static bool disk_record_of(struct csi *c, struct arena *a, const struct obj *pod, const struct val *volume,
+                           const struct volume_source *source, struct csi_record *out, struct err *err)
+{
+    struct disk_id id;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    if (!disk_id(a, source->spec, &id))
+        return false;
+    const struct val *what = val_get(source->spec, id.source);
+    struct str name = source->owner ? source->owner->name : val_text_at(volume, N(name));
+    const struct disk d = {.type = disk_type_of(id.source), .source = what, .volume = name, .root = ""};
+    if (!disk_check(a, &d, err))
+        return false;
+    json_encode(&b, what);
+    *out = (struct csi_record){.driver = id.driver,
+                               .handle = id.handle,
+                               .spec = name,
+                               .uid = pod->uid,
+                               .node = str_of(c->agent->cfg.name),
+                               .attachment = S(""),
+                               .block = source->block,
+                               .source = str_dup(a, strbuf_str(&b)),
+                               .place = d.type->place(a, &d)};
+    return !b.over || err_set(err, E_TOO_LARGE, STR_FMT ": is more than %d KiB", STR_ARG(id.source->s), 64);
+}
+
+static bool mount_want(struct agent_pod *ap, struct arena *a, const struct val *volume,
+                       const struct volume_source *source, struct csi_record *r, struct str *path)
+{
+    struct csi_volume *v = volume_need(ap->agent->csi, r);
+    r->place = v->record.place; /* the one that it is attached by, where two say different things of one disk */
+    r->source = v->record.source;
+    struct csi_mount *m = mount_need(v, r);
+    mount_objects(m, ap->pod->obj, source->owner, source->claim);
+    m->wanted = true;
+    m->read_only = claim_is_read_only(volume, source);
+    m->volume_name = str_dup(&m->arena, val_text_at(volume, N(name)));
+    *path = str_dup(a, m->places.target);
+    return true;
+}
+
 bool csi_want(struct agent_pod *ap, struct arena *a, const struct val *volume, const struct volume_source *source,
               struct str *path, struct err *err)
 {
     struct csi *c = ap->agent->csi;
-    struct csi_record r = record_of(c, a, ap->pod->obj, volume, source);
+    struct csi_record r;
+    struct err failed = ERR;
     struct str tokens;
     if (!c->known || !cache_synced(c->infos))
         return err_set(err, E_UNAVAILABLE, "drivers of storage have not been heard of yet");
-    if (!mode_suits(c, r.driver, r.ephemeral, err) || !csi_tokens(ap, a, r.driver, &tokens, err))
+    if (disk_record_of(c, a, ap->pod->obj, volume, source, &r, &failed))
+        return mount_want(ap, a, volume, source, &r, path);
+    if (failed.kind) {
+        *err = failed;
         return false;
-    struct csi_mount *m = mount_need(volume_need(c, &r), &r);
-    mount_objects(m, ap->pod->obj, source->owner, source->claim);
-    m->wanted = true;
-    m->read_only = source->read_only || val_true(val_at(volume, N(csi), N(readOnly)));
-    m->volume_name = str_dup(&m->arena, val_text_at(volume, N(name)));
-    *path = str_dup(a, m->places.target);
-    return true;
+    }
+    r = record_of(c, a, ap->pod->obj, volume, source);
+    return mode_suits(c, r.driver, r.ephemeral, err) && csi_tokens(ap, a, r.driver, &tokens, err) &&
+           mount_want(ap, a, volume, source, &r, path);
 }
 
 /* Later: a turn may free what is listed. */
@@ -377,8 +423,11 @@ bool csi_teardown(struct agent_pod *ap, void (*gone)(struct agent_pod *ap))
     struct csi *c = ap->agent->csi;
     struct csi_mounts all = {0};
     mounts_of(c, ap->pod->uid, &all);
-    array_each (m, &all.list)
+    array_each (m, &all.list) {
         (*m)->wanted = false;
+        if ((*m)->volume->op)
+            csi_op_unwant((*m)->volume->op, *m);
+    }
     bool waits = all.list.n || !c->known;
     if (waits)
         pod_need(ap)->gone = gone;
@@ -573,17 +622,18 @@ void csi_claim_news(struct agent_pod *ap)
             struct volume_source source;
             struct err ignored = ERR; /* that it is gone concerns nobody who has it mounted */
             if (!claim_resolve(&sources, &a, ap->pod->obj, volume, &source, &ignored) ||
-                !val_get(source.spec, N(csi)) ||
+                !claim_is_attached(source.spec) ||
                 !str_eq(source.owner ? source.owner->name : val_text_at(volume, N(name)), m->record.spec))
                 continue;
             if (!m->pod && ap->pod->volumes == PART_READY) { /* of an earlier node role's; it runs */
                 m->have = CSI_THERE;
                 m->volume_name = str_dup(&m->arena, val_text_at(volume, N(name)));
-                timer_set(&m->republish, REPUBLISH);
+                if (!m->record.place.n)
+                    timer_set(&m->republish, REPUBLISH);
             }
             if (m->pod || ap->pod->volumes == PART_READY)
                 mount_objects(m, ap->pod->obj, source.owner, source.claim);
-            m->grow = m->have == CSI_THERE && csi_mount_growth(m) != CSI_FITS;
+            m->grow = m->have == CSI_THERE && !m->record.place.n && csi_mount_growth(m) != CSI_FITS;
             soon_set(&m->volume->soon);
         }
     }
@@ -598,6 +648,8 @@ bool csi_gives_group(struct agent_pod *ap, const struct volume_source *source)
     struct str policy = info ? val_text_at(obj_spec(info), N(fsGroupPolicy)) : S("");
     struct csi_mounts all = {0};
     bool by_driver = false;
+    if (!csi)
+        return !source->block; /* a disk */
     mounts_of(c, ap->pod->uid, &all);
     array_each (m, &all.list)
         by_driver |= (*m)->gives_group && source->owner && str_eq((*m)->record.spec, source->owner->name);
@@ -652,13 +704,15 @@ static void find_done(struct job *j)
 {
     struct csi_finding *f = container_of(j, struct csi_finding, job);
     struct csi *c = f->csi;
-    array_each (r, &f->records.list) {
-        struct csi_volume *v = volume_need(c, r);
+    array_each (r, &f->records.list) /* these first: by them it is known how a disk was attached */
         if (!r->uid.n) {
+            struct csi_volume *v = volume_need(c, r);
             v->staged = MAX(v->staged, CSI_MAYBE);
-            continue;
         }
-        struct csi_mount *m = mount_need(v, r);
+    array_each (r, &f->records.list) {
+        if (!r->uid.n)
+            continue;
+        struct csi_mount *m = mount_need(volume_need(c, r), r);
         m->have = MAX(m->have, CSI_MAYBE);
         m->wanted = true; /* as long as its pod is there */
     }

@@ -488,7 +488,7 @@ TEST(podspec_what_is_not_there_yet_is_refused_by_name)
          NULL},
         {"volumes: [{name: v, emptyDir: {medium: HugePages}}, {name: w, emptyDir: {medium: HugePages-2Mi}}]", NULL},
         {"os: {name: windows}", "spec.os.name: windows: this node runs linux"},
-        {"volumes: [{name: v, iscsi: {targetPortal: s, iqn: i}}]", "volume \"v\": iscsi is not supported yet"},
+        {"volumes: [{name: v, iscsi: {targetPortal: s, iqn: i}}, {name: w, fc: {wwids: [x]}}]", NULL},
         {"volumes: [{name: v, projected: {sources: [{podCertificate: {signerName: a/b}}]}}]",
          "volume \"v\": projected.sources: podCertificate is not supported yet"},
     };

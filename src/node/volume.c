@@ -236,6 +236,8 @@ static const struct volume_type volume_types[] = {
     {N(ephemeral), VOLUME_MOUNT, 0, NULL},
     {N(nfs), VOLUME_MOUNT, 0, NULL},
     {N(csi), VOLUME_MOUNT, 0, NULL},
+    {N(iscsi), VOLUME_MOUNT, 0, NULL},
+    {N(fc), VOLUME_MOUNT, 0, NULL},
     {N(image), VOLUME_IMAGE, 0, NULL},
 };
 /* What is told of these is told where volumes are mounted, as by a kubelet (volume_gone.h). */

@@ -22,9 +22,11 @@
 /* of the kernel; no header has it */
 #define EXT4_IOC_RESIZE_FS _IOW('f', 16, __u64)
 
-#define OPTIONS_MOST 64
-#define LOOK_BYTES   (128 << 10) /* of a device: where file systems say what they are */
-#define MKFS_MOST_MS (30 * 60 * 1000)
+#define OPTIONS_MOST     64
+#define LOOK_BYTES       (128 << 10) /* of a device: where file systems say what they are */
+#define MKFS_MOST_MS     (30 * 60 * 1000)
+#define FSCK_UNCORRECTED 4 /* of its exit status */
+#define MOUNTS_MOST      (64 << 20)
 
 /* --- places ---------------------------------------------------------------------------------------------------- */
 
@@ -198,6 +200,25 @@ bool device_fill(const char *device, struct err *err)
     return mounted ? grow_mounted(device, bytes / block, err) : grow_apart(device, err);
 }
 
+/* What was not unmounted is mended as far as that can be done without asking. Only where nobody has it mounted. */
+static bool device_check(const char *device, struct err *err)
+{
+    AUTO(strbuf_fini) struct strbuf said = STRBUF(1 << 16);
+    struct err failed = ERR;
+    AUTO(fd_close) int alone = open(device, O_RDONLY | O_EXCL | O_CLOEXEC);
+    if (alone < 0)
+        return true;
+    fd_close(TAKE_FD(alone)); /* it wants it for itself */
+    int status = command_status((const char *const[]){"fsck", "-a", device, NULL}, S(""), &said, MKFS_MOST_MS,
+                                &failed);
+    if (status == FSCK_UNCORRECTED)
+        return err_set(err, E_IO, "'fsck' found errors on device %s but could not correct them: " STR_FMT, device,
+                       STR_ARG(str_trim(strbuf_str(&said))));
+    if (status) /* errors that it has mended, or none of that type: it is mounted all the same, as with a kubelet */
+        log_warn("volume.fsck", "device=%s error=\"%s\"", device, failed.text);
+    return true;
+}
+
 static bool device_mount(const struct volume_mount *m, int device, const char *path, struct err *err)
 {
     AUTO(arena_fini) struct arena a = ARENA;
@@ -218,6 +239,8 @@ static bool device_mount(const struct volume_mount *m, int device, const char *p
             return false;
     } else if (look.type && wanted[0] && strcmp(look.type, wanted) != 0) {
         return err_set(err, E_INVALID, "%s has a file system %s, and the volume says %s", path, look.type, wanted);
+    } else if (!m->read_only && !m->fills && !device_check(path, err)) {
+        return false;
     }
     struct err grow = ERR;
     if (!m->read_only && m->fills && !device_fill(path, &grow))
@@ -342,29 +365,25 @@ static void device_let_go(const char *path)
         log_warn("volume.device", "error=\"%s\"", err.text);
 }
 
-/* Whether another pod has the device bound, too: RUN/mounts is walked, two folders deep. */
-static bool is_bound_elsewhere(const char *folder, dev_t device)
+/* Whether the device is bound at another place, too: for another pod, or by who made it, a driver of storage say,
+ * whose it is then. Where that cannot be read, it is. */
+static bool is_bound_elsewhere(const char *at, dev_t device)
 {
-    AUTO_FREE char *above = mem_dupz(folder);
-    char *own = strrchr(above, '/');
-    *own++ = 0;
-    bool found = false;
-    DIR *pods = opendir(above);
-    for (struct dirent *p; pods && !found && (p = readdir(pods));) {
-        char path[800];
-        (void)snprintf(path, sizeof path, "%s/%s", above, p->d_name);
-        DIR *dir = p->d_name[0] == '.' || strcmp(p->d_name, own) == 0 ? NULL : opendir(path);
-        for (struct dirent *e; dir && !found && (e = readdir(dir));) {
-            struct stat st;
-            found = fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISBLK(st.st_mode) &&
-                    st.st_rdev == device;
-        }
-        if (dir)
-            (void)closedir(dir);
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(MOUNTS_MOST);
+    struct err ignored = ERR; /* as above */
+    char root[32];
+    (void)snprintf(root, sizeof root, "/loop%u", minor(device));
+    if (!file_read(AT_FDCWD, "/proc/self/mountinfo", &b, &ignored))
+        return true;
+    struct str rest = strbuf_str(&b), line;
+    while (str_cut(&rest, '\n', &line)) { /* ID PARENT MAJOR:MINOR ROOT PLACE ... */
+        struct str words[5] = {{0}};
+        for (size_t i = 0; i < countof(words) && str_cut(&line, ' ', &words[i]);)
+            i++;
+        if (str_eqz(words[3], root) && !str_eqz(words[4], at))
+            return true;
     }
-    if (pods)
-        (void)closedir(pods);
-    return found;
+    return false;
 }
 
 static bool mount_go(const char *at, struct err *err)
@@ -386,7 +405,7 @@ static bool place_remove(const char *folder, const char *name, struct err *err)
     /* a server that is gone is not asked */
     bool block = statx(AT_FDCWD, at, AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC, STATX_TYPE, &look) == 0 &&
                  S_ISBLK(look.stx_mode) && stat(at, &st) == 0;
-    if (block && !is_bound_elsewhere(folder, st.st_rdev) && major(st.st_rdev) == LOOP_MAJOR)
+    if (block && !is_bound_elsewhere(at, st.st_rdev) && major(st.st_rdev) == LOOP_MAJOR)
         device_let_go(at);
     for (int i = 0; i < 100 && mount_is_point(at); i++) /* one over the other: of one who was killed in between */
         if (!mount_go(at, err))

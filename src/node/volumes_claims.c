@@ -49,7 +49,7 @@ static void not_mounted(struct gathering *x, struct str text)
     strbuf_addf(&x->wrong, "%s" STR_FMT, x->wrong.n ? "; " : "", STR_ARG(text));
 }
 
-/* Of a driver of storage: bound from where it publishes the volume for the pod. */
+/* Of a driver of storage, or a disk: bound from where it is published for the pod. */
 static bool driver_mount(struct gathering *x, const struct val *volume, const struct volume_source *source,
                          struct str target, struct volume_mount *out, struct err *err)
 {
@@ -61,7 +61,7 @@ static bool driver_mount(struct gathering *x, const struct val *volume, const st
                                  .path = path,
                                  .host_type = source->block ? S("BlockDevice") : S("Directory"),
                                  .target = target,
-                                 .read_only = source->read_only || val_true(val_at(volume, N(csi), N(readOnly))),
+                                 .read_only = claim_is_read_only(volume, source),
                                  .block = source->block,
                                  .fs_group = -1};
     if (csi_gives_group(x->ap, source))
@@ -120,8 +120,8 @@ static void gather_one(struct gathering *x, const struct val *volume)
                                  STR_ARG(source.owner->name)));
         return;
     }
-    if (val_get(source.spec, N(csi)) ? !driver_mount(x, volume, &source, target, &m, &err)
-                                     : !claim_mount(x->a, ap->pod->obj, &source, target, &m, &err)) {
+    if (claim_is_attached(source.spec) ? !driver_mount(x, volume, &source, target, &m, &err)
+                                       : !claim_mount(x->a, ap->pod->obj, &source, target, &m, &err)) {
         if (err.kind == E_UNAVAILABLE)
             x->unheard = true;
         else

@@ -91,7 +91,8 @@ bool volumes_path(struct agent_pod *ap, struct arena *a, struct str name, struct
     *path = path_of(a, ap, v, type->place);
     *read_only = type->payload || /* its content is the server's */
                  type->place == VOLUME_IMAGE || val_true(val_at(v, N(persistentVolumeClaim), N(readOnly))) ||
-                 val_true(val_at(v, N(nfs), N(readOnly))) || val_true(val_at(v, N(csi), N(readOnly)));
+                 val_true(val_at(v, N(nfs), N(readOnly))) || val_true(val_at(v, N(csi), N(readOnly))) ||
+                 val_true(val_at(v, N(iscsi), N(readOnly))) || val_true(val_at(v, N(fc), N(readOnly)));
     return true;
 }
 

@@ -190,7 +190,8 @@ static bool container_uses(const struct use *u, const struct val *c)
 static bool volume_uses(const struct use *u, const struct val *v)
 {
     struct str secret = val_text_at(v, N(secret), N(secretName));
-    if (u->secret && is_name(u, val_at(v, N(csi), N(nodePublishSecretRef))))
+    if (u->secret &&
+        (is_name(u, val_at(v, N(csi), N(nodePublishSecretRef))) || is_name(u, val_at(v, N(iscsi), N(secretRef)))))
         return true;
     if (u->secret ? (u->any ? secret.n > 0 : str_eq(secret, u->x->name)) : is_name(u, val_get(v, N(configMap))))
         return true;
@@ -268,8 +269,8 @@ struct driver_secret {
     bool found;
 };
 
-/* A Secret that the driver of a bound volume is given on the node (upstream: those of VisitPVSecretNames that a
- * kubelet may see). */
+/* A Secret that the driver of a bound volume, or an iSCSI target, is given by the node (upstream: those of
+ * VisitPVSecretNames that a kubelet may see). */
 static bool volume_gives(const struct obj *volume, struct str ns, struct str name)
 {
     const struct name *const refs[] = {N(nodeStageSecretRef), N(nodePublishSecretRef), N(nodeExpandSecretRef)};
@@ -278,7 +279,10 @@ static bool volume_gives(const struct obj *volume, struct str ns, struct str nam
         if (ref && str_eq(val_text_at(ref, N(name)), name) && str_eq(val_text_at(ref, N(namespace)), ns))
             return true;
     }
-    return false;
+    const struct val *chap = val_at(obj_spec(volume), N(iscsi), N(secretRef));
+    struct str chap_ns = val_text_at(chap, N(namespace));
+    return chap && str_eq(val_text_at(chap, N(name)), name) &&
+           str_eq(chap_ns.n ? chap_ns : val_text_at(obj_spec(volume), N(claimRef), N(namespace)), ns);
 }
 
 static bool driver_look(struct obj *pod, void *arg)

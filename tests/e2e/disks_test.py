@@ -215,7 +215,7 @@ def what_cannot_be_had(c):
     told(c, 'n-missing', 'FailedMount', 'MountVolume.SetUp failed for volume "missing" : path "%s" does not exist' % missing)
     told(c, 'n-else', 'FailedMount', 'MountVolume.NodeAffinity check failed for volume "elsewhere" : no matching NodeSelectorTerms')
     told(c, 'n-nfs', 'FailedMount', 'MountVolume.SetUp failed for volume "exported"')
-    told(c, 'n-foreign', 'FailedMount', 'fc is not supported yet; volumes of claims are: hostPath, local, nfs')
+    told(c, 'n-foreign', 'FailedMount', 'MountVolume.WaitForAttach failed for volume "foreign" : no fc disk found')
     told(c, 'n-mode', 'FailedMount', 'volume v has volumeMode Filesystem, but is specified in volumeDevices')
     running(c, 'n-alone')
     c.apply(pod('n-alone2', 'alone', spec=here))

@@ -480,10 +480,8 @@ REFUSED = [
 ] + [('', 'volumeMounts: [{name: v, mountPath: /v}]', source, 'volume "v"') for source in '''
     gcePersistentDisk: {pdName: p, fsType: ext4, partition: 1, readOnly: true}
     awsElasticBlockStore: {volumeID: v}
-    iscsi: {targetPortal: "1.2.3.4", iqn: "iqn.2001-04.com.example:a", lun: 1}
     flexVolume: {driver: d/e}
     cinder: {volumeID: v}
-    fc: {targetWWNs: [w], lun: 1}
     azureFile: {secretName: s, shareName: share}
     vsphereVolume: {volumePath: p}
     azureDisk: {diskName: d, diskURI: "https://x.test/d"}

@@ -152,7 +152,7 @@ def users_are_told_after_a_restart_too(c):
 
 def refused_once(c):
     """What no node will run is refused with an event and not made again; a pod that waits for a claim stays Pending."""
-    c.apply(deployment('never', 2, '      volumes: [{name: v, iscsi: {targetPortal: "1.2.3.4", iqn: "iqn.2001-04.com.example:a", lun: 1}}]') + '\n---' +
+    c.apply(deployment('never', 2, '      resourceClaims: [{name: r, resourceClaimName: x}]') + '\n---' +
             deployment('claims', 1, '      volumes: [{name: v, persistentVolumeClaim: {claimName: nothere}}]'))
     mine = lambda app: c.get('pods', '-l', 'app=' + app)['items']
     eventually('both are refused', lambda: [p['status'].get('reason') for p in mine('never')] == ['UnsupportedField'] * 2)
