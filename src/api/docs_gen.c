@@ -1946,7 +1946,7 @@ const char type_docs[] =
     "identifies this one object in time and space; a new object of the same name gets another\0"
     "changes with every change; send it back to write only if nobody else wrote meanwhile\0"
     "counts changes of the desired state; compare with status.observedGeneration\0"
-    "when the server made the object\0"
+    "CreationTimestamp is a timestamp: when the server made the object\0"
     "since when the object is going away; set by the server when a deletion must wait\0"
     "how many seconds the object may take to end, once it is being deleted\0"
     "keys and values by which objects are selected and grouped\0"

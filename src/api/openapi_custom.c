@@ -45,10 +45,11 @@ static void add_names(struct schema_writer *w, const char *name, const struct na
 static void add_given(struct schema_writer *w, const struct field *f)
 {
     static const char meta[] = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
-    const char *doc = f->name == N(metadata)
-                          ? "what the system and others keep about the object: names, labels, owners"
-                      : f->name == N(apiVersion) ? "group and version of this form of the object"
-                                                 : "the kind of the object";
+    const char *doc =
+        f->name == N(metadata)
+            ? "Standard object's metadata: what the system and others keep about it, as names, labels, owners"
+        : f->name == N(apiVersion) ? "APIVersion defines which form of the object this is: its group and version"
+                                   : "Kind names what the object is";
     strbuf_addf(w->b, "{\"description\":\"%s\",", doc);
     if (f->name != N(metadata))
         strbuf_addz(w->b, "\"type\":\"string\"}");
@@ -183,20 +184,23 @@ static void add_extensions(struct schema_writer *w, const struct schema_node *n)
         add_rules(w, n);
 }
 
-/* What kubectl's old checks would take for a promise that holds for what is no map or list: not said of it in 2.0. */
+/* What kubectl's old checks would take for a promise that holds for what is no map or list, or that nothing else may
+ * be there: not said of it in 2.0. */
 static void add_shape(struct schema_writer *w, const struct schema_node *n)
 {
     const char *what = schema_what_text((enum schema_what)n->what);
+    bool preserves = w->two && n->flags & SCHEMA_PRESERVES, array = n->what == SCHEMA_ARRAY;
     if (w->two && n->flags & SCHEMA_NULLABLE)
         return;
-    if (*what)
+    if (*what && !(preserves && (array || n->what == SCHEMA_OBJECT)))
         add_text(w, "type", str_of(what));
     if (n->format.n)
         add_text(w, "format", n->format);
     if (n->flags & SCHEMA_NULLABLE)
         add_true(w, "nullable");
-    add_properties(w, n);
-    if (n->what == SCHEMA_ARRAY && schema_node(n->type.of)) {
+    if (!preserves)
+        add_properties(w, n);
+    if (array && !preserves && schema_node(n->type.of)) {
         add_member(w, "items");
         add_node(w->b, schema_node(n->type.of), schema_node(n->type.of)->type.described, w->two);
     }
@@ -206,13 +210,39 @@ static void add_shape(struct schema_writer *w, const struct schema_node *n)
     }
 }
 
+static bool property_is_nullable(const struct schema_node *n, const struct name *name)
+{
+    for (uint16_t i = 0; n->type.kind == TYPE_STRUCT && i < n->type.nfields; i++) {
+        const struct schema_node *of = schema_node(n->type.fields[i].type);
+        if (n->type.fields[i].name == name)
+            return of && of->flags & SCHEMA_NULLABLE;
+    }
+    return false;
+}
+
+/* In 2.0 null counts as missing, so what may be null is not required there. */
+static void add_required(struct schema_writer *w, const struct schema_node *n)
+{
+    bool any = false;
+    for (size_t i = 0; i < n->nrequired; i++) {
+        if (w->two && property_is_nullable(n, n->required[i]))
+            continue;
+        if (!any)
+            add_member(w, "required");
+        strbuf_addc(w->b, any ? ',' : '[');
+        json_add_string(w->b, n->required[i]->s);
+        any = true;
+    }
+    if (any)
+        strbuf_addc(w->b, ']');
+}
+
 static void add_members(struct schema_writer *w, const struct schema_node *n, const char *doc)
 {
     if (doc)
         add_text(w, "description", str_of(doc));
     add_shape(w, n);
-    if (n->nrequired)
-        add_names(w, "required", n->required, n->nrequired);
+    add_required(w, n);
     if (n->bounds)
         add_bounds(w, n->bounds);
     if (n->dflt && !w->two) {
@@ -242,5 +272,8 @@ static void add_node(struct strbuf *b, const struct schema_node *n, const char *
 void openapi_add_nodes(struct strbuf *b, const struct schema_node *root, bool two)
 {
     struct schema_writer w = {.b = b, .two = two};
-    add_members(&w, root, root->type.described);
+    if (two && root->flags & SCHEMA_PRESERVES) /* with any property kubectl would refuse all others */
+        add_text(&w, "type", S("object"));
+    else
+        add_members(&w, root, root->type.described);
 }

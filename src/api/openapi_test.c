@@ -316,6 +316,57 @@ TEST(schemas_of_definitions_are_in_protobuf_with_all_that_they_say)
     CHECK_STR(pb_field_of(pb_schema_of(pb_field_of(schema, 25), "t"), 13), S("^a"));
 }
 
+/* A definition with that schema, in the document of OpenAPI 2.0: what stands there of its kind. */
+static struct str described_in_two(struct arena *a, const char *schema)
+{
+    struct err err = ERR;
+    struct val tree;
+    struct str text = arena_fmt(
+        a,
+        "{'metadata':{'name':'widgets.example.dev'},'spec':{'group':'example.dev','scope':'Namespaced','names':{"
+        "'plural':'widgets','singular':'widget','kind':'Widget','listKind':'WidgetList'},"
+        "'versions':[{'name':'v1','served':true,'storage':true,'schema':{'openAPIV3Schema':%s}}]},'status':{"
+        "'acceptedNames':{'plural':'widgets','singular':'widget','kind':'Widget','listKind':'WidgetList'},"
+        "'conditions':[{'type':'Established','status':'True'}]}}",
+        schema);
+    for (size_t i = 0; i < text.n; i++)
+        if (text.p[i] == '\'')
+            ((char *)text.p)[i] = '"';
+    CHECK_OK(type_decode_json(a, K(CustomResourceDefinition)->type, text, &tree, NULL, &err), err);
+    AUTO(obj_unref) struct obj *definition = obj_new(K(CustomResourceDefinition), &tree, 1);
+    const struct kind *made[CUSTOM_VERSIONS];
+    size_t n = 0;
+    CHECK_OK(custom_kinds(definition, made, &n, &err), err);
+    AUTO(kind_set_unref) const struct kind_set *set = kind_set_new(made, n);
+    for (size_t i = 0; i < n; i++)
+        kind_unref(made[i]);
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 24);
+    openapi_two(&b, set);
+    struct str all = strbuf_str(&b), name = S("\"dev.example.v1.Widget\":");
+    ptrdiff_t at = str_find(all, name);
+    CHECK(at >= 0);
+    all = str_sub(all, (size_t)at + name.n, all.n);
+    at = str_find(all, S(",\"x-kubernetes-group-version-kind\""));
+    CHECK(at >= 0);
+    return str_dup(a, str_sub(all, 0, (size_t)at));
+}
+
+TEST(two_promises_nothing_of_what_keeps_unknown_fields_or_may_be_null)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    CHECK_STR(described_in_two(&a, "{'type':'object','description':'d','x-kubernetes-preserve-unknown-fields':true,"
+                                   "'properties':{'spec':{'type':'string'}}}"),
+              S("{\"type\":\"object\""));
+    struct str nested = described_in_two(
+        &a,
+        "{'type':'object','properties':{'spec':{'type':'object','required':['a','b'],'properties':{'a':{'type':"
+        "'string','nullable':true},'b':{'type':'object','x-kubernetes-preserve-unknown-fields':true,'properties':{"
+        "'c':{'type':'string'}}}}}}}");
+    if (!str_has(nested, S("\"spec\":{\"type\":\"object\",\"properties\":{\"a\":{},\"b\":{\"x-kubernetes-preserve-"
+                           "unknown-fields\":true}},\"required\":[\"b\"]}")))
+        test_failed(__FILE__, __LINE__, STR_FMT, STR_ARG(nested));
+}
+
 /* --- with other servers' documents --- */
 
 static const char wardle[] =

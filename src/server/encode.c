@@ -41,6 +41,35 @@ struct val metadata_of(struct arena *a, const struct obj *o)
     return v;
 }
 
+struct str meta_version(bool beta)
+{
+    return beta ? S("meta.k8s.io/v1beta1") : S("meta.k8s.io/v1");
+}
+
+void meta_version_set(struct arena *a, struct val *v, bool beta)
+{
+    if (!beta)
+        return;
+    val_set_text(a, v, N(apiVersion), meta_version(true));
+    struct val *rows = val_get_mut(v, N(rows));
+    for (size_t i = 0; i < val_len(rows); i++) {
+        struct val *object = val_get_mut(&rows->list[i], N(object));
+        if (object && str_eqz(val_text_at(object, N(kind)), "PartialObjectMetadata"))
+            val_set_text(a, object, N(apiVersion), meta_version(true));
+    }
+}
+
+void table_add_row(struct arena *a, const struct kind *k, struct val *table, const struct val *tree,
+                   struct val object)
+{
+    struct val *row = val_add(a, val_get_mut(table, N(rows)), val_map()), cells, conditions;
+    columns_row(a, k, tree, clock_real(), &cells);
+    val_set(a, row, N(cells), cells);
+    if (columns_conditions(a, k, tree, &conditions))
+        val_set(a, row, N(conditions), conditions);
+    val_set(a, row, N(object), object);
+}
+
 struct val table_of(struct arena *a, const struct kind *k, struct obj *const *items, size_t n, enum include include,
                     bool columns)
 {
@@ -63,20 +92,15 @@ struct val table_of(struct arena *a, const struct kind *k, struct obj *const *it
     } else {
         val_set(a, &v, N(columnDefinitions), VAL_NONE);
     }
-    struct val *rows = val_set(a, &v, N(rows), val_list());
-    int64_t now = clock_real();
+    val_set(a, &v, N(rows), val_list());
     for (size_t i = 0; i < n; i++) {
-        struct val *row = val_add(a, rows, val_map()), cells, conditions, whole;
-        columns_row(a, k, &items[i]->tree, now, &cells);
-        val_set(a, row, N(cells), cells);
-        if (columns_conditions(a, k, &items[i]->tree, &conditions))
-            val_set(a, row, N(conditions), conditions);
+        struct val whole;
         if (include == INCLUDE_OBJECT)
             whole = object_tree(a, items[i]);
-        val_set(a, row, N(object),
-                include == INCLUDE_NONE       ? VAL_NONE
-                : include == INCLUDE_METADATA ? metadata_of(a, items[i])
-                                              : type_complete(a, kind_type(k), &whole));
+        table_add_row(a, k, &v, &items[i]->tree,
+                      include == INCLUDE_NONE       ? VAL_NONE
+                      : include == INCLUDE_METADATA ? metadata_of(a, items[i])
+                                                    : type_complete(a, kind_type(k), &whole));
     }
     return v;
 }

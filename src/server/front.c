@@ -274,6 +274,7 @@ static void respond_list(struct exchange *x)
                                   .answer = &x->r.answer,
                                   .media = json ? MEDIA_JSON : form->media,
                                   .form = form->form,
+                                  .beta = form->beta,
                                   .include = x->include};
     soon_init(&x->more, x->r.loop, list_go_on);
     list_more(x);
@@ -291,10 +292,12 @@ static void respond_obj(struct exchange *x)
         if (ans->obj->rev)
             val_set_text(a, val_need_map(a, &v, N(metadata)), N(resourceVersion),
                          arena_fmt(a, "%lld", (long long)ans->obj->rev));
+        meta_version_set(a, &v, x->form.beta);
         encode_tree(&b, x->form.media == MEDIA_PROTOBUF ? MEDIA_JSON : x->form.media, T(meta_v1_Table), &v);
         break;
     case FORM_METADATA:
         v = metadata_of(a, ans->obj);
+        meta_version_set(a, &v, x->form.beta);
         encode_tree(&b, x->form.media, T(meta_v1_PartialObjectMetadata), &v);
         break;
     case FORM_METADATA_LIST:
@@ -321,6 +324,7 @@ static void exchange_answered(struct request *r)
         AUTO(strbuf_fini) struct strbuf b = STRBUF(MAX_ANSWER);
         if (x->form.form == FORM_TABLE && r->answer.tree_type == T(autoscaling_v1_Scale)) {
             r->answer.tree = table_of_scale(&r->arena, &r->answer.tree, x->include);
+            meta_version_set(&r->arena, &r->answer.tree, x->form.beta);
             r->answer.tree_type = T(meta_v1_Table);
         }
         encode_tree(&b, x->form.media, r->answer.tree_type, &r->answer.tree);

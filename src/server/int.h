@@ -2,6 +2,7 @@
 #pragma once
 #include "api/strategy.h"
 #include "base/map.h"
+#include "server/health.h"
 #include "server/interest.h"
 #include "server/readers.h"
 #include "server/request.h"
@@ -92,6 +93,7 @@ struct server {
     void *drained_arg;
     struct timer drain_limit;
     struct metrics *metrics;
+    struct health_results health;
     int port;
     int64_t started; /* real ns */
 };

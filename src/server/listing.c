@@ -26,7 +26,7 @@ static struct str list_kind(const struct listing *l)
 
 static struct str list_version(const struct listing *l)
 {
-    return l->form == FORM_METADATA_LIST ? S("meta.k8s.io/v1") : l->kind->api_version;
+    return l->form == FORM_METADATA_LIST ? meta_version(l->beta) : l->kind->api_version;
 }
 
 /* The list without its items, as JSON. */
@@ -37,6 +37,7 @@ static void add_envelope(struct listing *l, struct strbuf *b)
     if (l->form == FORM_TABLE) {
         v = table_of(a, l->kind, NULL, 0, l->include, true);
         listing_meta(a, &v, l->answer);
+        meta_version_set(a, &v, l->beta);
         type_encode_json(b, T(meta_v1_Table), &v);
         return;
     }
@@ -115,9 +116,11 @@ static void add_json(const struct listing *l, struct strbuf *b, struct obj *o)
     struct val v;
     if (l->form == FORM_TABLE) {
         v = table_of(&a, l->kind, &o, 1, l->include, false);
+        meta_version_set(&a, &v, l->beta);
         type_encode_json(b, T(meta_v1_TableRow), &val_get(&v, N(rows))->list[0]);
     } else if (l->form == FORM_METADATA_LIST) {
         v = metadata_of(&a, o);
+        meta_version_set(&a, &v, l->beta);
         type_encode_json(b, T(meta_v1_PartialObjectMetadata), &v);
     } else {
         add_plain(l, b, o);

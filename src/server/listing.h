@@ -9,6 +9,7 @@ struct listing {
     const struct kind *kind;
     const struct answer *answer;
     enum media media; /* of a Table never protobuf */
+    bool beta;        /* in meta.k8s.io/v1beta1 */
     enum form form;   /* FORM_PLAIN, FORM_TABLE, FORM_METADATA_LIST */
     enum include include;
     /* its own */

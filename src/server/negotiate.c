@@ -81,16 +81,16 @@ static int quality_parse(struct str clause)
     return MIN(v, 1000);
 }
 
-static bool form_of(struct str clause, enum offer offer, enum form *form)
+static bool form_of(struct str clause, enum offer offer, struct negotiated *out)
 {
     struct str as = media_param(clause, "as"), v = media_param(clause, "v"), g = media_param(clause, "g");
-    *form = FORM_PLAIN;
+    out->form = FORM_PLAIN;
     if (!as.n)
         return true;
     if (offer == OFFER_PLAIN)
         return false;
     if (offer == OFFER_DISCOVERY) {
-        *form = FORM_DISCOVERY;
+        out->form = FORM_DISCOVERY;
         return str_eq(as, S("APIGroupDiscoveryList")) && str_eq(v, S("v2")) && str_eq(g, S("apidiscovery.k8s.io"));
     }
     static const struct {
@@ -101,11 +101,12 @@ static bool form_of(struct str clause, enum offer offer, enum form *form)
         {S_INIT("PartialObjectMetadata"), FORM_METADATA},
         {S_INIT("PartialObjectMetadataList"), FORM_METADATA_LIST},
     };
-    if (!str_eq(g, S("meta.k8s.io")) || !str_eq(v, S("v1")))
+    out->beta = str_eq(v, S("v1beta1"));
+    if (!str_eq(g, S("meta.k8s.io")) || !(out->beta || str_eq(v, S("v1"))))
         return false;
     for (size_t i = 0; i < countof(forms); i++)
         if (str_eq(forms[i].as, as)) {
-            *form = forms[i].form;
+            out->form = forms[i].form;
             return true;
         }
     return false;
@@ -145,7 +146,7 @@ bool media_negotiate(struct str accept, enum offer offer, struct negotiated *out
         if (!str_eq(type, S("*/*")) && !media_of_content_type(type, &n.media))
             continue;
         int q = quality_parse(clause);
-        bool form = form_of(clause, offer, &n.form);
+        bool form = form_of(clause, offer, &n);
         if (n.media == MEDIA_PROTOBUF && n.form == FORM_PLAIN && is_text(offer))
             continue;
         if (q > best && form) {

@@ -9,6 +9,7 @@ struct negotiated {
     enum media media;
     enum form form;
     bool stream; /* ;stream=watch */
+    bool beta;   /* Table and PartialObjectMetadata of meta.k8s.io/v1beta1, which is v1 by an older name */
 };
 /* What paths can answer; E_NOT_ACCEPTABLE with upstream's text otherwise. */
 enum offer {

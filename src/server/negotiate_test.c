@@ -23,3 +23,19 @@ TEST(negotiate_takes_the_first_clause_it_can_satisfy)
                       OFFER_DISCOVERY),
               FORM_DISCOVERY);
 }
+
+TEST(negotiate_knows_the_older_name_of_tables)
+{
+    struct negotiated n;
+    struct err err = ERR;
+    CHECK_OK(media_negotiate(S("application/json;as=Table;v=v1beta1;g=meta.k8s.io"), OFFER_LIST, &n, &err), err);
+    CHECK(n.form == FORM_TABLE && n.beta);
+    CHECK_OK(media_negotiate(S("application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;"
+                               "g=meta.k8s.io,application/json"),
+                             OFFER_LIST, &n, &err),
+             err);
+    CHECK(n.form == FORM_TABLE && !n.beta);
+    CHECK_OK(media_negotiate(S("application/json;as=Table;v=v1beta1;g=other,application/json"), OFFER_LIST, &n, &err),
+             err);
+    CHECK(n.form == FORM_PLAIN && !n.beta);
+}

@@ -87,13 +87,26 @@ static struct val bookmark_of(struct arena *a, const struct notice *n, bool part
     return v;
 }
 
-static void add_table(struct strbuf *b, struct arena *a, const struct notice *n, enum include include, bool columns)
+/* The row of a bookmark: of an object of which only the revision is known. What says that the initial events are over
+ * is in its object, which is there for that even where none was asked for. */
+static void add_bookmark_row(struct arena *a, struct val *table, const struct notice *n, enum include include)
+{
+    struct val whole = bookmark_of(a, n, false);
+    table_add_row(a, n->kind, table, &whole,
+                  include == INCLUDE_OBJECT                    ? type_complete(a, kind_type(n->kind), &whole)
+                  : include == INCLUDE_NONE && !n->initial_end ? VAL_NONE
+                                                               : bookmark_of(a, n, true));
+}
+
+static void add_table(struct strbuf *b, struct arena *a, const struct notice *n, const struct negotiated *form,
+                      enum include include, bool columns)
 {
     struct val v = table_of(a, n->kind, n->obj ? &n->obj : NULL, n->obj ? 1 : 0, include, columns);
     struct val *meta = val_need_map(a, &v, N(metadata));
     val_set_text(a, meta, N(resourceVersion), arena_fmt(a, "%lld", (long long)(n->obj ? n->obj->rev : n->rev)));
-    if (n->initial_end)
-        mark_initial_end(a, meta);
+    if (!n->obj)
+        add_bookmark_row(a, &v, n, include);
+    meta_version_set(a, &v, form->beta);
     type_encode_json(b, T(meta_v1_Table), &v);
 }
 
@@ -105,7 +118,7 @@ static struct buf *frame_make(const struct notice *n, const struct negotiated *f
     const char *type = watch_type_names[n->type];
     bool partial = form->form == FORM_METADATA || form->form == FORM_METADATA_LIST;
     if (form->form == FORM_TABLE) {
-        add_table(&body, &a, n, include, columns);
+        add_table(&body, &a, n, form, include, columns);
     } else if (n->obj && !partial && form->media == MEDIA_JSON) {
         AUTO(buf_unref) struct buf *json = obj_encoded(n->obj, ENC_JSON);
         return event_frame(form->media, type, buf_str(json));
@@ -115,6 +128,7 @@ static struct buf *frame_make(const struct notice *n, const struct negotiated *f
         /* of a bookmark what is no field of every object is not needed */
         const struct type *t = n->kind->custom ? n->kind->custom->named : n->kind->type;
         struct val v = n->obj ? metadata_of(&a, n->obj) : bookmark_of(&a, n, partial);
+        meta_version_set(&a, &v, partial && form->beta);
         encode_tree(&body, form->media, partial ? T(meta_v1_PartialObjectMetadata) : t, &v);
     }
     return event_frame(form->media, type, strbuf_str(&body));
@@ -123,6 +137,8 @@ static struct buf *frame_make(const struct notice *n, const struct negotiated *f
 /* Where it is kept; NULL: only one watcher gets this one. A table is JSON in any media type. */
 static struct buf **frame_slot(struct notice *n, const struct negotiated *form, enum include include, bool columns)
 {
+    if (form->beta)
+        return NULL;
     switch (form->form) {
     case FORM_PLAIN: return &n->frames[form->media];
     case FORM_METADATA:

@@ -26,27 +26,27 @@ TEST(a_frame_is_made_once_for_each_form)
         bool columns, shared;
         const char *begins;
     } rows[] = {
-        {{MEDIA_JSON, FORM_PLAIN, true}, INCLUDE_METADATA, true, true, "{\"type\":\"MODIFIED\",\"object\":{"},
-        {{MEDIA_YAML, FORM_PLAIN, true},
+        {{MEDIA_JSON, FORM_PLAIN, true, false}, INCLUDE_METADATA, true, true, "{\"type\":\"MODIFIED\",\"object\":{"},
+        {{MEDIA_YAML, FORM_PLAIN, true, false},
          INCLUDE_METADATA,
          true,
          true,
          "{\"type\":\"MODIFIED\",\"object\":apiVersion"},
-        {{MEDIA_PROTOBUF, FORM_PLAIN, true}, INCLUDE_METADATA, true, true, ""},
-        {{MEDIA_JSON, FORM_METADATA, true},
+        {{MEDIA_PROTOBUF, FORM_PLAIN, true, false}, INCLUDE_METADATA, true, true, ""},
+        {{MEDIA_JSON, FORM_METADATA, true, false},
          INCLUDE_METADATA,
          true,
          true,
          "{\"type\":\"MODIFIED\",\"object\":{\"kind\":\"PartialObjectMetadata\""},
-        {{MEDIA_PROTOBUF, FORM_METADATA, true}, INCLUDE_METADATA, true, true, ""},
-        {{MEDIA_JSON, FORM_TABLE, true},
+        {{MEDIA_PROTOBUF, FORM_METADATA, true, false}, INCLUDE_METADATA, true, true, ""},
+        {{MEDIA_JSON, FORM_TABLE, true, false},
          INCLUDE_METADATA,
          true,
          false,
          "{\"type\":\"MODIFIED\",\"object\":{\"kind\":\"Table\""},
-        {{MEDIA_JSON, FORM_TABLE, true}, INCLUDE_METADATA, false, true, "{\"type\":\"MODIFIED\""},
-        {{MEDIA_JSON, FORM_TABLE, true}, INCLUDE_NONE, false, true, "{\"type\":\"MODIFIED\""},
-        {{MEDIA_JSON, FORM_TABLE, true}, INCLUDE_OBJECT, false, true, "{\"type\":\"MODIFIED\""},
+        {{MEDIA_JSON, FORM_TABLE, true, false}, INCLUDE_METADATA, false, true, "{\"type\":\"MODIFIED\""},
+        {{MEDIA_JSON, FORM_TABLE, true, false}, INCLUDE_NONE, false, true, "{\"type\":\"MODIFIED\""},
+        {{MEDIA_JSON, FORM_TABLE, true, false}, INCLUDE_OBJECT, false, true, "{\"type\":\"MODIFIED\""},
     };
     struct buf *made[countof(rows)];
     for (size_t i = 0; i < countof(rows); i++) {
@@ -60,4 +60,40 @@ TEST(a_frame_is_made_once_for_each_form)
     }
     for (size_t i = 0; i < countof(rows); i++)
         buf_unref(made[i]);
+}
+
+TEST(a_bookmark_has_a_row_of_a_table_that_says_where_the_first_events_end)
+{
+    static const struct {
+        struct negotiated form;
+        enum include include;
+        bool end;
+        const char *holds, *lacks;
+    } rows[] = {
+        {{MEDIA_JSON, FORM_TABLE, false, false},
+         INCLUDE_METADATA,
+         true,
+         "\"k8s.io/initial-events-end\":\"true\"",
+         "v1beta1"},
+        {{MEDIA_JSON, FORM_TABLE, false, false},
+         INCLUDE_NONE,
+         true,
+         "\"k8s.io/initial-events-end\":\"true\"",
+         "\"kind\":\"Pod\""},
+        {{MEDIA_JSON, FORM_TABLE, false, false}, INCLUDE_OBJECT, true, "\"kind\":\"Pod\"", "PartialObjectMetadata"},
+        {{MEDIA_JSON, FORM_TABLE, false, false}, INCLUDE_NONE, false, "\"object\":null", "annotations"},
+        {{MEDIA_JSON, FORM_TABLE, false, true},
+         INCLUDE_METADATA,
+         true,
+         "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1beta1\"",
+         "meta.k8s.io/v1\""},
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        AUTO(notice_unref) struct notice *n = notice_new(WATCH_TYPE_BOOKMARK, K(Pod), NULL, 7);
+        n->initial_end = rows[i].end;
+        AUTO(buf_unref) struct buf *frame = notice_frame(n, &rows[i].form, rows[i].include, false);
+        CHECK(str_has(buf_str(frame), S("\"metadata\":{\"resourceVersion\":\"7\"")));
+        if (!str_has(buf_str(frame), str_of(rows[i].holds)) || str_has(buf_str(frame), str_of(rows[i].lacks)))
+            test_failed(__FILE__, __LINE__, "row %zu: " STR_FMT, i, STR_ARG(buf_str(frame)));
+    }
 }

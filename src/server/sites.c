@@ -23,6 +23,7 @@ static const struct {
     {S_INIT("/readyz"), true, site_health},
     {S_INIT("/healthz"), true, site_health},
     {S_INIT("/metrics"), false, site_metrics},
+    {S_INIT("/metrics/slis"), false, site_health_metrics},
     {S_INIT("/openapi/v2"), false, site_openapi_two},
     {S_INIT("/openapi/v3"), true, site_openapi},
     {S_INIT("/.well-known/openid-configuration"), false, site_token_config},
@@ -81,7 +82,7 @@ void site_respond(struct site_call *c, const struct type *t, struct val tree)
     http_respond(c->http, 200, type, strbuf_str(gzip ? &small : &b));
 }
 
-static void not_found(struct site_call *c)
+void site_not_found(struct site_call *c)
 {
     http_respond(c->http, 404, S("text/plain; charset=utf-8"), S("404 page not found\n"));
 }
@@ -102,62 +103,6 @@ void site_version(struct site_call *c)
         : str_eqz(str_of(u.machine), "aarch64") ? "arm64"
                                                 : u.machine);
     http_respond(c->http, 200, S("application/json"), strbuf_str(&b));
-}
-
-/* --- health: one row a check --- */
-
-/* Each says what is wrong; NULL: nothing. */
-static const char *check_ping(struct server *s UNUSED)
-{
-    return NULL;
-}
-static const char *check_store(struct server *s)
-{
-    return s->store ? NULL : "it is not open";
-}
-static const char *check_writes(struct server *s) /* not for livez: a restart makes no room on a disk */
-{
-    const struct err *err = store_failing(s->store);
-    return err ? err->text : NULL;
-}
-static const char *check_ready(struct server *s)
-{
-    return s->ready && !s->stopping ? NULL : s->ready ? "the server is ending" : "the server is starting";
-}
-static const struct {
-    struct str name;
-    const char *(*fn)(struct server *s);
-    bool ready_only;
-} checks[] = {
-    {S_INIT("ping"), check_ping, false},    {S_INIT("log"), check_ping, false},
-    {S_INIT("etcd"), check_store, false},   {S_INIT("poststarthook/rbac/bootstrap-roles"), check_ready, false},
-    {S_INIT("writes"), check_writes, true}, {S_INIT("shutdown"), check_ready, true},
-};
-
-void site_health(struct site_call *c)
-{
-    struct str rest = str_sub(c->path, 1, c->path.n), which, name;
-    str_split(rest, '/', &which, &name);
-    bool ready = str_eq(which, S("readyz")), all = true, found = !name.n;
-    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
-    for (size_t i = 0; i < countof(checks); i++) {
-        if ((checks[i].ready_only && !ready) || (name.n && !str_eq(name, checks[i].name)))
-            continue;
-        found = true;
-        const char *wrong = checks[i].fn(c->server);
-        all &= !wrong;
-        strbuf_addf(&b, "[%s]" STR_FMT " %s%s\n", wrong ? "-" : "+", STR_ARG(checks[i].name),
-                    wrong ? "failed: " : "ok", wrong ? wrong : "");
-    }
-    if (!found) {
-        not_found(c);
-        return;
-    }
-    bool verbose = str_has(c->query, S("verbose"));
-    strbuf_addf(&b, STR_FMT " check %s\n", STR_ARG(which), all ? "passed" : "failed");
-    http_set(c->http, S("X-Content-Type-Options"), S("nosniff"));
-    http_respond(c->http, all ? 200 : 500, S("text/plain; charset=utf-8"),
-                 all && !verbose ? S("ok") : strbuf_str(&b));
 }
 
 void site_metrics(struct site_call *c)

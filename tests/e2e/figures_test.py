@@ -121,6 +121,8 @@ def figures_come_as_a_kubelet_gives_them(c):
             assert family in text and text.endswith('\n'), (path, way, text[:500])
             problems = subprocess.run(['promtool', 'check', 'metrics'], input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             assert 'error' not in problems.stdout, (path, problems.stdout[:2000])
+    assert '[+]ping ok' in c.kubectl('get', '--raw', '/readyz?verbose')
+    assert re.search(r'^kubernetes_healthchecks_total{name="ping",status="success",type="readyz"} [1-9]', c.kubectl('get', '--raw', '/metrics/slis'), re.M)
     pods = json.loads(raw('/pods'))
     assert pods['kind'] == 'PodList' and any(p['metadata']['name'].startswith('seen-') for p in pods['items'])
     assert json.loads(ask(c, '/runningpods/', token=everything)[1])['kind'] == 'PodList'
