@@ -7,7 +7,7 @@
 #include "control/world_test.h"
 #include "sys/loop.h"
 
-#define UNIQUE "kubernetes.io/csi/d.io^h"
+#define UNIQUE (sim.disk ? "kubernetes.io/iscsi/10.0.0.1:iqn.a:0" : "kubernetes.io/csi/d.io^h")
 #define NODES  2
 static const char *const names_of_nodes[NODES] = {"n1", "n2"};
 
@@ -15,6 +15,7 @@ static struct {
     bool mounted[NODES];
     struct obj *seen[NODES]; /* the Node as its kubelet knows it, maybe an old one; counted */
     bool many;
+    bool disk; /* the node attaches it: there are no VolumeAttachments */
 } sim;
 
 static struct obj *node_now(struct world *w, int i)
@@ -36,9 +37,26 @@ static struct obj *attachment_of(struct world *w, const char *node)
     return fake_get(w->api, K(VolumeAttachment), S(""), csi_attachment_name(&a, S("h"), S("d.io"), str_of(node)));
 }
 
+static void no_disk_is_torn(struct world *w)
+{
+    size_t lists = 0;
+    for (int i = 0; i < NODES; i++) {
+        bool listed = node_says(node_now(w, i), N(volumesAttached));
+        lists += listed;
+        if (sim.mounted[i] && !listed)
+            test_failed(__FILE__, __LINE__, "%s has it mounted, and does not list it", names_of_nodes[i]);
+    }
+    if (lists > 1 && !sim.many)
+        test_failed(__FILE__, __LINE__, "%zu nodes list a disk that one may have", lists);
+}
+
 /* After every write, whoever made it. */
 static void nothing_is_torn(struct world *w)
 {
+    if (sim.disk) {
+        no_disk_is_torn(w);
+        return;
+    }
     size_t n = objset_len(fake_set(w->api, K(VolumeAttachment)));
     if (n > 1 && !sim.many)
         test_failed(__FILE__, __LINE__, "%zu attachments of a volume that one node may have", n);
@@ -102,7 +120,9 @@ static void kubelet_acts(struct world *w, int i)
     const struct obj *node = sim.seen[i];
     bool wanted = pods_on(w, name) > 0, in_use = node_says(node_now(w, i), N(volumesInUse));
     if (wanted && !in_use)
-        world_patch(w, K(Node), name, "status", "{status: {volumesInUse: ['" UNIQUE "']}}");
+        world_patch(w, K(Node), name, "status",
+                    sim.disk ? "{status: {volumesInUse: ['kubernetes.io/iscsi/10.0.0.1:iqn.a:0']}}"
+                             : "{status: {volumesInUse: ['kubernetes.io/csi/d.io^h']}}");
     else if (wanted && node_says(node, N(volumesInUse)) && node_says(node, N(volumesAttached)))
         sim.mounted[i] = true;
     else if (!wanted && sim.mounted[i])
@@ -142,12 +162,15 @@ static bool all_is_detached(struct world *w)
     return objset_len(fake_set(w->api, K(VolumeAttachment))) == 0;
 }
 
-static void attach_begin(struct world *w, uint64_t seed, bool many)
+static void attach_begin(struct world *w, uint64_t seed, bool many, bool disk)
 {
     AUTO(arena_fini) struct arena a = ARENA;
-    const char *mode = many ? "ReadWriteMany" : "ReadWriteOnce";
+    const char *mode = many ? "ReadWriteMany" : "ReadWriteOnce",
+               *source = disk ? "iscsi: {targetPortal: 10.0.0.1, iqn: iqn.a, lun: 0}"
+                              : "csi: {driver: d.io, volumeHandle: h}";
     memset(&sim, 0, sizeof sim);
     sim.many = many;
+    sim.disk = disk;
     world_init(w, seed, 5 * NS_PER_MS);
     for (int i = 0; i < NODES; i++) {
         world_node(w, names_of_nodes[i], "8");
@@ -157,9 +180,9 @@ static void attach_begin(struct world *w, uint64_t seed, bool many)
         w,
         arena_fmt(&a,
                   "{apiVersion: v1, kind: PersistentVolume, metadata: {name: pv}, spec: {capacity: {storage: 1Gi}, "
-                  "accessModes: [%s], persistentVolumeReclaimPolicy: Retain, csi: {driver: d.io, volumeHandle: h}, "
+                  "accessModes: [%s], persistentVolumeReclaimPolicy: Retain, %s, "
                   "claimRef: {namespace: default, name: c, uid: u-c}}, status: {phase: Bound}}",
-                  mode)
+                  mode, source)
             .p);
     world_put(
         w,
@@ -208,11 +231,11 @@ static void everybody_acts(struct world *w, bool badly)
 }
 
 /* Pods come and go on both nodes and the manager begins anew; badly: calls fail, answers are lost and lines break. */
-static size_t attach_play(uint64_t seed, bool many, bool badly)
+static size_t attach_play(uint64_t seed, bool many, bool badly, bool disk)
 {
     struct world w;
     size_t mounts = 0;
-    attach_begin(&w, seed, many);
+    attach_begin(&w, seed, many, disk);
     for (int round = 0; round < 120; round++) {
         int n = (int)random_below(3);
         if (random_below(3) == 0)
@@ -236,34 +259,41 @@ static size_t attach_play(uint64_t seed, bool many, bool badly)
 }
 
 /* Of one seed nothing may ever be mounted. */
-static void attach_plays(uint64_t first, uint64_t last, int many_of, bool badly)
+static void attach_plays(uint64_t first, uint64_t last, int many_of, bool badly, bool disk)
 {
     size_t mounts = 0;
     for (uint64_t seed = first; seed <= last; seed++)
-        mounts += attach_play(seed, many_of && seed % (uint64_t)many_of == 0, badly);
+        mounts += attach_play(seed, many_of && seed % (uint64_t)many_of == 0, badly, disk);
     CHECK(mounts > last - first);
 }
 
 TEST(attached_to_one_node_alone_and_never_torn_away)
 {
-    attach_plays(1, 200, 0, false);
+    attach_plays(1, 200, 0, false, false);
 }
 
 TEST(attached_to_many_nodes_where_the_volume_allows)
 {
-    attach_plays(1, 4, 1, false);
+    attach_plays(1, 4, 1, false, false);
 }
 
 TEST(attached_and_detached_though_calls_fail_and_lines_break)
 {
-    attach_plays(101, 140, 4, true);
+    attach_plays(101, 140, 4, true, false);
+}
+
+/* Of what the node attaches itself there is only the node's list. */
+TEST(attached_disks_are_listed_by_one_node_alone)
+{
+    attach_plays(1, 100, 8, false, true);
+    attach_plays(101, 140, 4, true, true);
 }
 
 /* A node that says nothing any more is not waited for longer than six minutes. */
 TEST(attached_no_more_to_a_node_that_is_lost)
 {
     struct world w;
-    attach_begin(&w, 7, false);
+    attach_begin(&w, 7, false, false);
     pod_come(&w, 0, "n1");
     for (int round = 0; round < 60 && !sim.mounted[0]; round++)
         everybody_acts(&w, false);

@@ -33,7 +33,7 @@ static const struct saying drivers[] = {
     {"Timed out waiting for device at path", "LunMissing",
      "cannot have its volume {volume}: its target has let node {node} in and shows it no such disk: {message}",
      "See that the target has this LUN for the node's initiator, and that udev runs there"},
-    {"no fc disk found", "DiskMissing", "cannot have its volume {volume}: node {node} sees {message}",
+    {"no fc disk found", "DiskMissing", "cannot have its volume {volume} on node {node}: {message}",
      "Zone the fabric so that the node's adapter sees the target, and give it the LUN; or mend the volume"},
     {"'fsck' found errors", "FileSystemBroken", "cannot have its volume {volume}: {message}",
      "Repair it by hand on node {node}; it is mounted at the next try"},
