@@ -253,11 +253,16 @@ static bool look_proc_mount(struct security_look *l)
                               set_quoted(l->a, &types)));
 }
 
-/* In a user namespace of its own a pod may see all of /proc. */
-static bool look_proc_mount_of_host(struct security_look *l)
+/* In a user namespace of its own a pod may see all of /proc, and its root is nobody outside. */
+static bool shares_users(const struct security_look *l)
 {
     const struct val *host_users = val_get(l->spec, N(hostUsers));
-    return (!host_users || val_true(host_users)) && look_proc_mount(l);
+    return !host_users || val_true(host_users);
+}
+
+static bool look_proc_mount_of_host(struct security_look *l)
+{
+    return shares_users(l) && look_proc_mount(l);
 }
 
 struct selinux {
@@ -543,6 +548,16 @@ static bool look_user(struct security_look *l)
     return setters.n && look_says(l, "runAsUser=0", STR_JOIN(l->a, setters, S(" must not set runAsUser=0")));
 }
 
+static bool look_non_root_of_host(struct security_look *l)
+{
+    return shares_users(l) && look_non_root(l);
+}
+
+static bool look_user_of_host(struct security_look *l)
+{
+    return shares_users(l) && look_user(l);
+}
+
 static bool look_seccomp_restricted(struct security_look *l)
 {
     return !is_exempt(l) && look_seccomp(l, true);
@@ -574,8 +589,10 @@ static const struct security_row {
     {look_capabilities_dropped, SECURITY_RESTRICTED, 22, 0, look_capabilities},
     {look_proc_mount, SECURITY_RESTRICTED, 35, 0, look_proc_mount_of_host},
     {look_volumes, SECURITY_RESTRICTED, 0, 0, look_host_paths},
-    {look_non_root, SECURITY_RESTRICTED, 0, 0, NULL},
-    {look_user, SECURITY_RESTRICTED, 23, 0, NULL},
+    {look_non_root, SECURITY_RESTRICTED, 0, 35, NULL},
+    {look_non_root_of_host, SECURITY_RESTRICTED, 35, 0, NULL},
+    {look_user, SECURITY_RESTRICTED, 23, 35, NULL},
+    {look_user_of_host, SECURITY_RESTRICTED, 35, 0, NULL},
     {look_seccomp_restricted, SECURITY_RESTRICTED, 19, 0, look_seccomp_baseline},
 };
 

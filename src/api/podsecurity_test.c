@@ -90,6 +90,15 @@ TEST(the_standards_find_what_upstream_finds)
          "'volumes':[{'name':'h','hostPath':{'path':'/'}},{'name':'i','image':{'reference':'i'}}]," ONE(SAFE) "}",
          "restricted volume types (volumes \"h\", \"i\" use restricted volume types \"hostPath\", \"unknown\"), "
          "runAsUser=0 (pod must not set runAsUser=0)"},
+        {"restricted", "latest",
+         "'spec':{'hostUsers':false,'securityContext':{'runAsUser':0,'seccompProfile':{'type':'RuntimeDefault'}}"
+         "," ONE(SAFE) "}",
+         ""},
+        {"restricted", "v1.34",
+         "'spec':{'hostUsers':false,'securityContext':{'runAsUser':0,'seccompProfile':{'type':'RuntimeDefault'}}"
+         "," ONE(SAFE) "}",
+         "runAsNonRoot != true (pod or container \"c\" must set securityContext.runAsNonRoot=true), "
+         "runAsUser=0 (pod must not set runAsUser=0)"},
         {"restricted", "v1.7", "'spec':{'securityContext':{'runAsNonRoot':true}," NONE "}", ""},
         {"restricted", "v1.21", "'spec':{'securityContext':{'runAsNonRoot':false}," NONE "}",
          "allowPrivilegeEscalation != false (container \"c\" must set "
