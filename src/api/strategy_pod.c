@@ -159,6 +159,25 @@ static void drop_gated_status(struct val *status)
                 val_del(mount, N(volumeStatus));
 }
 
+/* Of the containers `wanted` only what a resize may change; but all of the list where it holds others, or in another
+ * order: then the rules say so. */
+static void resize_keep(struct arena *a, struct val *spec, const struct val *wanted, const struct name *list)
+{
+    const struct val *from = val_get(wanted, list), *have = val_get(spec, list);
+    bool same = val_len(from) == val_len(have);
+    for (size_t i = 0; same && i < val_len(have); i++)
+        same = str_eq(TEXT(&from->list[i], name), TEXT(&have->list[i], name));
+    if (!same) {
+        member_keep(a, spec, wanted, list);
+        return;
+    }
+    each_mut (c, val_get_mut(spec, list)) {
+        const struct val *one = val_find(from, N(name), TEXT(c, name));
+        member_keep(a, c, one, N(resources));
+        member_keep(a, c, one, N(resizePolicy));
+    }
+}
+
 void strategy_update_pod(struct arena *a, struct str sub, struct val *v, const struct val *old, int64_t now)
 {
     (void)now;
@@ -180,13 +199,7 @@ void strategy_update_pod(struct arena *a, struct str sub, struct val *v, const s
         KEEP(a, val_need_map(a, v, N(metadata)), V(&wanted, metadata), resourceVersion);
         const struct name *const lists[] = {N(containers), N(initContainers)};
         for (size_t i = 0; i < countof(lists); i++)
-            each_mut (c, val_get_mut(MUT(v, spec), lists[i])) {
-                const struct val *from = val_find(val_get(V(&wanted, spec), lists[i]), N(name), TEXT(c, name));
-                if (!from)
-                    continue;
-                member_keep(a, c, from, N(resources));
-                member_keep(a, c, from, N(resizePolicy));
-            }
+            resize_keep(a, val_need_map(a, v, N(spec)), V(&wanted, spec), lists[i]);
         member_keep(a, val_need_map(a, v, N(spec)), V(&wanted, spec), N(resources));
     }
 }

@@ -406,11 +406,26 @@ void check_pod(struct field_errors *e, const struct val *v)
     check_images(e, AT(spec_at, "initContainers"), V(spec, initContainers));
 }
 
+/* Not on update: pods from before this rule have it, and keep it. */
+static void check_init_resize_policies(ERRS, const struct val *containers)
+{
+    each (c, containers)
+        each (policy, V(c, resizePolicy))
+            if (!str_eq(TEXT(c, restartPolicy), S("Always")) &&
+                str_eq(TEXT(policy, restartPolicy), S("RestartContainer")))
+                bad_text(
+                    e,
+                    AT(ITEM(AT(ITEM(at, INDEX(containers, c)), "resizePolicy"), INDEX(V(c, resizePolicy), policy)),
+                       "restartPolicy"),
+                    S("RestartContainer"), "must not be set to 'RestartContainer' for non-sidecar initContainers");
+}
+
 static void create_pod(struct field_errors *e, const struct val *v)
 {
     const struct at *spec_at = AT(NULL, "spec");
     const struct val *spec = V(v, spec);
     check_pod(e, v);
+    check_init_resize_policies(e, AT(spec_at, "initContainers"), V(spec, initContainers));
     if (val_len(V(spec, ephemeralContainers)) > 0)
         bad_forbidden(e, AT(spec_at, "ephemeralContainers"), "cannot be set on create");
     if (TEXT(spec, nodeName).n > 0 && val_len(V(spec, schedulingGates)) > 0)

@@ -228,32 +228,46 @@ static void check_removed(ERRS, const struct val *now, const struct val *old)
         bad_forbidden(e, AT(at, "limits"), "resource limits cannot be removed");
 }
 
-/* Init containers that run to their end have what they have. */
-static bool is_resizable(const struct val *container, bool init)
+/* Whoever renames containers or changes their order means others than those that are there. */
+static bool check_resize_order(ERRS, const char *list, const struct val *now, const struct val *old)
 {
-    return !init || str_eq(TEXT(container, restartPolicy), S("Always"));
+    bool same = val_len(now) == val_len(old);
+    if (!same)
+        bad_forbidden(e, AT(at, list), "%s may not be added or removed on resize", list);
+    for (size_t i = 0; same && i < val_len(now); i++)
+        if (!str_eq(TEXT(&now->list[i], name), TEXT(&old->list[i], name)))
+            bad_forbidden(e, AT(ITEM(AT(at, list), i), "name"), "%s may not be renamed or reordered on resize", list);
+    for (size_t i = 0; same && i < val_len(now); i++)
+        same = str_eq(TEXT(&now->list[i], name), TEXT(&old->list[i], name));
+    return same;
 }
 
-static void check_resize_removed(ERRS, const struct val *now, const struct val *old, bool init)
+static void check_resize_removed(ERRS, const struct val *now, const struct val *old)
 {
-    each (c, now) {
-        const struct val *was = val_find(old, N(name), TEXT(c, name));
-        if (is_resizable(c, init))
-            check_removed(e, AT(ITEM(at, INDEX(now, c)), "resources"), V(c, resources), V(was, resources));
-    }
+    for (size_t i = 0; i < val_len(now); i++)
+        check_removed(e, AT(ITEM(at, i), "resources"), V(&now->list[i], resources), V(&old->list[i], resources));
+}
+
+static bool resize_restarts(const struct val *c)
+{
+    each (policy, V(c, resizePolicy))
+        if (str_eq(TEXT(policy, restartPolicy), S("RestartContainer")))
+            return true;
+    return false;
 }
 
 static void check_resize_mutable(ERRS, const struct val *now, const struct val *old, bool init)
 {
-    each (c, now) {
-        const struct val *was = val_find(old, N(name), TEXT(c, name));
-        if (!is_resizable(c, init)) {
-            if (!val_unchanged(c, was))
-                bad_forbidden(e, at, "resources for non-sidecar init containers are immutable");
-        } else if (!resources_same(V(c, resources), V(was, resources))) {
-            bad_forbidden(e, at, "only cpu and memory resources %sare mutable",
-                          init ? "for sidecar containers " : "");
-        }
+    for (size_t i = 0; i < val_len(now); i++) {
+        const struct val *c = &now->list[i], *was = &old->list[i];
+        const struct at *here = init ? ITEM(AT(at, "initContainers"), i) : at;
+        if (!resources_same(V(c, resources), V(was, resources)) ||
+            !val_unchanged(V(c, resizePolicy), V(was, resizePolicy)))
+            bad_forbidden(e, here, "only cpu and memory resources %sare mutable",
+                          init ? "for init or sidecar containers " : "");
+        if (init && !val_unchanged(c, was) && !str_eq(TEXT(c, restartPolicy), S("Always")) && resize_restarts(c))
+            bad_forbidden(e, here,
+                          "non-sidecar init containers with a resize policy of RestartContainer cannot be resized");
     }
 }
 
@@ -284,9 +298,12 @@ void check_resize(struct field_errors *e, const struct val *v, const struct val 
         bad_text(e, at, qos, "Pod QOS Class may not change as a result of resizing");
     if (!node_resizes(old))
         bad_forbidden(e, at, "Pod running on node without support for resize");
-    check_resize_removed(e, AT(at, "containers"), V(spec, containers), V(was, containers), false);
-    check_resize_removed(e, AT(at, "initContainers"), V(spec, initContainers), V(was, initContainers), true);
     check_removed(e, AT(at, "resources"), V(spec, resources), V(was, resources));
+    bool same = check_resize_order(e, at, "containers", V(spec, containers), V(was, containers));
+    if (!check_resize_order(e, at, "initContainers", V(spec, initContainers), V(was, initContainers)) || !same)
+        return; /* the rest looks at them one by one */
+    check_resize_removed(e, AT(at, "initContainers"), V(spec, initContainers), V(was, initContainers));
+    check_resize_removed(e, AT(at, "containers"), V(spec, containers), V(was, containers));
     check_resize_mutable(e, at, V(spec, containers), V(was, containers), false);
     check_resize_mutable(e, at, V(spec, initContainers), V(was, initContainers), true);
     if (!resources_same(V(spec, resources), V(was, resources)))

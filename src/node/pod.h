@@ -50,6 +50,7 @@ struct container_user {
 struct pod_force {
     bool known;
     struct cgroup_bounds bounds;
+    int64_t memory_asked; /* bytes, of a container: no group has it, but to whom it matters starts anew for another */
 };
 
 struct pod_container {

@@ -11,6 +11,7 @@
  * first; and it is of what the object says, where that has not changed since. Else what was allocated and not put in
  * force yet is looked at once more like any other wish.
  */
+#include "api/quantity.h"
 #include "base/clock.h"
 #include "node/pod_int.h"
 #include "node/podspec.h"
@@ -22,7 +23,7 @@
 
 bool pod_is_resizable(const struct pod_container *c)
 {
-    return c->role == CONTAINER_MAIN || c->role == CONTAINER_SIDECAR;
+    return c->role != CONTAINER_EPHEMERAL;
 }
 
 /* --- what is allocated ---------------------------------------------------------------------------------------- */
@@ -222,13 +223,22 @@ struct cgroup_bounds pod_bounds(const struct pod *p, int i)
     if (i < 0)
         podspec_pod_limits(&p->obj->tree, &l);
     else
-        podspec_limits(val_get(p->containers.p[i].spec, N(resources)), &l);
+        podspec_limits(val_get(p->containers.p[i].spec, N(resources)), val_get(obj_spec(p->obj), N(resources)), &l);
     return podspec_bounds(&l);
+}
+
+static int64_t memory_asked(const struct pod_container *c)
+{
+    struct str q = val_text(val_get_str(val_at(c->spec, N(resources), N(requests)), S("memory")));
+    return q.n ? quantity_value(q) : 0;
 }
 
 void pod_saw_force(struct pod *p, int i, const struct cgroup_bounds *bounds)
 {
-    *(i < 0 ? &p->resize.force : &p->containers.p[i].force) = (struct pod_force){true, *bounds};
+    if (i < 0)
+        p->resize.force = (struct pod_force){true, *bounds, 0};
+    else
+        p->containers.p[i].force = (struct pod_force){true, *bounds, memory_asked(&p->containers.p[i])};
 }
 
 static bool force_differs(const struct pod *p, int i)
@@ -248,11 +258,12 @@ static bool policy_restarts(const struct pod_container *c, const char *resource)
 bool pod_resize_restarts(const struct pod *p, int i)
 {
     const struct pod_container *c = &p->containers.p[i];
-    if (c->run != RUN_RUNNING || !c->force.known || !pod_is_resizable(c))
+    if (c->run != RUN_RUNNING || !c->force.known || (c->role != CONTAINER_MAIN && c->role != CONTAINER_SIDECAR))
         return false;
     struct cgroup_bounds want = pod_bounds(p, i), *have = &p->containers.p[i].force.bounds;
     bool cpu = have->cpu_shares != want.cpu_shares || have->cpu_quota_us != want.cpu_quota_us;
-    return (cpu && policy_restarts(c, "cpu")) || (have->memory != want.memory && policy_restarts(c, "memory"));
+    bool memory = have->memory != want.memory || c->force.memory_asked != memory_asked(c);
+    return (cpu && policy_restarts(c, "cpu")) || (memory && policy_restarts(c, "memory"));
 }
 
 void pod_saw_resized(struct pod *p, struct str error, int64_t now)
@@ -352,7 +363,7 @@ bool pod_resize_step(struct pod *p, int64_t now, struct pod_actions *out)
     for (size_t i = 0; i < p->containers.n; i++) {
         struct pod_container *c = &p->containers.p[i];
         starting = starting || c->run == RUN_STARTING;
-        if (c->run != RUN_RUNNING || !pod_is_resizable(c) || !force_differs(p, (int)i))
+        if (c->run != RUN_RUNNING || !pod_is_resizable(c))
             continue;
         if (pod_resize_restarts(p, (int)i)) {
             ending = true;
@@ -361,7 +372,7 @@ bool pod_resize_step(struct pod *p, int64_t now, struct pod_actions *out)
                 c->unhealthy_why = "resize requires restart";
             }
         } else {
-            differs = true;
+            differs = differs || force_differs(p, (int)i);
         }
     }
     if (!differs && !ending) {

@@ -159,6 +159,59 @@ TEST(pod_resize_restarts_where_the_policy_says_so)
     play_end(&y);
 }
 
+#define ASKED(memory, policy)                                                                                        \
+    META "spec:\n  restartPolicy: Always\n  containers: [{name: c, image: x, resizePolicy: [" policy                 \
+         "], resources: {requests: {memory: " memory "}, limits: {memory: 50Mi}}}]\n"
+
+/* No group has what is asked for of memory; who wants to start anew for it does so all the same. */
+TEST(pod_resize_of_memory_that_is_asked_for_restarts_too)
+{
+    struct play y;
+    play_sized(&y, ASKED("10Mi", RESTARTS));
+    want_of(&y, ASKED("20Mi", RESTARTS), 2, 2);
+    pod_allocate(y.p);
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("!Killing:c term:c"));
+    play_exits(&y, "c", 0);
+    play_run(&y);
+    play_resized(&y, "");
+    play_run(&y);
+    struct val s = play_container(&y, 0);
+    CHECK_INT(val_num_at(&s, 0, N(restartCount)), 1);
+    CHECK_STR(condition_text(&y, "PodResizeInProgress"), S(""));
+    play_end(&y);
+    play_sized(&y, ASKED("10Mi", ""));
+    want_of(&y, ASKED("20Mi", ""), 2, 2);
+    pod_allocate(y.p);
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("!ResizeCompleted"));
+    play_end(&y);
+}
+
+#define FIRST(memory)                                                                                                \
+    META "spec:\n  initContainers: [{name: i, image: x, resources: {limits: {memory: " memory                        \
+         "}}}]\n  containers: [{name: c, image: x}]\n"
+
+TEST(pod_resize_of_an_init_container_while_it_runs)
+{
+    struct play y;
+    play_begin(&y, FIRST("10Mi"));
+    play_run(&y);
+    play_resized(&y, "");
+    (void)play_told(&y);
+    CHECK_INT(y.p->containers.p[0].run, RUN_RUNNING);
+    want_of(&y, FIRST("20Mi"), 2, 2);
+    pod_allocate(y.p);
+    y.hold = true;
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("resize"));
+    play_resized(&y, "");
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("!ResizeCompleted"));
+    CHECK_INT(y.p->containers.p[0].force.bounds.memory, 20 << 20);
+    play_end(&y);
+}
+
 /* The status tells requests that are allocated and limits in force: what was going on is gone on with. */
 TEST(pod_resize_goes_on_in_the_next_agent)
 {

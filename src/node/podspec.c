@@ -79,14 +79,19 @@ static int64_t amount_of(const struct val *resources, const struct name *side, c
     return !q.n ? 0 : milli ? quantity_milli(q) : quantity_value(q);
 }
 
-void podspec_limits(const struct val *resources, struct oci_limits *out)
+static int64_t limit_of(const struct val *own, const struct val *whole, const char *what, bool milli)
 {
-    int64_t cpu_limit = amount_of(resources, N(limits), "cpu", true),
-            cpu = amount_of(resources, N(requests), "cpu", true);
+    int64_t limit = amount_of(own, N(limits), what, milli);
+    return limit ? limit : amount_of(whole, N(limits), what, milli);
+}
+
+void podspec_limits(const struct val *own, const struct val *whole, struct oci_limits *out)
+{
+    int64_t cpu_limit = limit_of(own, whole, "cpu", true), cpu = amount_of(own, N(requests), "cpu", true);
     *out = (struct oci_limits){0};
     out->cpu_shares = podspec_shares(cpu ? cpu : cpu_limit);
     out->cpu_quota_us = quota_of_milli(cpu_limit);
-    out->memory = amount_of(resources, N(limits), "memory", false);
+    out->memory = limit_of(own, whole, "memory", false);
 }
 
 /* Limits of the pod hold where it says one itself, or every container does. */
@@ -416,7 +421,7 @@ bool podspec_container(struct arena *a, const struct podspec_input *in, struct o
     *out = (struct oci_container){0};
     oci_container_defaults(out, a, in->shm);
     set_namespaces(a, in, out);
-    podspec_limits(val_get(in->container, N(resources)), &out->limits);
+    podspec_limits(val_get(in->container, N(resources)), val_get(obj_spec(in->pod), N(resources)), &out->limits);
     podspec_hugepages(a, val_at(in->container, N(resources), N(limits)),
                       val_at(obj_spec(in->pod), N(resources), N(limits)), &out->limits);
     out->oom_score_adj = oom_score(in);

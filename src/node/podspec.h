@@ -34,9 +34,10 @@ MUST_USE bool podspec_container(struct arena *a, const struct podspec_input *in,
 /* A mount that is read-only with all that is mounted below it. Where it says Enabled it must be, and is: what the
  * kernel cannot do fails the container. */
 bool podspec_deep(const struct val *mount);
-/* Requests and limits as a cgroup's: shares from the CPU request, quota from the limit, memory from the limit. Huge
- * pages are podspec_hugepages'. */
-void podspec_limits(const struct val *resources, struct oci_limits *out);
+/* A container's requests and limits as a cgroup's: shares from the CPU request, quota from the limit, memory from the
+ * limit. whole: of the pod, for limits that `own` does not say; so what runs in it finds in its group what it may
+ * use. Huge pages are podspec_hugepages'. */
+void podspec_limits(const struct val *own, const struct val *whole, struct oci_limits *out);
 /* The pod's group: what its containers have together or what is said for the pod as a whole, with its overhead. */
 void podspec_pod_limits(const struct val *pod, struct oci_limits *out);
 /* Limits of huge pages, by size: none is no page of that size. whole: of the pod, for what `own` does not name; NULL:

@@ -372,6 +372,26 @@ TEST(podspec_limits_of_containers_and_of_the_pod)
     }
 }
 
+TEST(podspec_limits_of_the_pod_are_those_of_containers_that_say_none)
+{
+    static const char yaml[] =
+        "metadata: {name: p, namespace: ns}\nspec:\n  resources: {limits: {cpu: 2, memory: 64Mi}}\n  containers:\n"
+        "  - {name: a}\n  - {name: b, resources: {requests: {cpu: 100m}, limits: {memory: 1Mi}}}\n";
+    static const struct oci_limits want[] = {{.cpu_shares = 2048, .cpu_quota_us = 200000, .memory = 64 << 20},
+                                             {.cpu_shares = 102, .cpu_quota_us = 200000, .memory = 1 << 20}};
+    struct world w = {0};
+    const struct obj *pod = world_obj(&w, K(Pod), yaml);
+    for (size_t i = 0; i < countof(want); i++) {
+        struct oci_limits l;
+        podspec_limits(val_get(&val_get(obj_spec(pod), N(containers))->list[i], N(resources)),
+                       val_get(obj_spec(pod), N(resources)), &l);
+        CHECK_INT(l.cpu_shares, want[i].cpu_shares);
+        CHECK_INT(l.cpu_quota_us, want[i].cpu_quota_us);
+        CHECK_INT(l.memory, want[i].memory);
+    }
+    world_end(&w);
+}
+
 TEST(podspec_huge_pages_are_of_the_container_or_of_the_pod)
 {
     struct world w = {0};

@@ -134,6 +134,17 @@ def restarted_for_it(c):
     assert bounds(c, 'again')[:2] == (64 << 20, 15000)
     said = [e['message'] for e in c.get('events', '--field-selector', 'involvedObject.name=again,reason=Killing')['items']]
     assert said == ['Container c resize requires restart'], said
+    resize(c, 'again', container({'memory': '24Mi'}))       # no group has it
+    eventually('what it asks for', lambda: is_done(c, 'again') and status_of(c.get('pod', 'again'))['restartCount'] == 2)
+
+
+def of_an_init_container(c):
+    """Also what runs to its end is resized while it runs."""
+    c.apply(pod('first', 'requests: {cpu: 50m}', spec=f'''  initContainers:
+  - {{name: i, image: {IMAGE}, command: [sleep, "1000000"], resources: {{limits: {{cpu: 100m, memory: 32Mi}}}}}}'''))
+    eventually('it runs', lambda: 'running' in c.get('pod', 'first')['status']['initContainerStatuses'][0]['state'], 30)
+    resize(c, 'first', {'initContainers': container({'cpu': '200m'}, {'cpu': '200m', 'memory': '48Mi'}, 'i')['containers']})
+    eventually('it grew', lambda: bounds(c, 'first', 'i')[:2] == (48 << 20, 20000) and is_done(c, 'first'))
 
 
 def as_a_whole(c):
@@ -146,9 +157,11 @@ def as_a_whole(c):
     assert p['status']['qosClass'] == 'Burstable' and p['status']['resources']['limits'] == {'cpu': '300m', 'memory': '64Mi'}, p['status']
     assert c.kubectl('exec', 'whole', '--', 'sh', '-c', 'echo $MOST').strip() == str(64 << 20)
     assert group(c, p) == (64 << 20, 30000), group(c, p)
+    assert bounds(c, 'whole')[:2] == (64 << 20, 30000), bounds(c, 'whole')
     resize(c, 'whole', {'resources': {'requests': {'cpu': '150m'}, 'limits': {'cpu': '400m', 'memory': '96Mi'}}})
     p = eventually('it grew', lambda: is_done(c, 'whole'))
     assert group(c, p) == (96 << 20, 40000), group(c, p)
+    assert bounds(c, 'whole')[:2] == (96 << 20, 40000), bounds(c, 'whole')
     assert p['status']['allocatedResources'] == {'cpu': '150m', 'memory': '32Mi'}, p['status']
 
 
@@ -318,7 +331,7 @@ def yaml_pod(name, containers, sidecar):
 
 
 def all_at_once(c):
-    tests = (up_and_down, below_what_is_used, restarted_for_it, as_a_whole, many, held_back)
+    tests = (up_and_down, below_what_is_used, restarted_for_it, of_an_init_container, as_a_whole, many, held_back)
     with concurrent.futures.ThreadPoolExecutor(len(tests)) as pool:
         for done in [pool.submit(t, c) for t in tests]:
             done.result()
