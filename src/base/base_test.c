@@ -3,6 +3,7 @@
 #include "base/fault.h"
 #include "base/heap.h"
 #include "base/list.h"
+#include "base/log.h"
 #include "base/map.h"
 #include "base/test.h"
 #include <errno.h>
@@ -217,4 +218,36 @@ TEST(what_a_terminal_would_obey_is_shown)
         for (size_t i = 0; i < b.n; i++)
             CHECK(b.p[i] >= ' ' && b.p[i] < 0x7f);
     }
+}
+
+static PRINTF(2, 3) void log_gives(const char *want, const char *fmt, ...)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    va_list args;
+    va_start(args, fmt);
+    log_text(&b, fmt, args);
+    va_end(args);
+    CHECK_STR(strbuf_str(&b), str_of(want));
+}
+
+TEST(values_in_a_log_end_where_the_format_says)
+{
+    log_gives("pod=a/b error=\"no such file\" retry_s=1", "pod=%s/" STR_FMT " error=\"%s\" retry_s=%d", "a",
+              STR_ARG(S("b")), "no such file", 1);
+    log_gives("error=\"cannot \\\"x\\\"\\n\\tor \\\\\" level=\\", "error=\"%s\" level=\\", "cannot \"x\"\n\tor \\");
+    log_gives("error=\"a \\\" forged=\\\"yes\" at=3", "error=\"%s\" at=%u", "a \" forged=\"yes", 3u);
+    log_gives("error=\"read \\\"f\\\": no\"", "error=\"read %s: %.*s\"", "\"f\"", 2, "nothing");
+    /* what needs quotes gets them, where it is the whole value */
+    log_gives("path=/a name=\"two words\" of=\"\\\"\"", "path=%s name=%s of=" STR_FMT, "/a", "two words",
+              STR_ARG(S("\"")));
+    log_gives("it says: two words", "it says: %s", "two words");
+    log_gives("a=1 b=-5000000000 c=18446744073709551615 d=7 e=0x2a f=007 g=  1.50 h=x 100%",
+              "a=%d b=%lld c=%llu d=%zu e=%#x f=%03d g=%*.*f h=%c 100%%", 1, -5000000000LL, ~0ULL, (size_t)7, 42u, 7,
+              6, 2, 1.5, 'x');
+    log_gives("none= ", "none=%s " STR_FMT, "", STR_ARG(STR_NONE));
+    char much[LOG_VALUE_MAX + 2], want[LOG_VALUE_MAX + 32];
+    memset(much, 'y', sizeof much - 1);
+    much[sizeof much - 1] = 0;
+    (void)snprintf(want, sizeof want, "error=\"%.*s...\" more=1", LOG_VALUE_MAX, much);
+    log_gives(want, "error=\"%s\" more=%d", much, 1);
 }

@@ -238,7 +238,7 @@ def the_unit_restarts_under_load(c):
 
 def wrong_settings_are_told(c):
     c.sh('echo "max-podz: 3" > /etc/wherry/config.yaml; systemctl reload wherry')
-    eventually('the reload is refused', lambda: 'there is no setting "max-podz"' in c.log(), SLOW, 1)
+    eventually('the reload is refused', lambda: 'there is no setting \\"max-podz\\"' in c.log(), SLOW, 1)
     as_declared(c, 'it goes on with the settings it had')
     c.sh('echo "max-pods: 77" > /etc/wherry/config.yaml; systemctl reload wherry')
     eventually('the setting is in force', lambda: c.get('node', 'vm')['status']['capacity']['pods'] == '77', SLOW, 1)
