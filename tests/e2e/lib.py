@@ -2,6 +2,8 @@
 namespaces of its own, driven by the real kubectl; and a runner that ends with "N passed, N failed"."""
 import base64, json, os, re, shutil, signal, ssl, subprocess, sys, tempfile, time, traceback
 
+import api
+
 STORM = os.environ.get('WHERRY_STORM') == '1'     # the long form: `make storm`
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get('WHERRY_BUILD', os.path.join(TOP, 'build/release'))
@@ -73,11 +75,14 @@ def eventually(what, condition, timeout=20, every=0.05):
 class Cluster:
     """wherry up below a fresh folder, with the test image loaded; down and gone at the end."""
 
+    getter = None
+
     def __init__(self, port=16443, args=(), image=True, up=True):
         self.root = tempfile.mkdtemp(prefix='we', dir='/tmp')
         os.chmod(self.root, 0o755)
         self.port, self.args, self.image, self.start = port, list(args), image, up
-        self.env = dict(os.environ, KUBECONFIG=self.root + '/etc/wherry/admin.kubeconfig', HOME=self.root)
+        # kubectl lives too briefly for its garbage to matter: a fifth of what it costs
+        self.env = dict(os.environ, KUBECONFIG=self.root + '/etc/wherry/admin.kubeconfig', HOME=self.root, GOGC='off', GOMEMLIMIT='200MiB')
 
     def __enter__(self):
         self.bin = clients()
@@ -130,7 +135,11 @@ class Cluster:
         return self.kubectl('apply', '-n', ns, '-f', '-', input=yaml)
 
     def get(self, *args):
-        return json.loads(self.kubectl('get', *args, '-o', 'json'))
+        """What kubectl get ARGS -o json prints, mostly without a kubectl (api.py)."""
+        if not self.getter:
+            self.getter = api.Getter(self.env['KUBECONFIG'], self.port, admin_tls)
+        got = self.getter.get(args)
+        return json.loads(self.kubectl('get', *args, '-o', 'json')) if got is None else got
 
     def log(self):
         path = self.root + '/var/log/wherry.log'
@@ -148,6 +157,32 @@ class Cluster:
     def role_pid(self, role):
         with open(self.root + '/run/wherry/roles/' + role) as f:
             return int(f.read().split()[0])
+
+
+def restless(c, timeout=10):
+    """The roles that will not come to rest, with their thread's share of a core; {} where each did. Only the time in which
+    the thread could have run counts: a machine with much to do makes nobody look busy, and nobody idle."""
+    def times():
+        found = {}
+        for role in os.listdir(c.root + '/run/wherry/roles'):
+            try:
+                pid = c.role_pid(role)
+                for task in os.listdir('/proc/%d/task' % pid):
+                    with open('/proc/%d/task/%s/schedstat' % (pid, task)) as f:
+                        found[role, task] = [int(n) for n in f.read().split()[:2]]
+            except (OSError, ValueError, IndexError):
+                pass                                        # it has ended meanwhile, or is about to begin
+        return found
+    end, busy = time.monotonic() + timeout, {}
+    while time.monotonic() < end:
+        start, before = time.monotonic_ns(), times()
+        time.sleep(0.25)
+        took, now = time.monotonic_ns() - start, times()
+        ran = {key: (n - before[key][0], waited - before[key][1]) for key, (n, waited) in now.items() if key in before}
+        busy = {role: ran_for / max(ran_for, took - waited) for (role, _), (ran_for, waited) in ran.items() if ran_for > max(0.2 * (took - waited), 1e7)}
+        if not busy:
+            break
+    return {role: '%.0f%%' % (100 * share) for role, share in busy.items()}
 
 
 def proxies(c):
@@ -212,8 +247,9 @@ spec:
 '''
 
 
-def main(tests, *args, cluster=Cluster, **kw):
-    """Runs each function with the cluster (words on the command line choose by name)."""
+def main(tests, *args, cluster=Cluster, rests=False, **kw):
+    """Runs each function with the cluster (words on the command line choose by name). At the end no role works without
+    being asked to; nor after each of them, where `rests`."""
     own_namespaces()
     signal.signal(signal.SIGTERM, lambda *unused: sys.exit(1))
     passed = failed = 0
@@ -226,6 +262,8 @@ def main(tests, *args, cluster=Cluster, **kw):
             try:
                 t(c)
                 assert not c.reports(logged), c.reports(logged)
+                busy = restless(c) if rests else {}
+                assert not busy, 'without rest: %s' % busy
                 passed += 1
                 print('ok   %s (%.1f s)' % (t.__name__, time.monotonic() - start), flush=True)
             except Exception:
@@ -234,6 +272,10 @@ def main(tests, *args, cluster=Cluster, **kw):
                 traceback.print_exc(limit=-3, file=sys.stdout)
         if failed and os.environ.get('KEEP_LOG'):
             print(c.log()[-6000:])
+        busy = restless(c) if os.path.exists(c.root + '/run/wherry/roles') else {}
+        if busy:
+            failed += 1
+            print('FAIL rest: these work on and on: %s' % busy)
         logged = len(c.log())
         c.down()
         if c.reports(logged):

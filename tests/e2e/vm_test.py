@@ -61,6 +61,9 @@ class Vm(Cluster):
     def kubectl(self, *args, **kw):
         return Cluster.kubectl(self, '--request-timeout=60s', *args, **dict({'timeout': SLOW}, **kw))
 
+    def get(self, *args):
+        return json.loads(self.kubectl('get', *args, '-o', 'json'))
+
     def pids(self, name='web'):
         return sorted(self.sh('pgrep -x %s || true' % name).split())
 
