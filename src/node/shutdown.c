@@ -93,8 +93,11 @@ static void on_timer(struct timer *t)
 static void shutdown_set(struct shutdown *s, bool on)
 {
     struct agent *g = s->agent;
-    if (on == s->on)
+    if (on == s->on) { /* somebody else asks, too, and waits for an answer */
+        s->told_done = false;
+        shutdown_look(s);
         return;
+    }
     s->on = on;
     s->group = 0;
     s->until = 0;
