@@ -32,6 +32,7 @@ static const struct {
     /* what an API server does as it starts; this one does all of it before it is ready */
     {S_INIT("poststarthook/start-apiserver-admission-initializer"), check_ready, false},
     {S_INIT("poststarthook/generic-apiserver-start-informers"), check_ready, false},
+    {S_INIT("poststarthook/storage-readiness"), check_store, false},
     {S_INIT("poststarthook/start-apiextensions-informers"), check_ready, false},
     {S_INIT("poststarthook/start-apiextensions-controllers"), check_ready, false},
     {S_INIT("poststarthook/crd-informer-synced"), check_ready, false},

@@ -6,6 +6,7 @@
 #include "server/authn.h"
 #include "server/encode.h"
 #include "server/fail.h"
+#include "server/html_page.h"
 #include "server/limits.h"
 #include "server/path.h"
 #include "server/proxy.h"
@@ -70,6 +71,7 @@ struct nodeproxy_session {
     struct str asked;           /* host:port of a pod, to which every header goes; "": a node */
     struct str told;            /* where it heard that it was asked */
     struct str prefix;          /* what stands before the pod's own paths */
+    struct html_page *page;     /* of a pod, whose links go through the proxy; NULL: it is none */
     struct arena arena;
 };
 
@@ -94,6 +96,7 @@ static void session_free(struct nodeproxy_session *s)
     timer_stop(&s->timer);
     tls_client_free(s->tls);
     outbound_line_unref(s->line);
+    html_page_free(s->page);
     arena_fini(&s->arena);
     list_del(&s->node);
     mem_free(s);
@@ -167,8 +170,9 @@ static bool stays_here(const struct http_headers *all, struct str name)
 
 /* Where a pod sends the client: into the proxy's paths, unless it is elsewhere. A pod says its own address, or the
  * one that the client asked at, which it was told. */
-static struct str location_of(struct nodeproxy_session *s, struct str to)
+static void location_add(void *arg, struct str to, struct strbuf *out)
 {
+    const struct nodeproxy_session *s = arg;
     static const struct str schemes[] = {S_INIT("http://"), S_INIT("https://")};
     struct str path = to;
     for (size_t i = 0; i < countof(schemes); i++) {
@@ -180,15 +184,39 @@ static struct str location_of(struct nodeproxy_session *s, struct str to)
             n++;
         path = str_sub(host, n, host.n);
         host = str_sub(host, 0, n);
-        if (!str_ieq(host, s->asked) && !str_ieq(host, s->told))
-            return to;
-        path = path.n ? path : S("/");
+        bool here = str_ieq(host, s->asked) || str_ieq(host, s->told);
+        path = !here ? to : path.n ? path : S("/");
     }
-    if (!str_starts(path, S("/")) || str_starts(path, S("//")))
-        return to;
+    if (!str_starts(path, S("/")) || str_starts(path, S("//"))) {
+        strbuf_add(out, to);
+        return;
+    }
     struct str below = str_starts(path, s->prefix) ? str_sub(path, s->prefix.n, path.n) : STR_NONE;
     bool there = below.p && (!below.n || memchr("/?#", below.p[0], 3)); /* the pod goes by X-Forwarded-Uri */
-    return there ? path : arena_fmt(&s->arena, STR_FMT STR_FMT, STR_ARG(s->prefix), STR_ARG(path));
+    strbuf_add(out, there ? S("") : s->prefix);
+    strbuf_add(out, path);
+}
+
+/* A page says where it leads as a Location does, in many places. What is in another encoding stays as it is. */
+static void page_begin(struct nodeproxy_session *s, const struct http_answer *a, const struct http_request *h,
+                       int64_t *length)
+{
+    struct str type, rest, encoding = http_header(&a->headers, S("Content-Encoding"));
+    str_split(http_header(&a->headers, S("Content-Type")), ';', &type, &rest);
+    bool small = str_ieq(encoding, S("gzip")), part = a->status == 206;
+    if (!str_ieq(str_trim(type), S("text/html")) || !(small || !encoding.n) || part || a->status == 101 ||
+        http_header(&a->headers, S("Location")).n)
+        return;
+    *length = -1;
+    if (str_eq(h->method, S("HEAD")))
+        return;
+    s->page = html_page_new(small, location_add, s);
+    s->proxy.exchanges = true;
+}
+
+static bool page_body(struct proxy *p, struct str bytes, bool last, struct strbuf *out)
+{
+    return html_page_piece(session_of(p)->page, bytes, last, out);
 }
 
 static void copy_headers(struct nodeproxy_session *s, struct http_request *to, const struct http_answer *a)
@@ -202,8 +230,11 @@ static void copy_headers(struct nodeproxy_session *s, struct http_request *to, c
     }
     for (size_t i = 0; i < a->headers.n && s->way != WAY_NODE; i++) {
         struct http_header f = a->headers.p[i];
-        if (str_ieq(f.name, S("Location")) && s->prefix.n)
-            f.value = location_of(s, f.value);
+        AUTO(strbuf_fini) struct strbuf location = STRBUF(LIMIT_URL_BYTES);
+        if (str_ieq(f.name, S("Location")) && s->prefix.n) {
+            location_add(s, f.value, &location);
+            f.value = location.over ? f.value : strbuf_str(&location);
+        }
         bool agreed = a->status == 101 && str_ieq(f.name, S("Sec-WebSocket-Protocol"));
         if (agreed || (!str_ieq(f.name, S("Content-Type")) && !stays_here(&a->headers, f.name)))
             http_set(to, f.name, f.value);
@@ -254,6 +285,8 @@ static bool answer_head(struct proxy *p, const struct http_answer *a, struct htt
         return false;
     if (s->way == WAY_NODE)
         *length = -1; /* a node's answers end where they end */
+    if (s->way == WAY_PORT && s->prefix.n)
+        page_begin(s, a, h, length);
     copy_headers(s, h, a);
     return true;
 }
@@ -296,7 +329,8 @@ static void session_late(struct timer *t)
     session_free(s);
 }
 
-static const struct proxy_fns node_fns = {.head = answer_head, .refused = answer_refused, .over = answer_over};
+static const struct proxy_fns node_fns = {
+    .head = answer_head, .refused = answer_refused, .body = page_body, .over = answer_over};
 
 /* --- starting --- */
 

@@ -120,6 +120,20 @@ static void target_head(struct http_call *c, const struct http_answer *a)
     http_start(p->http, a->status, http_header(&a->headers, S("Content-Type")), length);
 }
 
+static bool body_write(struct proxy *p, struct str bytes, bool last)
+{
+    AUTO(strbuf_fini) struct strbuf out = STRBUF(PROXY_BODY_MOST);
+    if (!p->exchanges) {
+        http_write(p->http, bytes);
+        return true;
+    }
+    if (!p->fns->body(p, bytes, last, &out) || out.over)
+        return false;
+    if (out.n)
+        http_write(p->http, strbuf_str(&out));
+    return true;
+}
+
 static void target_data(struct http_call *c, struct str bytes)
 {
     struct proxy *p = http_call_arg(c);
@@ -127,9 +141,12 @@ static void target_data(struct http_call *c, struct str bytes)
         strbuf_add(&p->refusal, str_sub(bytes, 0, PROXY_REFUSAL_MOST - p->refusal.n));
         return;
     }
-    http_write(p->http, bytes);
-    if (http_over_high(p->http))
+    if (!body_write(p, bytes, false)) {
+        http_abort(http_take(p));
+        proxy_over(p);
+    } else if (http_over_high(p->http)) {
         http_call_pause(c, true);
+    }
 }
 
 static void client_drained(struct http_request *h)
@@ -142,12 +159,13 @@ static void target_done(struct http_call *c, const struct http_answer *a, struct
 {
     struct proxy *p = http_call_arg(c);
     p->call = NULL;
+    bool whole = a && (!p->exchanges || p->refused || !p->http->status || body_write(p, S(""), true));
     struct http_request *h = http_take(p);
     if (p->refused && a)
         p->fns->refused(p, h, p->refused, strbuf_str(&p->refusal), NULL);
     else if (!h->status)
         p->fns->refused(p, h, 0, S(""), err);
-    else if (a)
+    else if (whole)
         http_end(h);
     else
         http_abort(h);

@@ -11,7 +11,8 @@
 #include "wire/http_client.h"
 #include "wire/http_server.h"
 
-#define PROXY_REFUSAL_MOST 50000 /* bytes of a target's sentence, as upstream reads */
+#define PROXY_BODY_MOST    (16u << 20) /* bytes that stand in place of one piece of a body */
+#define PROXY_REFUSAL_MOST 50000       /* bytes of a target's sentence, as upstream reads */
 
 struct proxy_target {           /* texts copied */
     struct str address;         /* as in http_client.h: a unix socket, or a host and a port */
@@ -31,12 +32,16 @@ struct proxy_fns {
      * status is 0 and err says why there is none. */
     void (*refused)(struct proxy *p, struct http_request *own_h, int status, struct str text, const struct err *err);
     void (*over)(struct proxy *p); /* the last; frees p's owner */
+    /* Where `head` has set p->exchanges: what the client gets in place of these bytes of the body; last: there are no
+     * more. False: the answer ends here, and the client sees that it is not whole. NULL: nobody sets it. */
+    bool (*body)(struct proxy *p, struct str bytes, bool last, struct strbuf *out);
 };
 struct proxy { /* embedded in its owner, who may not move */
     const struct proxy_fns *fns;
     struct http_client *client; /* its own; NULL: it is the target's */
     struct http_call *call;     /* until it ended */
     struct http_request *http;  /* the same */
+    bool exchanges;             /* the answer's body goes through fns->body; its length is not known then */
     int refused;                /* the status of an answer that `head` did not want; 0: none */
     struct strbuf refusal;      /* and its body */
     struct stream *up, *down;   /* after an upgrade: the target's, the client's */

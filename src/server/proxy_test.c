@@ -71,7 +71,7 @@ static void through_over(struct proxy *p)
     mem_free(t);
     w.over = true;
 }
-static const struct proxy_fns proxy_fns = {answer_head, answer_refused, through_over};
+static const struct proxy_fns proxy_fns = {.head = answer_head, .refused = answer_refused, .over = through_over};
 
 static void front_request(struct http_request *h, UNUSED void *arg)
 {

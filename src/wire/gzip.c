@@ -60,6 +60,47 @@ void gzip_piece(struct gzip *g, struct strbuf *b, struct str plain, bool last)
     } while (g->z.avail_out == 0);
 }
 
+struct gunzip {
+    z_stream z;
+    bool over;
+};
+
+struct gunzip *gunzip_new(void)
+{
+    struct gunzip *g = NEW(struct gunzip);
+    ASSERT(inflateInit2(&g->z, BITS_GZIP) == Z_OK);
+    return g;
+}
+
+void gunzip_free(struct gunzip *g)
+{
+    if (!g)
+        return;
+    (void)inflateEnd(&g->z);
+    mem_free(g);
+}
+
+bool gunzip_piece(struct gunzip *g, struct strbuf *b, struct str small)
+{
+    char room[16384];
+    g->z.next_in = (Bytef *)(uintptr_t)small.p;
+    g->z.avail_in = (uInt)small.n;
+    do {
+        if (g->over && g->z.avail_in) { /* one behind the other is one text, RFC 1952 2.2 */
+            (void)inflateReset(&g->z);
+            g->over = false;
+        }
+        g->z.next_out = (Bytef *)room;
+        g->z.avail_out = sizeof room;
+        int how = inflate(&g->z, Z_NO_FLUSH);
+        if (how != Z_OK && how != Z_STREAM_END && how != Z_BUF_ERROR)
+            return false;
+        g->over = how == Z_STREAM_END;
+        strbuf_add(b, (struct str){room, sizeof room - g->z.avail_out});
+    } while (!b->over && (g->z.avail_out == 0 || (g->over && g->z.avail_in)));
+    return !b->over;
+}
+
 void gzip_add(struct strbuf *b, struct str plain)
 {
     AUTO(gzip_free) struct gzip *g = gzip_new();

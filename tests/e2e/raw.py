@@ -64,7 +64,7 @@ def whole(got):
     return sep and n and re.search(rb'\r\nconnection: *close', head, re.I) and len(body) >= int(n.group(1))
 
 
-def parsed(got):
+def parsed_bytes(got):
     head, _, body = got.partition(b'\r\n\r\n')
     m = re.match(rb'HTTP/1\.1 (\d{3})', head)
     status = int(m.group(1)) if m else 0
@@ -79,6 +79,11 @@ def parsed(got):
             if not n:
                 break
         body = plain
+    return status, headers, body
+
+
+def parsed(got):
+    status, headers, body = parsed_bytes(got)
     return status, headers, body.decode('utf-8', 'replace')
 
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Streams through the server to a node: exec, attach, logs, port-forward and watches, in every protocol that clients
 speak, and what a client reads where one fails."""
-import base64, concurrent.futures, http.server, json, os, re, socket, subprocess, threading, time, zlib
+import base64, concurrent.futures, gzip, http.server, json, os, re, socket, subprocess, threading, time, zlib
 from lib import *
-from raw import Raw, frame, parsed, until_quiet, upgrade
+from raw import Raw, frame, parsed, parsed_bytes, until_quiet, upgrade
 
 SPDY = {'KUBECTL_REMOTE_COMMAND_WEBSOCKETS': 'false', 'KUBECTL_PORT_FORWARD_WEBSOCKETS': 'false'}   # kubectl as before 1.30
 BINARY = b'no newline\xff\x00bin'
@@ -418,6 +418,9 @@ def whoever_leaves_leaves_nothing(c):
     eventually('no command is left', lambda: len(left()) <= 2, timeout=40)      # two `sleep 1000` of a test before
 
 
+PAGE = """<!doctype html><A class=x HREF="%s/x?y=1&amp;z">t</A><script>"<a href=/no>"</script><img src='http://%s%s/i'><a href=there>""" + '<p>%s</p>' % ('x' * 100000)
+
+
 class Echo(http.server.BaseHTTPRequestHandler):
     """Says what it was asked, as JSON; some paths answer oddly."""
     protocol_version = 'HTTP/1.1'
@@ -428,8 +431,13 @@ class Echo(http.server.BaseHTTPRequestHandler):
         status, extra = {'/moved': (302, [('Location', '/there?x=1')]), '/away': (307, [('Location', 'http://elsewhere.test/')]), '/back': (301, [('Location', 'http://%s:%d/here' % self.server.server_address)]),
                          '/host': (302, [('Location', 'https://%s/there' % self.headers['Host'])]), '/prefixed': (302, [('Location', (self.headers.get('X-Forwarded-Uri') or '').replace('/prefixed', '/there'))]),
                          '/beside': (302, [('Location', 'http://%s.elsewhere.test/' % self.headers['Host'])]), '/bad': (700, []), '/gone': (410, []), '/switch': (101, [('Upgrade', 'x'), ('Connection', 'upgrade')])}.get(self.path, (200, []))
+        kind = 'application/json'
+        if self.path.startswith('/page'):
+            body, kind = (PAGE % ('', self.headers['Host'], '')).encode(), 'text/html; charset=utf-8'
+        if self.path == '/page.gz':
+            body, extra = gzip.compress(body), [('Content-Encoding', 'gzip')]
         self.send_response(status)
-        for f in extra + [('Content-Type', 'application/json'), ('Content-Length', str(len(body))), ('Set-Cookie', 'a=1'), ('Set-Cookie', 'b=2'), ('X-Of-Pod', 'yes'), ('Access-Control-Allow-Origin', '*')]:
+        for f in extra + [('Content-Type', kind), ('Content-Length', str(len(body))), ('Set-Cookie', 'a=1'), ('Set-Cookie', 'b=2'), ('X-Of-Pod', 'yes'), ('Access-Control-Allow-Origin', '*')]:
             self.send_header(*f)
         self.end_headers()
         if self.command != 'HEAD':
@@ -502,6 +510,11 @@ subsets: [{addresses: [{ip: %s}], ports: [{port: %d}]}, {addresses: [{ip: %s, ta
                                   ('/beside', 302, 'http://x.elsewhere.test/'), ('/gone', 410, None), ('/bad', 503, None), ('/switch', 503, None)):
             got, headers, _ = c.raw.ask('GET', at(who, where))
             assert got == status and headers.get('location') == to, (who, where, got, headers)
+        page = PAGE.replace("'http://%s", "'%s") % (at(who, ''), '', at(who, ''))    # its links lead into the proxy
+        assert c.raw.ask('GET', at(who, '/page'))[2] == page, (who, c.raw.ask('GET', at(who, '/page'))[2][:500])
+        assert c.raw.ask('HEAD', at(who, '/page'))[2] == '', who
+        _, headers, small = parsed_bytes(c.raw.exchange(('GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n' % at(who, '/page.gz')).encode()))
+        assert headers['content-encoding'] == 'gzip' and gzip.decompress(small).decode() == page, (who, headers, small[:500])
     eventually('the pod has an address', lambda: c.raw.ask('GET', at('pods/p:8080', '/'))[2].startswith('Hello from p'))
     for who, status, words in (('pods/none', 404, 'pods \\"none\\" not found'), ('pods/host:x', 400, 'no port'), ('pods/ftp:host:1', 400, 'invalid pod request'), ('pods/host:9', 503, 'error trying to reach service'),
                                ('pods/nowhere', 400, 'address not allowed'), ('services/none', 404, 'services \\"none\\" not found'), ('services/echo:82', 503, 'no service port 82 found for service \\"echo\\"'),
