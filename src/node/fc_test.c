@@ -14,33 +14,32 @@ TEST(fc_finds_the_disk_that_is_meant)
         {"{targetWWNs: ['500a0981891b8dc6'], lun: 2}", "sdb", "500a0981891b8dc6-lun-2"}, /* no adapter before it */
         {"{targetWWNs: ['500a0981891b8dc5', '500a0981891b8dc7'], lun: 0}", "dm-1",
          "500a0981891b8dc5-500a0981891b8dc7-lun-0"},
+        {"{targetWWNs: ['500a0981891b8dc9'], lun: 0}", NULL, "500a0981891b8dc9-lun-0"}, /* not of an adapter */
         {"{wwids: ['3600508b400105e210000900000490000']}", "sdc", "3600508b400105e210000900000490000"},
         {"{wwids: ['VENDOR 1', '3600508b400105e210000900000490000']}", "sdc",
          "VENDOR_1-3600508b400105e210000900000490000"},
         {"{wwids: ['VENDOR 7']}", "dm-1", "VENDOR_7"},
         {"{wwids: ['VENDOR']}", NULL, "VENDOR"},
     };
+    static const char *const links[][2] = {{"by-path/pci-0000:41:00.0-fc-0x500a0981891b8dc5-lun-0", "sda"},
+                                           {"by-path/fc-0x500a0981891b8dc6-lun-2", "sdb"},
+                                           {"by-path/pci-0000:41:00.0-fc-0x500a0981891b8dc7-lun-0", "sdd"},
+                                           {"by-path/pci-0000:41:00.0-fc-0x500a0981891b8dc5-lun-0-part1", "sda1"},
+                                           {"by-path/platform-x-fc-0x500a0981891b8dc9-lun-0", "sde"},
+                                           {"by-id/scsi-3600508b400105e210000900000490000", "sdc"},
+                                           {"by-id/scsi-VENDOR_7", "sdd"}};
+    struct disk_world w;
+    disk_world_init(&w);
+    for (size_t k = 0; k < countof(links); k++) {
+        disk_world_put(&w, arena_fmt(&w.a, "dev/%s", links[k][1]).p, "");
+        disk_world_link(&w, arena_fmt(&w.a, "dev/disk/%s", links[k][0]).p,
+                        arena_fmt(&w.a, "../../%s", links[k][1]).p);
+    }
+    disk_world_put(&w, "sys/block/dm-1/slaves/sdd", "");
     for (size_t i = 0; i < countof(rows); i++) {
-        struct disk_world w;
         struct val source;
         struct device_name d;
         struct err err = ERR;
-        disk_world_init(&w);
-        if (i == 0) {
-            static const char *const links[][2] = {
-                {"by-path/pci-0000:41:00.0-fc-0x500a0981891b8dc5-lun-0", "sda"},
-                {"by-path/fc-0x500a0981891b8dc6-lun-2", "sdb"},
-                {"by-path/pci-0000:41:00.0-fc-0x500a0981891b8dc7-lun-0", "sdd"},
-                {"by-path/pci-0000:41:00.0-fc-0x500a0981891b8dc5-lun-0-part1", "sda1"},
-                {"by-id/scsi-3600508b400105e210000900000490000", "sdc"},
-                {"by-id/scsi-VENDOR_7", "sdd"}};
-            for (size_t k = 0; k < countof(links); k++) {
-                disk_world_put(&w, arena_fmt(&w.a, "dev/%s", links[k][1]).p, "");
-                disk_world_link(&w, arena_fmt(&w.a, "dev/disk/%s", links[k][0]).p,
-                                arena_fmt(&w.a, "../../%s", links[k][1]).p);
-            }
-            disk_world_put(&w, "sys/block/dm-1/slaves/sdd", "");
-        }
         CHECK_OK(yaml_decode(&w.a, str_of(rows[i].source), &source, &err), err);
         const struct disk disk = {.type = &disk_fc, .source = &source, .volume = S("pv"), .root = w.root};
         CHECK_STR(disk_fc.place(&w.a, &disk), str_of(rows[i].place));
@@ -49,8 +48,8 @@ TEST(fc_finds_the_disk_that_is_meant)
             CHECK_STR(str_of(d.z), str_of(rows[i].want));
         else
             CHECK(str_starts(str_of(err.text), S("no fc disk found")));
-        disk_world_fini(&w);
     }
+    disk_world_fini(&w);
 }
 
 /* All hosts look; what they find is taken, and in the end the kernel forgets it. */
