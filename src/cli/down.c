@@ -24,6 +24,7 @@
 #include "cli/uplock.h"
 #include "edge/haproxy.h"
 #include "net/network.h"
+#include "node/disk_do.h"
 #include "node/volume_mount.h"
 #include "oci/runtime.h"
 #include "sys/child.h"
@@ -306,6 +307,22 @@ static void volumes_remove(struct down *d, const char *path)
         (void)closedir(dir);
 }
 
+/* Disks of a network that pods had, which are mounted no more: sessions end, devices go. */
+static void disks_end(struct down *d)
+{
+    struct arena *a = &d->settings.arena;
+    struct csi_records found = {0};
+    csi_records_find(a, d->settings.kubelet.p, &found);
+    array_each (r, &found.list) {
+        struct disk_task t;
+        struct err err = ERR;
+        if (r->place.n && !r->uid.n &&
+            (!disk_task_of(a, d->settings.kubelet.p, r, &t, &err) || !disk_do_end(&t, &err)))
+            down_complain(d, arena_fmt(a, "the disk of volume " STR_FMT, STR_ARG(r->spec)).p, err.text);
+    }
+    array_fini(&found.list);
+}
+
 static void remove_dirs(struct down *d, bool purge, bool locked)
 {
     struct arena *a = &d->settings.arena;
@@ -317,6 +334,7 @@ static void remove_dirs(struct down *d, bool purge, bool locked)
     mounts_remove(d);
     if (!mount_remove_below(s->kubelet.p, &err))
         down_complain(d, "what drivers of storage have mounted", err.text);
+    disks_end(d);
     struct str gone[] = {arena_fmt(a, STR_FMT "/node/pods", STR_ARG(s->data)),
                          arena_fmt(a, STR_FMT "/pods", STR_ARG(s->kubelet)),
                          arena_fmt(a, STR_FMT "/plugins/kubernetes.io", STR_ARG(s->kubelet)),

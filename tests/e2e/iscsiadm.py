@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S python3 -SE
 """A stand-in for iscsiadm, with what the real one, iscsid, the kernel and udev do where they can be seen: sessions in
 /sys/class, links in /dev/disk/by-path. What it knows stands in a JSON file beside it: targets, and what was done."""
 import fcntl, json, os, sys

@@ -7,7 +7,7 @@ from disks_test import Disks, bind, gone, inside, kill_role, mounts, pod, runnin
 import iscsiadm
 
 IQN = 'iqn.2001-04.com.example:'
-PORTAL, SECOND, GUARDED = '127.0.0.1:3260', '127.0.0.2:3260', '127.0.0.3:3260'
+PORTAL, SECOND, GUARDED, LOCKED = ('127.0.0.%d:3260' % n for n in range(1, 5))
 WWN = '50060e801049cfd1'
 FABRIC = ('/dev/disk', '/sys/class')
 
@@ -38,8 +38,8 @@ class Fabric(Disks):
             run(['mount', '--bind', real + '/' + name, '/sys/class/' + name])
         self.fabric(ifaces={'default': {'iface.transport_name': 'tcp'}}, discovery={}, nodes={}, sessions={}, calls=[], targets={
             IQN + 'one': {'portals': [PORTAL, SECOND], 'luns': {'0': self.disks[0], '1': self.disks[1]}},
-            IQN + 'chap': {'portals': [GUARDED], 'luns': {'0': self.disks[2]}, 'discovery': {'username': 'seeker', 'password': 'found'},
-                           'session': {'username': 'caller', 'password': 'secret!'}}})
+            **{IQN + name: {'portals': [portal], 'luns': {'0': disk}, 'discovery': {'username': 'seeker', 'password': 'found'},
+                            'session': {'username': 'caller', 'password': 'secret!'}} for name, portal, disk in (('chap', GUARDED, self.disks[2]), ('locked', LOCKED, self.disks[5]))}})
         return super().up()
 
     def fabric(self, **changes):
@@ -141,23 +141,19 @@ def secrets_and_names(c):
                                               'type': 'kubernetes.io/iscsi-chap', 'stringData': dict(data, **more)}) + '\n---\n'
     chap = ', chapAuthDiscovery: true, chapAuthSession: true, secretRef: {name: %s%s}, initiatorName: "iqn.2020-01.test:me"'
     c.apply(secret('wrong', **{'node.session.auth.password': 'no'}) + inline('chap', iscsi('chap', 0, chap % ('chap', ''), GUARDED)) + '\n---\n' +
-            volume('guarded', iscsi('chap', 0, chap % ('wrong', ', namespace: default'), GUARDED), access='ReadOnlyMany'))
+            volume('guarded', iscsi('locked', 0, chap % ('wrong', ', namespace: default'), LOCKED), access='ReadOnlyMany'))
     bind(c, 'guarded')
-    told(c, 'chap', 'FailedMount', 'MountVolume.WaitForAttach failed for volume "v" : couldn\'t get secret default/chap error: secrets "chap" not found')
-    c.apply(secret('chap'))
-    running(c, 'chap')
-    name = '%s:v' % GUARDED
-    assert c.fabric()['ifaces'][name] == {'iface.transport_name': 'tcp', 'iface.initiatorname': 'iqn.2020-01.test:me'}, c.fabric()['ifaces']
-    assert list(c.fabric()['sessions']) == ['%s %schap %s' % (GUARDED, IQN, name)], c.fabric()
-    assert 'secret!' not in c.log(), 'a password is told'
-    gone(c, 'chap')
-    eventually('nothing is left', c.clean)
     c.apply(pod('refused', 'guarded'))
+    told(c, 'chap', 'FailedMount', 'MountVolume.WaitForAttach failed for volume "v" : couldn\'t get secret default/chap error: secrets "chap" not found')
     told(c, 'refused', 'FailedMount', 'MountVolume.WaitForAttach failed for volume "guarded" : failed to get any path for iscsi disk, last err seen:',
          'iscsi: failed to attach disk: Error: iscsiadm: Could not login to', '(exit status 24)')
-    c.apply(secret('wrong'))
-    running(c, 'refused')
-    gone(c, 'refused')
+    c.apply(secret('chap') + secret('wrong'))
+    running(c, 'chap', 'refused')
+    name = '%s:v' % GUARDED
+    assert c.fabric()['ifaces'][name] == {'iface.transport_name': 'tcp', 'iface.initiatorname': 'iqn.2020-01.test:me'}, c.fabric()['ifaces']
+    assert '%s %schap %s' % (GUARDED, IQN, name) in c.fabric()['sessions'], c.fabric()
+    assert 'secret!' not in c.log(), 'a password is told'
+    gone(c, 'chap', 'refused')
     eventually('nothing is left', c.clean)
 
 
@@ -230,5 +226,14 @@ def killed_anywhere(c):
         c.die_at('')
 
 
+def down_ends_it(c):
+    """What pods had when everything is taken down."""
+    c.apply(inline('down', iscsi('one', 0)))
+    running(c, 'down')
+    assert c.fabric()['sessions']
+    c.down()
+    assert c.clean(), (c.fabric(), mounts())
+
+
 if __name__ == '__main__':
-    main([iscsi_is_shared_and_ends, secrets_and_names, several_portals_and_what_fails, fibre_channel, killed_anywhere], cluster=Fabric)
+    main([iscsi_is_shared_and_ends, secrets_and_names, several_portals_and_what_fails, fibre_channel, killed_anywhere, down_ends_it], cluster=Fabric)
