@@ -81,12 +81,24 @@ static bool image_is_gone(struct agent_container *ac)
            err.kind == E_NOT_FOUND;
 }
 
+void agent_count_ending(struct agent_container *ac)
+{
+    const struct pod_container *c = agent_wanted(ac);
+    counted_ending_add(ac->ap->agent->counts.endings, c->end.reason, (int)c->role, c->end.exit_code);
+}
+
 static void start_failed(struct agent_container *ac, const char *reason, const char *text, bool config)
 {
     struct agent_pod *ap = ac->ap;
     agent_eventf(ap, ac->index, true, "Failed", "Error: %s", text);
     counted_reason_add(ap->agent->counts.failures, reason, (int)agent_wanted(ac)->role);
+    if (!podspec_host_users(ap->pod->obj) && !ap->users_failed) {
+        ap->users_failed = true; /* one sandbox, one error */
+        ap->agent->counts.users_errors++;
+    }
     pod_saw_start_failed(ap->facts, ac->index, reason, str_of(text), config, clock_real(), clock_mono());
+    if (!config)
+        agent_count_ending(ac);
     if (image_is_gone(ac))
         pod_saw_image_gone(ap->facts, ac->index);
     start_over(ac); /* `text` may be in its arena */
@@ -346,10 +358,10 @@ static void container_started(struct container *c, const struct err *err, void *
     }
     container_status(c, &s);
     agent_event(ap, ac->index, false, "Started", S("Container started"));
+    ap->agent->counts.containers[agent_wanted(ac)->role]++;
     if (s.state == CONTAINER_EXITED) { /* that it ran is told together with its end */
         agent_container_exited(ac, WORDS_WITH_START);
     } else {
-        ap->agent->counts.containers[agent_wanted(ac)->role]++;
         pod_saw_running(ap->facts, ac->index, container_id(c), s.started_ns, clock_mono());
         probes_start(ac);
     }

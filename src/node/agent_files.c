@@ -243,7 +243,10 @@ static void words_tell(struct last_words *w, struct str text)
     w->ap->containers.p[w->index]->words = NULL;
     if (w->with_start)
         pod_saw_running(facts, w->index, w->id, s->started_ns, now);
+    bool known = w->ap->pod->containers.p[w->index].run == RUN_EXITED;
     pod_saw_exit(facts, w->index, w->id, s->code, s->oom, text, s->started_ns, s->finished_ns, now);
+    if (!known && w->ap->pod->containers.p[w->index].run == RUN_EXITED)
+        agent_count_ending(w->ap->containers.p[w->index]);
 }
 
 static void words_done(struct job *j)

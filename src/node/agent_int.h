@@ -108,6 +108,7 @@ struct agent_pod {
     struct sandbox *sandbox;
     bool sandbox_leaving;                       /* it is being stopped: once is enough */
     size_t sandbox_stage;                       /* of its making: agent_sandbox.c */
+    bool users_failed;                          /* a start of one with users of its own has been counted as failed */
     ARRAY(struct agent_container *) containers; /* each stays where it is: calls under way point to it */
     struct timer wake, refresh, usage;
     bool kicked, dead;      /* dead: gone from the table, waits for what is under way */
@@ -209,6 +210,7 @@ enum words_how {
     WORDS_AT_ONCE,    /* read here and now: the agent begins, and what it tells the pod next rests on this end */
 };
 void agent_container_exited(struct agent_container *ac, enum words_how how); /* answers with pod_saw_exit */
+void agent_count_ending(struct agent_container *ac); /* its latest run has ended, and the pod knows it */
 int agent_stop_signal(struct agent_container *ac);
 void agent_hook(struct agent_container *ac, bool poststart);
 void agent_drop_earlier(struct agent_container *ac);

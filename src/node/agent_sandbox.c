@@ -105,6 +105,8 @@ static void stage_over(struct agent_pod *ap, const struct err *err)
     }
     if (err) {
         ap->agent->counts.pod_errors++;
+        if (!podspec_host_users(ap->pod->obj))
+            ap->agent->counts.users_errors++;
         sandbox_failed(ap, err->text);
     } else {
         ap->agent->counts.pods++;
@@ -323,6 +325,8 @@ void agent_sandbox_start(struct agent_pod *ap)
     if (!ap->sandbox) {
         ap->pending++;
         ap->sandbox_stage = 0;
+        ap->agent->counts.users_pods += !podspec_host_users(ap->pod->obj);
+        ap->users_failed = false;
         stages[0](ap);
         return;
     }

@@ -11,12 +11,21 @@ struct counted_reason {
     int role;        /* of pod.h; -1: of a pod */
     uint64_t n;
 };
+#define COUNTED_ENDINGS 96 /* further ones are not told apart */
+struct counted_ending {
+    const char *reason; /* lives for ever; NULL: none any more */
+    int role, code;
+    uint64_t n;
+};
 struct figures_counts {
     uint64_t pods, pod_errors;                         /* sandboxes that were started; that could not be */
+    uint64_t users_pods, users_errors;                 /* those with users of their own; what failed of them */
     uint64_t containers[4];                            /* by role */
     struct counted_reason failures[COUNTED_REASONS];   /* of starts of containers */
     struct counted_reason rejections[COUNTED_REASONS]; /* of pods */
+    struct counted_ending endings[COUNTED_ENDINGS];    /* of containers */
 };
+void counted_ending_add(struct counted_ending *list, const char *reason, int role, int code);
 void counted_reason_add(struct counted_reason *list, const char *reason, int role);
 
 #define PROBE_BUCKETS 11

@@ -19,6 +19,17 @@ void counted_reason_add(struct counted_reason *list, const char *reason, int rol
     }
 }
 
+void counted_ending_add(struct counted_ending *list, const char *reason, int role, int code)
+{
+    for (size_t i = 0; i < COUNTED_ENDINGS; i++) {
+        struct counted_ending *e = &list[i];
+        if (e->reason && (strcmp(e->reason, reason) != 0 || e->role != role || e->code != code))
+            continue;
+        *e = (struct counted_ending){reason, role, code, e->n + 1};
+        return;
+    }
+}
+
 /* Prometheus' usual ones. */
 const int64_t probe_buckets_ms[PROBE_BUCKETS] = {5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000};
 
@@ -124,6 +135,27 @@ static void single_add(struct figures_out *o, const char *name, const char *help
 
 static const char *const container_types[] = {"init_container", "init_container", "container", "ephemeral_container"};
 
+/* Sidecars are init containers there, so one that ended alike is counted with them. */
+static void endings_write(struct figures_out *o, const struct figures_counts *c)
+{
+    struct counted_ending all[COUNTED_ENDINGS] = {0};
+    for (size_t i = 0; i < COUNTED_ENDINGS && c->endings[i].reason; i++) {
+        const struct counted_ending *e = &c->endings[i];
+        int role = e->role == CONTAINER_SIDECAR ? CONTAINER_INIT : e->role;
+        size_t at = 0;
+        while (all[at].reason &&
+               (strcmp(all[at].reason, e->reason) != 0 || all[at].role != role || all[at].code != e->code))
+            at++;
+        all[at] = (struct counted_ending){e->reason, role, e->code, all[at].n + e->n};
+    }
+    prom_family(o, "kubelet_terminated_containers_total", "[ALPHA] Cumulative number of container terminations.",
+                "counter");
+    for (size_t i = 0; i < COUNTED_ENDINGS && all[i].reason; i++)
+        strbuf_addf(
+            &o->b, "kubelet_terminated_containers_total{container_type=\"%s\",exit_code=\"%d\",reason=\"%s\"} %llu\n",
+            container_types[all[i].role], all[i].code, all[i].reason, (unsigned long long)all[i].n);
+}
+
 static void starts_write(struct figures_out *o, const struct figures_counts *c)
 {
     struct strbuf *b = &o->b;
@@ -136,10 +168,21 @@ static void starts_write(struct figures_out *o, const struct figures_counts *c)
     single_add(o, "kubelet_started_pods_total", "[ALPHA] Cumulative number of pods started", "counter", c->pods);
     single_add(o, "kubelet_started_pods_errors_total", "[ALPHA] Cumulative number of errors when starting pods",
                "counter", c->pod_errors);
+    single_add(
+        o, "kubelet_started_user_namespaced_pods_total",
+        "[ALPHA] Cumulative number of pods with user namespaces started. This metric will only be collected on "
+        "Linux.",
+        "counter", c->users_pods);
+    single_add(
+        o, "kubelet_started_user_namespaced_pods_errors_total",
+        "[ALPHA] Cumulative number of errors when starting pods with user namespaces. This metric will only be "
+        "collected on Linux.",
+        "counter", c->users_errors);
     prom_family(o, "kubelet_started_containers_total", "[ALPHA] Cumulative number of containers started", "counter");
     for (size_t i = 0; i < countof(started); i++)
         strbuf_addf(b, "kubelet_started_containers_total{container_type=\"%s\"} %llu\n", started[i].type,
                     (unsigned long long)started[i].n);
+    endings_write(o, c);
     prom_family(o, "kubelet_started_containers_errors_total",
                 "[ALPHA] Cumulative number of errors when starting containers", "counter");
     for (size_t i = 0; i < COUNTED_REASONS && c->failures[i].n; i++)

@@ -158,6 +158,12 @@ static void view_make(struct figures_view *v)
     counted_reason_add(v->counts.failures, "CreateContainerConfigError", CONTAINER_MAIN);
     counted_reason_add(v->counts.failures, "StartError", CONTAINER_INIT);
     counted_reason_add(v->counts.rejections, "OutOfcpu", -1);
+    v->counts.users_pods = 2;
+    v->counts.users_errors = 1;
+    counted_ending_add(v->counts.endings, "Completed", CONTAINER_INIT, 0);
+    counted_ending_add(v->counts.endings, "Error", CONTAINER_MAIN, 139);
+    counted_ending_add(v->counts.endings, "Completed", CONTAINER_SIDECAR, 0);
+    counted_ending_add(v->counts.endings, "Error", CONTAINER_MAIN, 139);
     v->running = 2;
     v->exited = 1;
     v->desired = 3;

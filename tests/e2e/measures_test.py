@@ -198,6 +198,7 @@ def the_agent_counts_itself(c):
     assert one(s, 'kubelet_running_containers', container_state='exited') == 1
     assert one(s, 'kubelet_started_containers_total', container_type='container') == 3
     assert one(s, 'kubelet_started_containers_total', container_type='init_container') == 1
+    assert one(s, 'kubelet_terminated_containers_total', container_type='init_container', exit_code='0', reason='Completed') == 1
     assert 4e6 <= one(s, 'kubelet_volume_stats_used_bytes', namespace='default', persistentvolumeclaim='data') <= 20 * MIB
     assert one(s, 'process_resident_memory_bytes') > MIB and one(s, 'process_open_fds') > 5
     pods = json.loads(ask(c, '/pods'))
