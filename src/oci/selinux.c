@@ -82,6 +82,10 @@ bool selinux_policy_here(struct arena *a, struct selinux_policy *out)
         text = file_text(a, arena_fmt(a, SELINUX_ETC "/" STR_FMT "/contexts/lxc_contexts", STR_ARG(type)).p);
     }
     selinux_policy_parse(text, out);
+    struct err ignored = ERR; /* the file may name types of a module that is not loaded: then containers have no label */
+    if (out->process.type.n && (!selinux_known(selinux_context_text(a, &out->process), &ignored) ||
+                                !selinux_known(selinux_context_text(a, &out->file), &ignored)))
+        *out = (struct selinux_policy){0};
     return true;
 }
 
@@ -157,8 +161,9 @@ bool selinux_labels(struct arena *a, const struct selinux_policy *policy, const 
     *out = (struct selinux_labels){S(""), S("")};
     if (!policy->process.type.n)
         return !any || err_set(err, E_INVALID,
-                               "seLinuxOptions: the SELinux policy of this node says nothing of containers: "
-                               "contexts/lxc_contexts below " SELINUX_ETC " names no process and file");
+                               "seLinuxOptions: the SELinux policy that is loaded on this node knows no containers: "
+                               "contexts/lxc_contexts below " SELINUX_ETC " names no process and file, or a type "
+                               "of a module that is not loaded");
     struct selinux_context process = policy->process, file = policy->file;
     if (process.level.n)
         process.level = file.level = part_of(level, process.level);

@@ -290,8 +290,7 @@ def apparmor_confines_what_asks_for_it(c):
 
 def context_of(c, name):
     """What ps says from outside of a pod's processes."""
-    pids = c.sh('cat %s/cgroup.procs' % group_of(c, name)).split()
-    return {c.sh('cat /proc/%s/attr/current' % p).strip('\0\n ') for p in pids}
+    return set(c.sh('for p in $(cat %s/cgroup.procs); do cat /proc/$p/attr/current 2>/dev/null && echo; done; true' % group_of(c, name)).replace('\0', '').split())
 
 
 def selinux_labels_what_runs(c):
@@ -335,7 +334,154 @@ def selinux_labels_what_runs(c):
     c.apply(pod('late', SLEEPER))
     c.kubectl('wait', 'pod/late', '--for=condition=Ready', '--timeout=%ds' % SLOW)
     assert context_of(c, 'late') not in labels.values() and context_of(c, 'other') == labels['other']
-    c.kubectl('delete', 'pod', 'asked', 'drawn', 'other', 'super', 'almighty', 'unknown', 'wrong', 'late')
+    # where the kernel says no to what the policy does not allow, nothing of ours is refused
+    c.sh('dmesg -C; setenforce 1')
+    c.apply(pod('strict', SLEEPER, volumes, mounts))
+    c.kubectl('wait', 'pod/strict', '--for=condition=Ready', '--timeout=%ds' % SLOW)
+    assert ':container_t:' in inside(c, 'strict', 'cat', '/proc/self/attr/current')
+    refused = c.sh('setenforce 0; dmesg | grep "avc: *denied" | grep initrc_t:s0.*permissive=0 || true')
+    assert not refused, refused
+    c.kubectl('delete', 'pod', 'asked', 'drawn', 'other', 'super', 'almighty', 'unknown', 'wrong', 'late', 'strict')
+
+
+def settings(c, text):
+    """These from now on; '' for the defaults."""
+    c.sh('printf "%%s" \'%s\' > /etc/wherry/config.yaml; systemctl reload wherry' % text)
+
+
+def figures_are_whole_on_cgroup_v2(c):
+    keep = 'head -c 8000000 /dev/zero | busybox tail -c 7000000 >/tmp/x; while true; do cat /tmp/x >/dev/null; sleep 0.2; done'
+    c.apply(pod('reader', 'mkdir -p /tmp; ' + keep, container='    resources: {limits: {memory: 64Mi, cpu: 400m}}'))
+    c.kubectl('wait', 'pod/reader', '--for=condition=Ready', '--timeout=%ds' % SLOW)
+
+    def raw(path):
+        return c.kubectl('get', '--raw', '/api/v1/nodes/vm/proxy' + path)
+
+    def look():
+        summary = json.loads(raw('/stats/summary'))
+        mine = [p for p in summary['pods'] if p['podRef']['name'] == 'reader'][0]
+        for where in (summary['node'], mine, mine['containers'][0]):
+            assert {'usageNanoCores', 'usageCoreNanoSeconds', 'psi'} <= set(where['cpu']), where['cpu']
+            assert {'usageBytes', 'workingSetBytes', 'rssBytes', 'pageFaults', 'majorPageFaults', 'psi'} <= set(where['memory']), where['memory']
+            assert {'some', 'full'} <= set(where['io']['psi']) and set(where['cpu']['psi']['some']) >= {'total', 'avg10', 'avg60', 'avg300'}, where
+        memory = mine['containers'][0]['memory']
+        assert memory['availableBytes'] + memory['workingSetBytes'] == 64 << 20, memory
+        assert 0 < mine['cpu']['usageNanoCores'] < 450000000 and mine['process_stats']['process_count'] >= 1 and mine['network']['interfaces'], mine
+        assert {'rootfs', 'logs'} <= set(mine['containers'][0]) and {x['name'] for x in summary['node']['systemContainers']} >= {'pods'}, summary['node']
+        return True
+    eventually('the summary has all of it', look, SLOW, 1)
+    lines = [l for l in raw('/metrics/cadvisor').splitlines() if 'pod="reader"' in l and 'container="c"' in l]
+    have = {l.split('{')[0] for l in lines}
+    want = {'container_cpu_usage_seconds_total', 'container_cpu_user_seconds_total', 'container_cpu_system_seconds_total', 'container_cpu_cfs_periods_total',
+            'container_cpu_cfs_throttled_periods_total', 'container_cpu_cfs_throttled_seconds_total', 'container_memory_usage_bytes', 'container_memory_working_set_bytes',
+            'container_memory_rss', 'container_memory_cache', 'container_memory_max_usage_bytes', 'container_memory_failures_total', 'container_oom_events_total',
+            'container_processes', 'container_threads', 'container_threads_max', 'container_spec_memory_limit_bytes', 'container_spec_cpu_quota', 'container_spec_cpu_shares',
+            'container_pressure_cpu_waiting_seconds_total', 'container_pressure_memory_waiting_seconds_total', 'container_pressure_io_waiting_seconds_total'}
+    assert want <= have, (sorted(want - have), sorted(have))
+    number = lambda family: [float(l.split()[1]) for l in lines if l.startswith(family + '{')][0]
+    assert number('container_spec_memory_limit_bytes') == 64 << 20 and number('container_cpu_usage_seconds_total') > 0 and number('container_memory_cache') > 1 << 20, lines
+    top = eventually('kubectl top has it', lambda: [l.split() for l in c.kubectl('top', 'pod', 'reader').splitlines()][1], SLOW, 1)
+    assert top[0] == 'reader' and re.fullmatch(r'\d+m', top[1]) and re.fullmatch(r'\d+Mi', top[2]), top
+    assert c.kubectl('top', 'node').splitlines()[1].startswith('vm ')
+    c.kubectl('delete', 'pod', 'reader')
+
+
+def users_and_processes_have_bounds(c):
+    """What this kernel cannot do is told; processes are counted by the group of the pod."""
+    c.apply(pod('users', SLEEPER, '  hostUsers: false'))
+    if tuple(int(n) for n in re.findall(r'\d+', c.sh('uname -r'))[:2]) < (6, 3):
+        said = eventually('it is told', lambda: [e['message'] for e in c.get('events', '--field-selector', 'involvedObject.name=users,reason=FailedCreatePodSandBox')['items']], SLOW, 1)
+        assert "can't set `spec.hostUsers: false`, runtime does not support user namespaces" in said[0], said
+    c.kubectl('delete', 'pod', 'users')
+
+
+def fences_stop_packets(c):
+    c.apply(pod('asks', SLEEPER))
+    c.kubectl('wait', 'pod/asks', '--for=condition=Ready', '--timeout=%ds' % SLOW)
+    ask = 'busybox wget -q -T 5 -O - http://demo.default.svc.cluster.local/ || echo nothing'
+    eventually('it hears', lambda: inside(c, 'asks', 'sh', '-c', ask).startswith('Hello from demo-'), SLOW, 1)
+    c.apply('apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: shut}\nspec: {podSelector: {matchLabels: {app: demo}}, policyTypes: [Ingress]}\n')
+    eventually('it hears nothing', lambda: inside(c, 'asks', 'sh', '-c', ask) == 'nothing', SLOW, 1)
+    as_ready = c.get('deploy', 'demo')['status']
+    assert as_ready.get('readyReplicas') == 3, 'probes come from the node: %s' % as_ready
+    c.kubectl('delete', 'networkpolicy', 'shut')
+    eventually('it hears again', lambda: inside(c, 'asks', 'sh', '-c', ask).startswith('Hello from demo-'), SLOW, 1)
+    c.kubectl('delete', 'pod', 'asks')
+
+
+def memory_that_runs_short_evicts(c):
+    left = json.loads(c.kubectl('get', '--raw', '/api/v1/nodes/vm/proxy/stats/summary'))['node']['memory']['availableBytes'] >> 20
+    settings(c, 'eviction-hard: memory.available<%dMi\neviction-pressure-transition-period: 10s\n' % (left - 200))
+    hog = 'x=; n=0; while [ $n -lt 60 ]; do head -c 8000000 /dev/zero >/memory/$n; n=$((n+1)); sleep 0.3; done; sleep 1000'
+    eventually('the settings are in force', lambda: 'memory.available<%dMi' % (left - 200) in c.sh('cat /etc/wherry/config.yaml') and c.get('nodes'), SLOW, 1)
+    c.apply(pod('hog', hog, '  volumes: [{name: memory, emptyDir: {medium: Memory}}]', '    volumeMounts: [{name: memory, mountPath: /memory}]'))
+    gone = eventually('it is evicted', lambda: (lambda s: s.get('reason') == 'Evicted' and s)(c.get('pod', 'hog')['status']), SLOW, 1)
+    assert gone['phase'] == 'Failed' and gone['message'].startswith('The node was low on resource: memory. Threshold quantity: %dMi, available: ' % (left - 200)), gone
+    shut = lambda: {x['type']: x['status'] for x in c.get('node', 'vm')['status']['conditions']}['MemoryPressure']
+    eventually('the pressure is over', lambda: shut() == 'False', SLOW, 1)
+    assert c.get('deploy', 'demo')['status'].get('readyReplicas') == 3, 'who has not more than it asked for stays'
+    settings(c, '')
+    c.kubectl('delete', 'pod', 'hog')
+
+
+def teller(name, priority, end):
+    """A Deployment of one pod that writes down when it begins, is told to end, and ends."""
+    command = 'echo %s began >>/host/story; trap "echo %s told >>/host/story; %s; echo %s ended >>/host/story; exit 0" TERM; while true; do sleep 0.2; done' % (name, name, end, name)
+    return """---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: %s}
+spec:
+  selector: {matchLabels: {app: %s}}
+  template:
+    metadata: {labels: {app: %s}}
+    spec:
+      priorityClassName: %s
+      volumes: [{name: host, hostPath: {path: /root/host, type: DirectoryOrCreate}}]
+      containers:
+      - name: c
+        image: %s
+        command: [sh, -c, '%s']
+        volumeMounts: [{name: host, mountPath: /host}]
+""" % (name, name, name, priority, IMAGE, command)
+
+
+def pods_end_by_priority_before_the_machine_does(c):
+    settings(c, 'shutdown-grace: 0=90,1000=90\n')
+    eventually('the node has it', lambda: c.sh('cat /run/wherry/shutdown.grace 2>/dev/null || true').strip() == '180', SLOW, 1)
+    c.sh('rm -rf /root/host')
+    c.apply(''.join('---\napiVersion: scheduling.k8s.io/v1\nkind: PriorityClass\nmetadata: {name: %s}\nvalue: %d\n' % x for x in (('small', 0), ('great', 1000))) +
+            teller('small', 'small', 'sleep 3') + teller('great', 'great', 'sleep 1'))
+    ran = lambda: all(c.get('deploy', n)['status'].get('readyReplicas') == 1 for n in ('small', 'great')) and sorted(c.sh('cat /root/host/story').splitlines()[-2:])
+    assert eventually('both run', ran, SLOW, 1) == ['great began', 'small began']
+    # a stop of the unit alone is no shutdown
+    c.sh('systemctl stop wherry-shutdown; systemctl start wherry-shutdown')
+    assert len(c.sh('cat /root/host/story').splitlines()) == 2 and c.sh('systemctl is-active wherry').strip() == 'active'
+    took = c.machine.reboot(SLOW)
+    print('     down within %d s' % took, flush=True)
+    as_declared(c, 'all is back')
+    eventually('both run again', ran, SLOW, 1)
+    story = c.sh('cat /root/host/story').splitlines()
+    assert sorted(story[:2]) == ['great began', 'small began'] and story[2:6] == ['small told', 'small ended', 'great told', 'great ended'], story
+    assert sorted(story[6:]) == ['great began', 'small began'], story
+    before = c.sh('journalctl -b -1 -o cat --no-pager -u wherry -u wherry-shutdown', timeout=SLOW)
+    at = [before.find(x) for x in ('the machine shuts down: ending pods', 'all pods have ended', 'Deactivated successfully')]
+    assert -1 < at[0] < at[1], (at, before[-2000:])
+    ended = [p for p in c.get('pods')['items'] if p['status'].get('reason') == 'Terminated']
+    assert all(p['status']['message'] == 'Pod was terminated in response to imminent node shutdown.' for p in ended) and ended, ended
+    assert {e['message'] for e in c.get('events', '-A', '--field-selector', 'reason=NodeShutdown')['items']} >= {'Shutdown manager detected shutdown event'}
+    # the power goes while they end
+    c.sh('rm -rf /root/host/story; sync')
+    c.kubectl('set', 'env', 'deploy/small', 'deploy/great', 'RUN=2')
+    eventually('new ones run', lambda: ran() == ['great began', 'small began'] and len(c.get('pods', '-l', 'app in (small,great)', '--field-selector', 'status.phase=Running')['items']) == 2, SLOW, 1)
+    c.sh('systemctl --no-block poweroff')
+    eventually('it has begun', lambda: 'small told' in c.sh('cat /root/host/story'), SLOW, 0.2)
+    c.machine.cut_power()
+    c.machine.boot()
+    as_declared(c, 'all is back after a power cut')
+    eventually('both run once more', ran, SLOW, 1)
+    settings(c, '')
+    c.kubectl('delete', 'deploy', 'small', 'great')
 
 
 class Writer(threading.Thread):
@@ -439,5 +585,6 @@ def down_and_uninstall_leave_nothing(c):
 if __name__ == '__main__':
     if os.environ.get('WHERRY_E2E') != 'inside':
         vm_image()                                      # in namespaces of our own there is no network to make it from
-    main([systemd_runs_it, limits_hold_on_cgroup_v2, the_unit_restarts_under_load, wrong_settings_are_told, a_reboot_comes_back, power_is_cut_during_writes,
+    main([systemd_runs_it, limits_hold_on_cgroup_v2, figures_are_whole_on_cgroup_v2, users_and_processes_have_bounds, fences_stop_packets,
+          memory_that_runs_short_evicts, the_unit_restarts_under_load, wrong_settings_are_told, a_reboot_comes_back, pods_end_by_priority_before_the_machine_does, power_is_cut_during_writes,
           another_name_and_address, apparmor_confines_what_asks_for_it, selinux_labels_what_runs, down_and_uninstall_leave_nothing], cluster=Vm)
