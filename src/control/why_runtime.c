@@ -17,6 +17,9 @@ static const struct saying sandboxes[] = {
      "Make it again, or name another in {spec}runtimeClassName: {edit}"},
     {"its network policies cannot be put in force", "PolicyNotInForce", "cannot be started on node {node}: {message}",
      "It stays out until they hold. The node tries again by itself; its log says more: /var/log/wherry.log"},
+    {"the SELinux policy", "SELinuxContext", "cannot be started on node {node}: {message}",
+     "Load a policy module there that has it (semodule -i FILE), or change {spec}securityContext.seLinuxOptions: "
+     "{edit}"},
     {"", "SandboxFailed", "cannot be started on node {node}: {message}",
      "The node tries again by itself; its log says more: /var/log/wherry.log"},
 };
