@@ -1,6 +1,7 @@
 /* Volumes of CSI drivers are attached to a node before it mounts them, and detached when no pod there needs them any
- * more; so are disks that nodes attach themselves (client/disk_id.h), of which there is nothing but what the node
- * lists. Upstream: pkg/controller/volume/attachdetach.
+ * more: PersistentVolumes, and what stands in pods themselves (types that drivers took over, api/csi_source.h). So
+ * are disks that nodes attach themselves (client/disk_id.h), of which there is nothing but what the node lists.
+ * Upstream: pkg/controller/volume/attachdetach.
  *
  * Two plans share the work, so that neither needs a memory. `attach`, of a volume, makes its VolumeAttachments, on
  * which the driver's attacher acts: with all nodes of one volume in view, it never gives one that only one node may
@@ -12,19 +13,34 @@
  *
  * A node that is not ready and does not unmount is not waited for longer than six minutes; one that is out of service
  * (its taint says so) not at all. */
+#include "api/csi_source.h"
 #include "client/csi.h"
 #include "client/disk_id.h"
 #include "control/pods.h"
 #include "control/volumes.h"
 
 #define UNMOUNT_MOST   (360 * NS_PER_S)
+#define ATTACH_MOST    (120 * NS_PER_S) /* upstream gives an attacher so long before it tells */
 #define OUT_OF_SERVICE "node.kubernetes.io/out-of-service"
 
 /* ---- what is wanted */
 
-static struct str attachment_volume(const struct obj *attachment)
+/* A key of `attach`: a PersistentVolume by its name; what stands in pods by the name that nodes have for it, which
+ * has a '^' as no object's has. */
+struct attachable {
+    struct str key, unique;
+    const struct obj *volume; /* NULL: it stands in pods */
+    struct csi_source source;
+};
+
+static struct str attachment_key(struct arena *a, const struct obj *attachment)
 {
-    return val_text_at(obj_spec(attachment), N(source), N(persistentVolumeName));
+    const struct val *source = val_get(obj_spec(attachment), N(source)),
+                     *csi = val_at(source, N(inlineVolumeSpec), N(csi));
+    struct str volume = val_text_at(source, N(persistentVolumeName));
+    if (volume.n || !csi)
+        return volume;
+    return csi_unique_name(a, val_text_at(csi, N(driver)), val_text_at(csi, N(volumeHandle)));
 }
 
 static struct str attachment_node(const struct obj *attachment)
@@ -34,14 +50,16 @@ static struct str attachment_node(const struct obj *attachment)
 
 static void attachment_volume_keys(const struct obj *o, void (*add)(void *arg, struct str key), void *arg)
 {
-    if (attachment_volume(o).n)
-        add(arg, attachment_volume(o));
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct str key = attachment_key(&a, o);
+    if (key.n)
+        add(arg, key);
 }
 const struct objindex index_attachment_volume = {"attachment-volume", attachment_volume_keys};
 
 static void volume_driver_keys(const struct obj *o, void (*add)(void *arg, struct str key), void *arg)
 {
-    struct str driver = val_text_at(obj_spec(o), N(csi), N(driver));
+    struct str driver = csi_driver_of(obj_spec(o));
     if (driver.n)
         add(arg, driver);
 }
@@ -76,10 +94,65 @@ static void node_disk_keys(const struct obj *o, void (*add)(void *arg, struct st
 }
 const struct objindex index_node_disk = {"node-disk", node_disk_keys};
 
-/* Its driver wants volumes to be attached: one that says nothing does. */
-static bool volume_attaches(const struct view *v, const struct obj *volume)
+/* Of a volume of the pod that stands in it; "": none that a driver took over, or none that it could have. */
+static struct str inline_key(struct arena *a, const struct obj *pod, const struct val *volume, struct csi_source *out)
 {
-    struct str name = val_text_at(obj_spec(volume), N(csi), N(driver));
+    struct err ignored = ERR; /* the pod's node tells what cannot be translated */
+    if (!csi_plugin_before(volume).n || !csi_source_inline(a, pod->ns, volume, out, &ignored))
+        return S("");
+    return csi_unique_name(a, out->driver, out->handle);
+}
+
+/* By the volumes that stand in them, and by the drivers of these. */
+static void pod_inline_keys(const struct obj *o, void (*add)(void *arg, struct str key), void *arg)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    val_each_item (volume, val_get(obj_spec(o), N(volumes))) {
+        struct csi_source source;
+        struct str key = inline_key(&a, o, volume, &source);
+        if (!key.n)
+            continue;
+        add(arg, key);
+        add(arg, source.driver);
+    }
+}
+const struct objindex index_pod_inline = {"pod-inline", pod_inline_keys};
+
+/* Found in a pod that has it, or in an attachment that is left of one. */
+static bool inline_of(const struct view *v, struct arena *a, struct attachable *t)
+{
+    struct obj *o;
+    for (struct objset_iter it = view_with(v, K(Pod), &index_pod_inline, t->key); (o = objset_next(&it));)
+        val_each_item (volume, val_get(obj_spec(o), N(volumes)))
+            if (str_eq(inline_key(a, o, volume, &t->source), t->key))
+                return true;
+    for (struct objset_iter it = view_with(v, K(VolumeAttachment), &index_attachment_volume, t->key);
+         (o = objset_next(&it));) {
+        const struct val *spec = val_at(obj_spec(o), N(source), N(inlineVolumeSpec));
+        t->source = (struct csi_source){.name = t->key, .spec = spec};
+        t->source.driver = val_text_at(spec, N(csi), N(driver));
+        t->source.handle = val_text_at(spec, N(csi), N(volumeHandle));
+        return true;
+    }
+    return false;
+}
+
+/* False: there is none, or it is of no driver. */
+static bool attachable_of(const struct view *v, struct arena *a, struct str key, struct attachable *out)
+{
+    struct err ignored = ERR; /* the nodes of its pods tell what cannot be translated */
+    *out = (struct attachable){.key = key, .volume = key.n ? view_get(v, K(PersistentVolume), S(""), key) : NULL};
+    if (out->volume ? !csi_source_of(a, out->volume, &out->source, &ignored)
+                    : !str_has(key, S("^")) || !inline_of(v, a, out))
+        return false;
+    out->unique = csi_unique_name(a, out->source.driver, out->source.handle);
+    return true;
+}
+
+/* Its driver wants volumes to be attached: one that says nothing does. */
+static bool volume_attaches(const struct view *v, const struct attachable *t)
+{
+    struct str name = t->source.driver;
     const struct obj *driver = name.n ? view_get(v, K(CSIDriver), S(""), name) : NULL;
     const struct val *required = driver ? val_get(obj_spec(driver), N(attachRequired)) : NULL;
     return name.n && (!required || val_true(required));
@@ -102,13 +175,15 @@ static bool pod_uses_node(const struct obj *pod)
 }
 
 /* for (struct objset_iter it = pods_of(...); (pod = pod_wants_next(&it, volume));) */
-static struct objset_iter pods_of(const struct view *v, struct arena *a, const struct obj *volume)
+static struct objset_iter pods_of(const struct view *v, struct arena *a, const struct attachable *t)
 {
-    const struct val *ref = volume_claim(volume);
+    if (!t->volume)
+        return view_with(v, K(Pod), &index_pod_inline, t->key);
+    const struct val *ref = volume_claim(t->volume);
     const struct obj *claim = ref ? view_get(v, K(PersistentVolumeClaim), val_text_at(ref, N(namespace)),
                                              val_text_at(ref, N(name)))
                                   : NULL;
-    bool bound = claim && str_eq(claim_volume(claim), volume->name);
+    bool bound = claim && str_eq(claim_volume(claim), t->volume->name);
     return view_with(v, K(Pod), &index_pod_claims, bound ? claim_key(a, claim->ns, claim->name) : S(""));
 }
 
@@ -120,30 +195,18 @@ static struct obj *pod_wants_next(struct objset_iter *it)
     return pod;
 }
 
-static bool node_wants(const struct view *v, struct arena *a, const struct obj *volume, struct str node)
+static bool node_wants(const struct view *v, struct arena *a, const struct attachable *t, struct str node)
 {
     struct obj *pod;
-    for (struct objset_iter it = pods_of(v, a, volume); (pod = pod_wants_next(&it));)
+    for (struct objset_iter it = pods_of(v, a, t); (pod = pod_wants_next(&it));)
         if (str_eq(pod_node(pod), node))
             return true;
     return false;
 }
 
-static struct str handle_of(const struct obj *volume)
+static struct str name_on(struct arena *a, const struct attachable *t, struct str node)
 {
-    return val_text_at(obj_spec(volume), N(csi), N(volumeHandle));
-}
-static struct str driver_of(const struct obj *volume)
-{
-    return val_text_at(obj_spec(volume), N(csi), N(driver));
-}
-static struct str unique_name(struct arena *a, const struct obj *volume)
-{
-    return csi_unique_name(a, driver_of(volume), handle_of(volume));
-}
-static struct str name_on(struct arena *a, const struct obj *volume, struct str node)
-{
-    return csi_attachment_name(a, handle_of(volume), driver_of(volume), node);
+    return csi_attachment_name(a, t->source.handle, t->source.driver, node);
 }
 
 static bool node_lists(const struct obj *node, struct str unique)
@@ -162,94 +225,127 @@ static bool node_uses(const struct obj *node, struct str unique)
 /* ---- of a volume */
 
 /* Several nodes may have it at a time. */
-static bool volume_is_for_many(const struct obj *volume)
+static bool volume_is_for_many(const struct attachable *t)
 {
-    val_each_item (m, val_get(obj_spec(volume), N(accessModes)))
+    val_each_item (m, val_get(t->source.spec, N(accessModes)))
         if (str_eqz(val_text(m), "ReadWriteMany") || str_eqz(val_text(m), "ReadOnlyMany"))
             return true;
-    return !val_len(val_get(obj_spec(volume), N(accessModes)));
+    return !val_len(val_get(t->source.spec, N(accessModes)));
 }
 
-static void failed_event(const struct view *v, struct plan *out, const struct obj *volume, struct str node,
+static void failed_event(const struct view *v, struct plan *out, const struct attachable *t, struct str node,
                          struct str message)
 {
     struct obj *pod;
+    plan_why(out, STR_FMT, STR_ARG(message));
     if (str_eq(v->why, message))
         return; /* told already */
-    for (struct objset_iter it = pods_of(v, &out->arena, volume); (pod = pod_wants_next(&it));)
+    for (struct objset_iter it = pods_of(v, &out->arena, t); (pod = pod_wants_next(&it));)
         if (str_eq(pod_node(pod), node))
             plan_event(out, pod, "Warning", "FailedAttachVolume", STR_FMT, STR_ARG(message));
 }
 
-/* Who keeps it elsewhere: pods by name in the namespace of those who want it here, others by their number (all users
- * of a claim are in its namespace, so there are none; a volume that lost its claim may have). */
-static void multi_attach(const struct view *v, struct plan *out, const struct obj *volume, struct str node)
+/* Who keeps it elsewhere, as one who wants it in that namespace may know it: pods there by name, others by number. */
+static struct str multi_attach_text(const struct view *v, struct arena *a, const struct attachable *t,
+                                    struct str node, struct str ns)
 {
-    struct arena *a = &out->arena;
     AUTO(strbuf_fini) struct strbuf users = STRBUF(4096);
     struct obj *pod;
-    for (struct objset_iter it = pods_of(v, a, volume); (pod = pod_wants_next(&it));)
-        if (!str_eq(pod_node(pod), node))
-            strbuf_addf(&users, "%s" STR_FMT, users.n ? ", " : "", STR_ARG(pod->name));
-    struct str message =
-        users.n
-            ? arena_fmt(a, "Multi-Attach error for volume \"" STR_FMT "\" Volume is already used by pod(s) " STR_FMT,
-                        STR_ARG(volume->name), STR_ARG(strbuf_str(&users)))
-            : arena_fmt(a,
-                        "Multi-Attach error for volume \"" STR_FMT
-                        "\" Volume is already exclusively attached to one node and can't be attached to another",
-                        STR_ARG(volume->name));
-    failed_event(v, out, volume, node, message);
-    plan_why(out, STR_FMT, STR_ARG(message));
+    size_t near = 0, far = 0;
+    for (struct objset_iter it = pods_of(v, a, t); (pod = pod_wants_next(&it));) {
+        if (str_eq(pod_node(pod), node))
+            continue;
+        if (!str_eq(pod->ns, ns))
+            far++;
+        else
+            strbuf_addf(&users, "%s" STR_FMT, near++ ? ", " : "pod(s) ", STR_ARG(pod->name));
+    }
+    if (far)
+        strbuf_addf(&users, "%s%zu pod(s) in different namespaces", near ? " and " : "", far);
+    return users.n
+               ? arena_fmt(a, "Multi-Attach error for volume \"" STR_FMT "\" Volume is already used by " STR_FMT,
+                           STR_ARG(t->source.name), STR_ARG(strbuf_str(&users)))
+               : arena_fmt(a,
+                           "Multi-Attach error for volume \"" STR_FMT
+                           "\" Volume is already exclusively attached to one node and can't be attached to another",
+                           STR_ARG(t->source.name));
 }
 
-static void attachment_make(struct plan *out, const struct obj *volume, struct str node)
+static void multi_attach(const struct view *v, struct plan *out, const struct attachable *t, struct str node)
+{
+    struct arena *a = &out->arena;
+    struct str first = S("");
+    struct obj *pod;
+    for (struct objset_iter it = pods_of(v, a, t); (pod = pod_wants_next(&it));) {
+        if (!str_eq(pod_node(pod), node))
+            continue;
+        struct str message = multi_attach_text(v, a, t, node, pod->ns);
+        first = first.n ? first : message;
+        if (!str_eq(v->why, first))
+            plan_event(out, pod, "Warning", "FailedAttachVolume", STR_FMT, STR_ARG(message));
+    }
+    plan_why(out, STR_FMT, STR_ARG(first));
+}
+
+static void attachment_make(struct plan *out, const struct attachable *t, struct str node)
 {
     struct arena *a = &out->arena;
     struct val body = val_map();
     val_set_text(a, &body, N(apiVersion), S("storage.k8s.io/v1"));
     val_set_text(a, &body, N(kind), S("VolumeAttachment"));
-    val_set_text(a, val_need_map(a, &body, N(metadata)), N(name), name_on(a, volume, node));
+    val_set_text(a, val_need_map(a, &body, N(metadata)), N(name), name_on(a, t, node));
     struct val *spec = val_need_map(a, &body, N(spec));
-    val_set_text(a, spec, N(attacher), driver_of(volume));
+    val_set_text(a, spec, N(attacher), t->source.driver);
     val_set_text(a, spec, N(nodeName), node);
-    val_set_text(a, val_need_map(a, spec, N(source)), N(persistentVolumeName), volume->name);
-    plan_create(out, K(VolumeAttachment), S(""), name_on(a, volume, node), body)->exists_ok = true;
+    struct val *source = val_need_map(a, spec, N(source));
+    if (t->volume)
+        val_set_text(a, source, N(persistentVolumeName), t->volume->name);
+    else
+        val_set(a, source, N(inlineVolumeSpec), val_copy(a, t->source.spec));
+    plan_create(out, K(VolumeAttachment), S(""), name_on(a, t, node), body)->exists_ok = true;
 }
 
 /* Where the attachment that is there stands. */
-static void attachment_look(const struct view *v, struct plan *out, const struct obj *volume, const struct obj *have)
+static void attachment_look(const struct view *v, struct plan *out, const struct attachable *t,
+                            const struct obj *have)
 {
     struct str node = attachment_node(have), failed = val_text_at(obj_status(have), N(attachError), N(message));
-    struct str stays = val_text_at(obj_status(have), N(detachError), N(message));
-    if (obj_deleting(have))
+    struct str stays = val_text_at(obj_status(have), N(detachError), N(message)), driver = t->source.driver;
+    int64_t late = obj_created(have) + ATTACH_MOST;
+    if (obj_deleting(have)) {
         plan_why(out, "the volume is being detached from node " STR_FMT "%s" STR_FMT, STR_ARG(node),
                  stays.n ? ": " : "", STR_ARG(stays));
-    else if (val_true(val_get(obj_status(have), N(attached))))
         return;
-    else if (failed.n) {
-        struct str message = arena_fmt(&out->arena,
-                                       "AttachVolume.Attach failed for volume \"" STR_FMT "\" : " STR_FMT,
-                                       STR_ARG(volume->name), STR_ARG(failed));
-        failed_event(v, out, volume, node, message);
-        plan_why(out, STR_FMT, STR_ARG(message));
-    } else {
-        plan_why(out, "driver " STR_FMT " has not attached the volume to node " STR_FMT " yet",
-                 STR_ARG(driver_of(volume)), STR_ARG(node));
     }
+    if (val_true(val_get(obj_status(have), N(attached))))
+        return;
+    if (!failed.n && v->now < late) {
+        plan_why(out, "driver " STR_FMT " has not attached the volume to node " STR_FMT " yet", STR_ARG(driver),
+                 STR_ARG(node));
+        plan_again(out, late);
+        return;
+    }
+    if (!failed.n) /* in the words of who has waited for it */
+        failed = arena_fmt(&out->arena,
+                           "timed out waiting for external-attacher of " STR_FMT
+                           " CSI driver to attach volume " STR_FMT,
+                           STR_ARG(driver), STR_ARG(t->source.handle));
+    failed_event(v, out, t, node,
+                 arena_fmt(&out->arena, "AttachVolume.Attach failed for volume \"" STR_FMT "\" : " STR_FMT,
+                           STR_ARG(t->source.name), STR_ARG(failed)));
 }
 
 /* Nodes of the pods that want it, each once: those that have it first. */
-static size_t nodes_wanted(const struct view *v, struct arena *a, const struct obj *volume, struct str **out)
+static size_t nodes_wanted(const struct view *v, struct arena *a, const struct attachable *t, struct str **out)
 {
     size_t n = 0, most = 0;
     struct obj *pod;
-    for (struct objset_iter it = pods_of(v, a, volume); pod_wants_next(&it);)
+    for (struct objset_iter it = pods_of(v, a, t); pod_wants_next(&it);)
         most++;
     *out = arena_alloc(a, (most + 1) * sizeof **out);
     for (int have = 1; have >= 0; have--)
-        for (struct objset_iter it = pods_of(v, a, volume); (pod = pod_wants_next(&it));) {
-            bool known = false, has = view_get(v, K(VolumeAttachment), S(""), name_on(a, volume, pod_node(pod)));
+        for (struct objset_iter it = pods_of(v, a, t); (pod = pod_wants_next(&it));) {
+            bool known = false, has = view_get(v, K(VolumeAttachment), S(""), name_on(a, t, pod_node(pod)));
             for (size_t i = 0; i < n; i++)
                 known |= str_eq((*out)[i], pod_node(pod));
             if (!known && has == (have == 1) && view_get(v, K(Node), S(""), pod_node(pod)))
@@ -274,13 +370,21 @@ static void list_write(struct plan *out, const struct obj *node, struct val list
     plan_patch(out, node, S("status"), patch)->expect_rev = node->rev;
 }
 
-static void attached_events(const struct view *v, struct plan *out, const struct obj *node, const struct obj *volume);
+static void attached_events(const struct view *v, struct plan *out, const struct obj *node,
+                            const struct attachable *t);
 
 /* What a driver's VolumeAttachment is to its volume, the node's list is to a disk: this plan alone enters a claim's
  * disk there, with all nodes in view. */
-static void disk_plan(const struct view *v, struct plan *out, const struct obj *volume, struct str unique)
+static void disk_plan(const struct view *v, struct plan *out, const struct obj *owner, struct str unique)
 {
     struct arena *a = &out->arena;
+    const struct attachable disk = {
+        .key = owner->name,
+        .unique = unique,
+        .volume = owner,
+        .source = {.name = owner->name, .spec = obj_spec(owner)},
+    };
+    const struct attachable *volume = &disk;
     struct str *nodes = NULL;
     size_t n = nodes_wanted(v, a, volume, &nodes), holders = 0;
     for (struct objset_iter it = view_with(v, K(Node), &index_node_disk, unique); objset_next(&it);)
@@ -304,26 +408,28 @@ static void disk_plan(const struct view *v, struct plan *out, const struct obj *
 
 static void attach_plan(const struct view *v, struct key key, struct plan *out)
 {
-    const struct obj *volume = view_get(v, K(PersistentVolume), S(""), key.name);
     struct arena *a = &out->arena;
+    const struct obj *volume = view_get(v, K(PersistentVolume), S(""), key.name);
     struct str unique = volume ? disk_unique(a, obj_spec(volume)) : S("");
     if (unique.n) {
         disk_plan(v, out, volume, unique);
         return;
     }
+    struct attachable it, *t = &it;
     struct str *nodes = NULL;
-    size_t n = volume && volume_attaches(v, volume) ? nodes_wanted(v, a, volume, &nodes) : 0, kept = 0;
-    for (struct objset_iter it = view_with(v, K(VolumeAttachment), &index_attachment_volume, key.name);
-         objset_next(&it);)
+    size_t n = attachable_of(v, a, key.name, t) && volume_attaches(v, t) ? nodes_wanted(v, a, t, &nodes) : 0,
+           kept = 0;
+    for (struct objset_iter all = view_with(v, K(VolumeAttachment), &index_attachment_volume, key.name);
+         objset_next(&all);)
         kept++;
     for (size_t i = 0; i < n; i++) {
-        const struct obj *mine = view_get(v, K(VolumeAttachment), S(""), name_on(a, volume, nodes[i]));
+        const struct obj *mine = view_get(v, K(VolumeAttachment), S(""), name_on(a, t, nodes[i]));
         if (mine) {
-            attachment_look(v, out, volume, mine);
-        } else if (kept && !volume_is_for_many(volume)) {
-            multi_attach(v, out, volume, nodes[i]);
+            attachment_look(v, out, t, mine);
+        } else if (kept && !volume_is_for_many(t)) {
+            multi_attach(v, out, t, nodes[i]);
         } else {
-            attachment_make(out, volume, nodes[i]);
+            attachment_make(out, t, nodes[i]);
             kept++;
         }
     }
@@ -332,10 +438,11 @@ static void attach_plan(const struct view *v, struct key key, struct plan *out)
 static void keys_of_attachment(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
                                void *arg)
 {
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct str key = attachment_key(&a, now ? now : was);
     (void)v;
-    struct str volume = attachment_volume(now ? now : was);
-    if (volume.n)
-        add(arg, S(""), volume);
+    if (key.n)
+        add(arg, S(""), key);
 }
 
 static void keys_of_claim(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
@@ -358,18 +465,25 @@ static void keys_of_pod(const struct view *v, const struct obj *was, const struc
     val_each_item (volume, val_get(obj_spec(pod), N(volumes))) {
         struct str name = pod_claim(&a, pod, volume);
         const struct obj *claim = name.n ? view_get(v, K(PersistentVolumeClaim), pod->ns, name) : NULL;
+        struct csi_source source;
+        struct str key = name.n ? S("") : inline_key(&a, pod, volume, &source);
         if (claim && claim_volume(claim).n)
-            add(arg, S(""), claim_volume(claim));
+            key = claim_volume(claim);
+        if (key.n)
+            add(arg, S(""), key);
     }
 }
 
 static void keys_of_driver(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
                            void *arg)
 {
-    struct obj *volume;
-    for (struct objset_iter it = view_with(v, K(PersistentVolume), &index_volume_driver, (now ? now : was)->name);
-         (volume = objset_next(&it));)
-        add(arg, S(""), volume->name);
+    struct str driver = (now ? now : was)->name;
+    struct obj *o;
+    for (struct objset_iter it = view_with(v, K(PersistentVolume), &index_volume_driver, driver);
+         (o = objset_next(&it));)
+        add(arg, S(""), o->name);
+    for (struct objset_iter it = view_with(v, K(Pod), &index_pod_inline, driver); (o = objset_next(&it));)
+        keys_of_pod(v, NULL, o, add, arg);
 }
 
 /* Volumes of disks that it has listed since, or lists no more. */
@@ -436,40 +550,41 @@ static bool node_is_lost(const struct view *v, const struct obj *node, int64_t *
 }
 
 /* What is attached to it, and is to stay so. */
-static bool stays_listed(const struct view *v, struct plan *out, const struct obj *node, const struct obj *volume)
+static bool stays_listed(const struct view *v, struct plan *out, const struct obj *node, const struct attachable *t)
 {
-    struct str unique = unique_name(&out->arena, volume);
     int64_t at = 0;
-    if (node_wants(v, &out->arena, volume, node->name))
+    if (node_wants(v, &out->arena, t, node->name))
         return true;
-    if (!node_lists(node, unique) || !node_uses(node, unique) || node_is_lost(v, node, &at))
+    if (!node_lists(node, t->unique) || !node_uses(node, t->unique) || node_is_lost(v, node, &at))
         return false;
     if (at)
         plan_again(out, at);
     plan_why(out, "volume " STR_FMT " is not detached before node " STR_FMT " has unmounted it",
-             STR_ARG(volume->name), STR_ARG(node->name));
+             STR_ARG(t->source.name), STR_ARG(node->name));
     return true;
 }
 
-static void attached_events(const struct view *v, struct plan *out, const struct obj *node, const struct obj *volume)
+static void attached_events(const struct view *v, struct plan *out, const struct obj *node,
+                            const struct attachable *t)
 {
     struct obj *pod;
-    for (struct objset_iter it = pods_of(v, &out->arena, volume); (pod = pod_wants_next(&it));)
+    for (struct objset_iter it = pods_of(v, &out->arena, t); (pod = pod_wants_next(&it));)
         if (str_eq(pod_node(pod), node->name) && !obj_deleting(pod))
             plan_event(out, pod, "Normal", "SuccessfulAttachVolume",
-                       "AttachVolume.Attach succeeded for volume \"" STR_FMT "\" ", STR_ARG(volume->name));
+                       "AttachVolume.Attach succeeded for volume \"" STR_FMT "\" ", STR_ARG(t->source.name));
 }
 
-/* What is attached to a node and stays so; what does not is detached once it is not listed any more. */
+/* What is attached to a node and stays so; what does not is detached once it is not listed any more. t NULL: nobody
+ * knows of what it is. */
 static bool attachment_stays(const struct view *v, struct plan *out, const struct obj *node, const struct obj *have,
-                             const struct obj *volume)
+                             const struct attachable *t)
 {
-    if (node && volume && volume_attaches(v, volume) && stays_listed(v, out, node, volume))
+    if (node && t && volume_attaches(v, t) && stays_listed(v, out, node, t))
         return true;
     /* of a volume that is gone it can be told by its form alone: csi- and a SHA-256 */
-    bool ours = volume ? str_eq(have->name, name_on(&out->arena, volume, attachment_node(have)))
-                       : str_starts(have->name, S("csi-")) && have->name.n == 68;
-    if (ours && !obj_deleting(have) && (!node || !volume || !node_lists(node, unique_name(&out->arena, volume))))
+    bool ours = t ? str_eq(have->name, name_on(&out->arena, t, attachment_node(have)))
+                  : str_starts(have->name, S("csi-")) && have->name.n == 68;
+    if (ours && !obj_deleting(have) && (!node || !t || !node_lists(node, t->unique)))
         plan_delete(out, have)->expect_rev = have->rev;
     return false;
 }
@@ -537,13 +652,15 @@ static void attached_plan(const struct view *v, struct key key, struct plan *out
     struct obj *have;
     for (struct objset_iter it = view_with(v, K(VolumeAttachment), &index_node, key.name);
          (have = objset_next(&it));) {
-        const struct obj *volume = view_get(v, K(PersistentVolume), S(""), attachment_volume(have));
-        if (!attachment_volume(have).n || !attachment_stays(v, out, node, have, volume) || obj_deleting(have) ||
+        struct attachable t;
+        struct str of = attachment_key(a, have);
+        bool known = attachable_of(v, a, of, &t);
+        if (!of.n || !attachment_stays(v, out, node, have, known ? &t : NULL) || obj_deleting(have) ||
             !val_true(val_get(obj_status(have), N(attached))))
             continue;
-        row_add(a, &list, unique_name(a, volume));
-        if (!node_lists(node, unique_name(a, volume)))
-            attached_events(v, out, node, volume);
+        row_add(a, &list, t.unique);
+        if (!node_lists(node, t.unique))
+            attached_events(v, out, node, &t);
     }
     if (node) {
         disks_wanted(v, out, node, &list);
@@ -586,7 +703,7 @@ static void nodes_of_pod(const struct view *v, const struct obj *was, const stru
     if (!pod_node(pod).n || (was && now && pod_uses_node(was) == pod_uses_node(now)))
         return;
     val_each_item (volume, val_get(obj_spec(pod), N(volumes)))
-        if (pod_claim(&a, pod, volume).n || disk_unique(&a, volume).n) {
+        if (pod_claim(&a, pod, volume).n || csi_plugin_before(volume).n || disk_unique(&a, volume).n) {
             add(arg, S(""), pod_node(pod));
             return;
         }
@@ -619,10 +736,13 @@ static void nodes_of_claim(const struct view *v, const struct obj *was, const st
 static void nodes_of_driver(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
                             void *arg)
 {
-    struct obj *volume;
-    for (struct objset_iter it = view_with(v, K(PersistentVolume), &index_volume_driver, (now ? now : was)->name);
-         (volume = objset_next(&it));)
-        nodes_of_volume(v, NULL, volume, add, arg);
+    struct str driver = (now ? now : was)->name;
+    struct obj *o;
+    for (struct objset_iter it = view_with(v, K(PersistentVolume), &index_volume_driver, driver);
+         (o = objset_next(&it));)
+        nodes_of_volume(v, NULL, o, add, arg);
+    for (struct objset_iter it = view_with(v, K(Pod), &index_pod_inline, driver); (o = objset_next(&it));)
+        nodes_of_pod(v, NULL, o, add, arg);
 }
 
 static const struct controller_watch attached_watches[] = {{K(Node), keys_of_own_node},

@@ -7,15 +7,28 @@
 #include "control/world_test.h"
 #include "sys/loop.h"
 
-#define UNIQUE (sim.disk ? "kubernetes.io/iscsi/10.0.0.1:iqn.a:0" : "kubernetes.io/csi/d.io^h")
-#define NODES  2
+#define NODES 2
 static const char *const names_of_nodes[NODES] = {"n1", "n2"};
+
+/* What the pods have: a driver's volume by a claim; one that the node attaches; what stands in them and a driver took
+ * over. */
+enum sim_volume { OF_DRIVER, OF_DISK, IN_POD };
+static const struct {
+    const char *driver, *unique, *source, *in_pod;
+} volumes_of[] = {
+    [OF_DRIVER] = {"d.io", "kubernetes.io/csi/d.io^h", "csi: {driver: d.io, volumeHandle: h}",
+                   "persistentVolumeClaim: {claimName: c}"},
+    [OF_DISK] = {"d.io", "kubernetes.io/iscsi/10.0.0.1:iqn.a:0",
+                 "iscsi: {targetPortal: 10.0.0.1, iqn: iqn.a, lun: 0}", "persistentVolumeClaim: {claimName: c}"},
+    [IN_POD] = {"cinder.csi.openstack.org", "kubernetes.io/csi/cinder.csi.openstack.org^h",
+                "csi: {driver: d.io, volumeHandle: h}", "cinder: {volumeID: h}"},
+};
 
 static struct {
     bool mounted[NODES];
     struct obj *seen[NODES]; /* the Node as its kubelet knows it, maybe an old one; counted */
     bool many;
-    bool disk; /* the node attaches it: there are no VolumeAttachments */
+    enum sim_volume what;
 } sim;
 
 static struct obj *node_now(struct world *w, int i)
@@ -26,7 +39,7 @@ static struct obj *node_now(struct world *w, int i)
 static bool node_says(const struct obj *node, const struct name *member)
 {
     val_each_item (it, val_get(obj_status(node), member))
-        if (str_eqz(val_is(it, VAL_MAP) ? val_text_at(it, N(name)) : val_text(it), UNIQUE))
+        if (str_eqz(val_is(it, VAL_MAP) ? val_text_at(it, N(name)) : val_text(it), volumes_of[sim.what].unique))
             return true;
     return false;
 }
@@ -34,7 +47,8 @@ static bool node_says(const struct obj *node, const struct name *member)
 static struct obj *attachment_of(struct world *w, const char *node)
 {
     AUTO(arena_fini) struct arena a = ARENA;
-    return fake_get(w->api, K(VolumeAttachment), S(""), csi_attachment_name(&a, S("h"), S("d.io"), str_of(node)));
+    return fake_get(w->api, K(VolumeAttachment), S(""),
+                    csi_attachment_name(&a, S("h"), str_of(volumes_of[sim.what].driver), str_of(node)));
 }
 
 static void no_disk_is_torn(struct world *w)
@@ -53,7 +67,7 @@ static void no_disk_is_torn(struct world *w)
 /* After every write, whoever made it. */
 static void nothing_is_torn(struct world *w)
 {
-    if (sim.disk) {
+    if (sim.what == OF_DISK) {
         no_disk_is_torn(w);
         return;
     }
@@ -113,6 +127,7 @@ static size_t pods_on(struct world *w, const char *node)
 static void kubelet_acts(struct world *w, int i)
 {
     const char *name = names_of_nodes[i];
+    AUTO(arena_fini) struct arena a = ARENA;
     if (random_below(2)) {
         obj_unref(sim.seen[i]);
         sim.seen[i] = obj_ref(node_now(w, i));
@@ -121,8 +136,7 @@ static void kubelet_acts(struct world *w, int i)
     bool wanted = pods_on(w, name) > 0, in_use = node_says(node_now(w, i), N(volumesInUse));
     if (wanted && !in_use)
         world_patch(w, K(Node), name, "status",
-                    sim.disk ? "{status: {volumesInUse: ['kubernetes.io/iscsi/10.0.0.1:iqn.a:0']}}"
-                             : "{status: {volumesInUse: ['kubernetes.io/csi/d.io^h']}}");
+                    arena_fmt(&a, "{status: {volumesInUse: ['%s']}}", volumes_of[sim.what].unique).p);
     else if (wanted && node_says(node, N(volumesInUse)) && node_says(node, N(volumesAttached)))
         sim.mounted[i] = true;
     else if (!wanted && sim.mounted[i])
@@ -149,8 +163,8 @@ static void pod_come(struct world *w, int n, const char *node)
         arena_fmt(
             &a,
             "{apiVersion: v1, kind: Pod, metadata: {name: p%d, namespace: default}, spec: {nodeName: %s, containers: "
-            "[{name: c, image: i}], volumes: [{name: v, persistentVolumeClaim: {claimName: c}}]}}",
-            n, node)
+            "[{name: c, image: i}], volumes: [{name: v, %s}]}}",
+            n, node, volumes_of[sim.what].in_pod)
             .p);
 }
 
@@ -162,15 +176,13 @@ static bool all_is_detached(struct world *w)
     return objset_len(fake_set(w->api, K(VolumeAttachment))) == 0;
 }
 
-static void attach_begin(struct world *w, uint64_t seed, bool many, bool disk)
+static void attach_begin(struct world *w, uint64_t seed, bool many, enum sim_volume what)
 {
     AUTO(arena_fini) struct arena a = ARENA;
-    const char *mode = many ? "ReadWriteMany" : "ReadWriteOnce",
-               *source = disk ? "iscsi: {targetPortal: 10.0.0.1, iqn: iqn.a, lun: 0}"
-                              : "csi: {driver: d.io, volumeHandle: h}";
+    const char *mode = many ? "ReadWriteMany" : "ReadWriteOnce", *source = volumes_of[what].source;
     memset(&sim, 0, sizeof sim);
     sim.many = many;
-    sim.disk = disk;
+    sim.what = what;
     world_init(w, seed, 5 * NS_PER_MS);
     for (int i = 0; i < NODES; i++) {
         world_node(w, names_of_nodes[i], "8");
@@ -231,11 +243,11 @@ static void everybody_acts(struct world *w, bool badly)
 }
 
 /* Pods come and go on both nodes and the manager begins anew; badly: calls fail, answers are lost and lines break. */
-static size_t attach_play(uint64_t seed, bool many, bool badly, bool disk)
+static size_t attach_play(uint64_t seed, bool many, bool badly, enum sim_volume what)
 {
     struct world w;
     size_t mounts = 0;
-    attach_begin(&w, seed, many, disk);
+    attach_begin(&w, seed, many, what);
     for (int round = 0; round < 120; round++) {
         int n = (int)random_below(3);
         if (random_below(3) == 0)
@@ -259,41 +271,47 @@ static size_t attach_play(uint64_t seed, bool many, bool badly, bool disk)
 }
 
 /* Of one seed nothing may ever be mounted. */
-static void attach_plays(uint64_t first, uint64_t last, int many_of, bool badly, bool disk)
+static void attach_plays(uint64_t first, uint64_t last, int many_of, bool badly, enum sim_volume what)
 {
     size_t mounts = 0;
     for (uint64_t seed = first; seed <= last; seed++)
-        mounts += attach_play(seed, many_of && seed % (uint64_t)many_of == 0, badly, disk);
+        mounts += attach_play(seed, many_of && seed % (uint64_t)many_of == 0, badly, what);
     CHECK(mounts > last - first);
 }
 
 TEST(attached_to_one_node_alone_and_never_torn_away)
 {
-    attach_plays(1, 200, 0, false, false);
+    attach_plays(1, 200, 0, false, OF_DRIVER);
 }
 
 TEST(attached_to_many_nodes_where_the_volume_allows)
 {
-    attach_plays(1, 4, 1, false, false);
+    attach_plays(1, 4, 1, false, OF_DRIVER);
 }
 
 TEST(attached_and_detached_though_calls_fail_and_lines_break)
 {
-    attach_plays(101, 140, 4, true, false);
+    attach_plays(101, 140, 4, true, OF_DRIVER);
 }
 
 /* Of what the node attaches itself there is only the node's list. */
 TEST(attached_disks_are_listed_by_one_node_alone)
 {
-    attach_plays(1, 100, 8, false, true);
-    attach_plays(101, 140, 4, true, true);
+    attach_plays(1, 100, 8, false, OF_DISK);
+    attach_plays(101, 140, 4, true, OF_DISK);
+}
+
+TEST(attached_as_well_what_stands_in_pods)
+{
+    attach_plays(1, 20, 0, false, IN_POD);
+    attach_plays(21, 30, 0, true, IN_POD);
 }
 
 /* A node that says nothing any more is not waited for longer than six minutes. */
 TEST(attached_no_more_to_a_node_that_is_lost)
 {
     struct world w;
-    attach_begin(&w, 7, false, false);
+    attach_begin(&w, 7, false, OF_DRIVER);
     pod_come(&w, 0, "n1");
     for (int round = 0; round < 60 && !sim.mounted[0]; round++)
         everybody_acts(&w, false);

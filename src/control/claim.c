@@ -11,6 +11,7 @@
  * The volume's claimRef decides who has it: it is written at the revision that was looked at, so of two who want it
  * one is told that he looked too early. A claim takes the one volume that claim_reserved() finds for it; others that
  * name it as well are let go by volume.c. */
+#include "api/csi_source.h"
 #include "api/strategy.h"
 #include "control/pods.h"
 #include "control/volumes.h"
@@ -227,7 +228,7 @@ static void claim_provision(const struct view *v, const struct obj *claim, const
                    "storageclass.storage.k8s.io \"" STR_FMT "\" not found", STR_ARG(class_of_storage(claim)));
         return;
     }
-    struct str named = val_text_at(&class->tree, N(provisioner)), who = provisioner_migrated(named);
+    struct str named = val_text_at(&class->tree, N(provisioner)), who = csi_driver_after(named);
     if (who.n == 0 && str_starts(named, S("kubernetes.io/"))) {
         claim_tell(v, out, claim, "Warning", "ProvisioningFailed", "no volume plugin matched name: " STR_FMT,
                    STR_ARG(named));

@@ -87,7 +87,7 @@ extern const struct objindex index_inject; /* cert_inject.c */
 extern const struct objindex index_slices, index_group, index_job_selector;
 extern const struct objindex index_ingress_host, index_ingress_names;
 extern const struct objindex index_balancers, index_host_ports, index_metallb;
-extern const struct objindex index_attachment_volume, index_volume_driver, index_capacity_class;
+extern const struct objindex index_attachment_volume, index_volume_driver, index_pod_inline, index_capacity_class;
 extern const struct objindex index_volume_disk, index_node_disk;
 
 static const struct objindex *const *cert_indexes(const struct kind *k)
@@ -129,9 +129,9 @@ static const struct objindex *const *defined_indexes(const struct kind *k)
 
 const struct objindex *const *kind_indexes(const struct kind *k)
 {
-    static const struct objindex *const pods[] = {&index_namespace,  &index_owner, &index_controller,
-                                                  &index_orphans,    &index_node,  &index_pod_claims,
-                                                  &index_host_ports, NULL};
+    static const struct objindex *const pods[] = {&index_namespace,  &index_owner,      &index_controller,
+                                                  &index_orphans,    &index_node,       &index_pod_claims,
+                                                  &index_host_ports, &index_pod_inline, NULL};
     static const struct objindex *const services[] = {&index_namespace, &index_owner, &index_balancers, NULL};
     static const struct objindex *const deployments[] = {&index_namespace, &index_owner, &index_metallb, NULL};
     static const struct objindex *const sets[] = {&index_namespace, &index_owner, &index_controller, &index_orphans,

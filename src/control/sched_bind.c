@@ -2,6 +2,7 @@
  * that need one made the annotation with the node; then claim.c, volume.c and the provisioner do their part, and each
  * change of one of them brings us here to look. Nothing is undone where it fails: a volume that was given to its
  * claim is bound to it whatever becomes of the pod. */
+#include "control/sched_csi.h"
 #include "control/sched_volume.h"
 #include "control/volumes.h"
 
@@ -120,7 +121,7 @@ static enum outlook static_outlook(struct volume_binding *b, const struct volume
                           STR_ARG(w->volume->name));
     if (volume->rev < w->rev)
         return STILL_WAITING;
-    if (!volume_takes_node(volume, node))
+    if (!csi_volume_takes_node(b->view, &b->arena, volume, node))
         return wrong_node(b, error, volume);
     if (val_text_at(volume_claim(volume), N(uid)).n == 0)
         return gone_wrong(b, error, "ClaimRef got reset for pv \"" STR_FMT "\"", STR_ARG(volume->name));
@@ -139,7 +140,7 @@ static enum outlook made_outlook(struct volume_binding *b, const struct volume_w
     const struct obj *volume = claim_volume(claim).n
                                    ? view_get(b->view, K(PersistentVolume), S(""), claim_volume(claim))
                                    : NULL;
-    if (volume && !volume_takes_node(volume, node))
+    if (volume && !csi_volume_takes_node(b->view, &b->arena, volume, node))
         return wrong_node(b, error, volume);
     return volume && claim_is_bound(claim) ? ALL_BOUND : STILL_WAITING;
 }

@@ -346,9 +346,20 @@ bool pod_volumes_fit(struct pod_volumes *p, const struct sched_node *n, bool *re
                false;
     if (!csi_volumes_fit(p->view, p->pod, n, p->arena))
         return say(arg, "node(s) exceed max volume count"), false;
+    const char *refused = csi_inline_refused(p->view, p->pod, str_of(n->name), p->arena);
+    if (refused) {
+        *resolvable = false;
+        return say(arg, refused), false;
+    }
     bool takes = true, zones = true;
     for (size_t i = 0; i < p->nbound; i++) {
-        takes &= volume_takes_node(p->bound[i], n->obj);
+        struct err err = ERR;
+        const struct val *spec = csi_spec_on(p->view, p->arena, p->bound[i], str_of(n->name), &err);
+        if (!spec) {
+            *resolvable = false;
+            return say(arg, arena_strz(p->arena, str_of(err.text))), false;
+        }
+        takes &= volume_spec_takes_node(spec, n->obj);
         zones &= zones_suit(p->bound[i], n->obj);
     }
     struct claim_choice *choices = p->nlate ? arena_alloc(p->arena, p->nlate * sizeof *choices) : NULL;

@@ -1,6 +1,7 @@
 /* PersistentVolumes: their phase, letting go of claims that went elsewhere, and what becomes of one whose claim is
  * gone. Upstream: pkg/controller/volume/persistentvolume (syncVolume, reclaimVolume). Volumes are deleted by who
  * provisioned them: nothing here touches a disk. */
+#include "api/csi_source.h"
 #include "control/volumes.h"
 
 static void volume_phase(struct plan *out, const struct obj *volume, const char *phase, struct str message)
@@ -33,7 +34,7 @@ static struct str why_undeletable(struct plan *out, const struct obj *volume)
 {
     struct arena *a = &out->arena;
     struct str by = obj_note(volume, ANN_PROVISIONED_BY);
-    if (provisioner_migrated(by).n > 0 || obj_note(volume, ANN_MIGRATED_TO).n > 0)
+    if (csi_driver_after(by).n > 0 || obj_note(volume, ANN_MIGRATED_TO).n > 0)
         return S("");
     if (str_starts(by, S("kubernetes.io/")))
         return arena_fmt(a, "no volume plugin matched name: " STR_FMT, STR_ARG(by));
@@ -113,12 +114,32 @@ static void volume_claimed(const struct view *v, struct plan *out, const struct 
         tell_mismatch(v, out, volume, claim);
 }
 
+/* What kept a volume for a plugin that was built in keeps it for nobody: its driver's provisioner has its own. */
+static bool finalizer_dropped(struct plan *out, const struct obj *volume)
+{
+    static const char in_tree[] = "kubernetes.io/pv-controller";
+    struct val left = val_list(), tree;
+    const struct val *all = val_get(obj_meta(volume), N(finalizers));
+    if (!csi_driver_after(obj_note(volume, ANN_PROVISIONED_BY)).n || !val_has_text(all, str_of(in_tree)))
+        return false;
+    val_each_item (it, all)
+        if (!str_eqz(val_text(it), in_tree))
+            val_add(&out->arena, &left, val_copy(&out->arena, it));
+    tree = plan_edit(out, volume);
+    struct val *meta = val_need_map(&out->arena, &tree, N(metadata));
+    if (val_len(&left))
+        val_set(&out->arena, meta, N(finalizers), left);
+    else
+        val_del(meta, N(finalizers));
+    return plan_update(out, volume, S(""), tree) != NULL;
+}
+
 static void volume_plan(const struct view *v, struct key key, struct plan *out)
 {
     const struct obj *volume = view_get(v, K(PersistentVolume), S(""), key.name);
     const struct val *ref = volume ? volume_claim(volume) : NULL;
     struct str uid = val_text_at(ref, N(uid)), ns = val_text_at(ref, N(namespace)), name = val_text_at(ref, N(name));
-    if (!volume || plan_migrated(out, volume, obj_note(volume, ANN_PROVISIONED_BY)))
+    if (!volume || plan_migrated(out, volume, obj_note(volume, ANN_PROVISIONED_BY)) || finalizer_dropped(out, volume))
         return;
     if (uid.n == 0) { /* nobody has it, or it is kept for a claim that is to come */
         volume_phase(out, volume, "Available", S(""));

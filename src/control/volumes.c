@@ -1,4 +1,5 @@
 #include "control/volumes.h"
+#include "api/csi_source.h"
 #include "api/placement.h"
 #include "api/quantity.h"
 #include "api/selector.h"
@@ -117,15 +118,20 @@ const char *volume_mismatch(const struct obj *volume, const struct obj *claim, b
     return NULL;
 }
 
-bool volume_takes_node(const struct obj *volume, const struct obj *node)
+bool volume_spec_takes_node(const struct val *spec, const struct obj *node)
 {
-    const struct val *required = val_at(obj_spec(volume), N(nodeAffinity), N(required));
+    const struct val *required = val_at(spec, N(nodeAffinity), N(required));
     if (!required)
         return true;
     val_each_item (it, val_get(required, N(nodeSelectorTerms)))
         if (node_term_matches(it, node))
             return true;
     return false;
+}
+
+bool volume_takes_node(const struct obj *volume, const struct obj *node)
+{
+    return volume_spec_takes_node(obj_spec(volume), node);
 }
 
 static bool topology_takes(const struct val *term, const struct obj *node)
@@ -201,23 +207,6 @@ bool volume_replaces(const struct obj *volume, const struct obj *other)
            volume_size(volume) >= volume_size(other);
 }
 
-struct str provisioner_migrated(struct str provisioner)
-{
-    static const char *const rows[][2] = {
-        {"kubernetes.io/aws-ebs", "ebs.csi.aws.com"},
-        {"kubernetes.io/gce-pd", "pd.csi.storage.gke.io"},
-        {"kubernetes.io/cinder", "cinder.csi.openstack.org"},
-        {"kubernetes.io/azure-disk", "disk.csi.azure.com"},
-        {"kubernetes.io/azure-file", "file.csi.azure.com"},
-        {"kubernetes.io/vsphere-volume", "csi.vsphere.vmware.com"},
-        {"kubernetes.io/portworx-volume", "pxd.portworx.com"},
-    };
-    for (size_t i = 0; i < countof(rows); i++)
-        if (str_eqz(provisioner, rows[i][0]))
-            return str_of(rows[i][1]);
-    return S("");
-}
-
 bool claim_is_for_pod(const struct obj *claim, const struct obj *pod)
 {
     return str_eq(val_text_at(obj_controller(claim), N(uid)), pod->uid);
@@ -274,7 +263,7 @@ struct action *plan_volume_claimed(struct plan *out, const struct obj *volume, c
 /* Who provisioned for it inside Kubernetes once has a successor, who looks for his name. */
 bool plan_migrated(struct plan *out, const struct obj *o, struct str provisioner)
 {
-    struct str driver = provisioner_migrated(provisioner), said = obj_note(o, ANN_MIGRATED_TO);
+    struct str driver = csi_driver_after(provisioner), said = obj_note(o, ANN_MIGRATED_TO);
     if (provisioner.n == 0 || str_eq(driver, said))
         return false;
     struct val tree = plan_edit(out, o);

@@ -10,6 +10,7 @@
 #define ANN_MIGRATED_TO         "pv.kubernetes.io/migrated-to"
 #define ANN_PROVISIONER         "volume.kubernetes.io/storage-provisioner"
 #define ANN_PROVISIONER_BETA    "volume.beta.kubernetes.io/storage-provisioner"
+#define ANN_RESIZER             "volume.kubernetes.io/storage-resizer"
 #define ANN_SELECTED_NODE       "volume.kubernetes.io/selected-node"
 #define ANN_DEFAULT_CLASS       "storageclass.kubernetes.io/is-default-class"
 #define ANN_CLASS_BETA          "volume.beta.kubernetes.io/storage-class"
@@ -38,6 +39,7 @@ bool volume_is_free(const struct obj *volume);
 const char *volume_mismatch(const struct obj *volume, const struct obj *claim, bool with_class, struct arena *a);
 /* Its node affinity takes the node. */
 bool volume_takes_node(const struct obj *volume, const struct obj *node);
+bool volume_spec_takes_node(const struct val *spec, const struct obj *node);
 /* allowedTopologies of a class take the node. */
 bool class_takes_node(const struct obj *class, const struct obj *node);
 /* A before b, where both suit a claim: fewer access modes, smaller, by name. */
@@ -50,8 +52,6 @@ struct obj *claim_reserved(const struct view *v, const struct obj *claim, struct
 struct obj *claim_free(const struct view *v, const struct obj *claim, struct arena *a);
 /* Whatever claim one free volume suits, the other does, too. */
 bool volume_replaces(const struct obj *volume, const struct obj *other);
-/* The CSI driver that took over from a provisioner that was built into Kubernetes; "": none did. */
-struct str provisioner_migrated(struct str provisioner);
 bool claim_is_for_pod(const struct obj *claim, const struct obj *pod); /* owned by it, as ephemeral ones are */
 /* "NS/NAME" in the arena. */
 struct str claim_key(struct arena *a, struct str ns, struct str name);

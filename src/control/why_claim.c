@@ -1,7 +1,9 @@
 /* Claims and volumes: who is waited for, what the nearest volume lacks, what is kept and for whom. */
 #include "api/codec.h"
+#include "api/csi_source.h"
 #include "api/quantity.h"
 #include "api/selector.h"
+#include "control/sched_csi.h"
 #include "control/volumes.h"
 #include "control/why_int.h"
 
@@ -197,7 +199,7 @@ static const struct obj *complaint_of(struct question *q, const struct obj *abou
 
 static void say_provisioner(struct question *q, const struct obj *claim, const struct obj *class, struct finding *f)
 {
-    struct str named = val_text_at(&class->tree, N(provisioner)), next = provisioner_migrated(named),
+    struct str named = val_text_at(&class->tree, N(provisioner)), next = csi_driver_after(named),
                node = obj_note(claim, ANN_SELECTED_NODE);
     struct str who = next.n ? next : named;
     if (next.n == 0 && str_starts(named, S("kubernetes.io/"))) {
@@ -361,7 +363,7 @@ static bool node_for(struct question *q, const struct obj *volume)
 {
     struct obj *node;
     for (struct objset_iter it = view_all(q->v, K(Node)); (node = objset_next(&it));)
-        if (volume_takes_node(volume, node))
+        if (csi_volume_takes_node(q->v, q->a, volume, node))
             return true;
     return !val_at(obj_spec(volume), N(nodeAffinity), N(required));
 }
@@ -542,7 +544,7 @@ static const struct obj *volume_elsewhere(struct question *q, const struct obj *
                                        : NULL;
         struct obj *node;
         for (struct objset_iter it = view_all(q->v, K(Node)); volume && (node = objset_next(&it));)
-            if (!volume_takes_node(volume, node))
+            if (!csi_volume_takes_node(q->v, q->a, volume, node))
                 return volume;
     }
     return NULL;

@@ -1,14 +1,23 @@
 /* Volumes of drivers of storage, and disks that nodes attach themselves: who attaches, who mounts, and what a driver
  * or a target says. Told by the events of the pod, as
  * the node and the attach controller tell them, and by the VolumeAttachment where nobody has said anything yet. */
+#include "api/csi_source.h"
+#include "client/csi.h"
 #include "control/volumes.h"
 #include "control/why_int.h"
 
 /* {volume} is the pod's, or the PersistentVolume that its claim is bound to. */
 static const struct saying drivers[] = {
+    {"failed to translate in-tree pv to CSI: kind(", "DriverRefuses",
+     "cannot have its volume {volume}: disk.csi.azure.com has managed disks only: {message}",
+     "Say kind: Managed, and name the disk by its URI (/subscriptions/...)"},
+    {"failed to translate in-tree pv to CSI", "DriverRefuses",
+     "cannot have its volume {volume}: the CSI driver that has such volumes now cannot be told of it: {message}",
+     "Mend the source of the volume, or make a PersistentVolume of the driver (spec.csi) in its place"},
     {"not found in the list of registered CSI drivers", "DriverMissing",
      "cannot have its volume {volume}: its driver is not registered on node {node}: {message}",
-     "Let the driver's own pod run there, or wait until it does: kubectl get csinode {node} -o yaml shows who is"},
+     "Let the driver's own pod run there, or wait until it does: kubectl get csinode {node} -o yaml shows who is; "
+     "where there is none, install the CSI driver {driver}"},
     {"failed to check volume lifecycle mode", "DriverMode", "cannot have its volume {volume}: {message}",
      "Use it by a claim, or a driver whose CSIDriver lists that mode in volumeLifecycleModes"},
     {"failed to find the secret", "DriverSecret", "cannot have its volume {volume}: {message}",
@@ -43,6 +52,9 @@ static const struct saying drivers[] = {
 };
 
 static const struct saying attaches[] = {
+    {"timed out waiting for external-attacher", "AttachPending", "waits for its volume {volume}: {message}",
+     "See whether the driver's controller with its external-attacher runs, or install the CSI driver {driver}; one "
+     "that attaches nothing says so by attachRequired: false in its CSIDriver"},
     {"Multi-Attach error", "MultiAttach", "waits for its volume {volume}, which only one node may have: {message}",
      "Let who has it go, or keep such pods on one node; a volume that several nodes may have is ReadWriteMany"},
     {"", "AttachFailed", "waits for its volume {volume}, which its driver cannot attach to node {node}: {message}",
@@ -79,7 +91,11 @@ static void csi_saying(struct question *q, const struct obj *pod, const struct s
                        struct finding *f)
 {
     struct str volume = volume_told(message), reason = reason_told(message);
-    const struct word words[] = {{"volume", volume}, {"node", pod_node(pod)}, {"message", reason}};
+    struct str driver = text_between(message, "driver name ", ' ');
+    if (!driver.n)
+        driver = text_between(message, "external-attacher of ", ' ');
+    const struct word words[] = {
+        {"volume", volume}, {"node", pod_node(pod)}, {"message", reason}, {"driver", driver}};
     why_chain(q, f, "volume " STR_FMT ": " STR_FMT, STR_ARG(volume), STR_ARG(message));
     why_saying(q, f, rows, message, words, countof(words));
 }
@@ -94,33 +110,75 @@ bool why_driver(struct question *q, const struct obj *pod, struct str message, s
     return false;
 }
 
-/* A volume of the pod that is to be attached, and its attachment to the pod's node. */
-static const struct obj *attachment_waits(struct question *q, const struct obj *pod, const struct obj **volume)
+/* The attachment to the pod's node of a volume of the pod that is to be attached; *volume: what it is called, *type:
+ * as what it was built in ("": it was not). */
+static const struct obj *attachment_waits(struct question *q, const struct obj *pod, struct str *volume,
+                                          struct str *type)
 {
     if (!q->v->sets[K(VolumeAttachment)->id] || !q->v->sets[K(PersistentVolumeClaim)->id] ||
         !q->v->sets[K(PersistentVolume)->id])
         return NULL;
     val_each_item (v, val_get(obj_spec(pod), N(volumes))) {
         struct str name = pod_claim(q->a, pod, v);
-        const struct obj *claim = name.n ? view_get(q->v, K(PersistentVolumeClaim), pod->ns, name) : NULL;
-        *volume = claim && claim_volume(claim).n ? view_get(q->v, K(PersistentVolume), S(""), claim_volume(claim))
-                                                 : NULL;
-        struct obj *a;
-        for (struct objset_iter it = view_all(q->v, K(VolumeAttachment)); *volume && (a = objset_next(&it));)
-            if (str_eq(val_text_at(obj_spec(a), N(source), N(persistentVolumeName)), (*volume)->name) &&
-                str_eq(val_text_at(obj_spec(a), N(nodeName)), pod_node(pod)) &&
-                !val_true(val_get(obj_status(a), N(attached))))
-                return a;
+        const struct obj *claim = name.n ? view_get(q->v, K(PersistentVolumeClaim), pod->ns, name) : NULL,
+                         *owner = claim && claim_volume(claim).n
+                                      ? view_get(q->v, K(PersistentVolume), S(""), claim_volume(claim))
+                                      : NULL;
+        struct csi_source source;
+        struct err ignored = ERR; /* the node tells what cannot be */
+        if (owner ? !csi_source_of(q->a, owner, &source, &ignored)
+                  : name.n || !csi_source_inline(q->a, pod->ns, v, &source, &ignored))
+            continue;
+        const struct obj *a = view_get(q->v, K(VolumeAttachment), S(""),
+                                       csi_attachment_name(q->a, source.handle, source.driver, pod_node(pod)));
+        *volume = source.name;
+        *type = csi_plugin_before(owner ? obj_spec(owner) : v);
+        if (a && !val_true(val_get(obj_status(a), N(attached))))
+            return a;
     }
     return NULL;
 }
 
+/* Somebody has said that it is there: its CSIDriver, or a node. */
+static bool driver_is_heard_of(struct question *q, struct str driver)
+{
+    struct obj *o;
+    if (!q->v->sets[K(CSIDriver)->id] || !q->v->sets[K(CSINode)->id] || view_get(q->v, K(CSIDriver), S(""), driver))
+        return true; /* also where who explains may not read them */
+    for (struct objset_iter it = view_all(q->v, K(CSINode)); (o = objset_next(&it));)
+        if (val_find(val_get(obj_spec(o), N(drivers)), N(name), driver))
+            return true;
+    return false;
+}
+
+static void say_no_driver(struct question *q, const struct obj *attachment, struct str volume, struct str type,
+                          struct finding *f)
+{
+    struct str driver = val_text_at(obj_spec(attachment), N(attacher));
+    why_found(q, f, "DriverMissing", "waits for its volume " STR_FMT " of driver " STR_FMT ", which is not installed",
+              STR_ARG(volume), STR_ARG(driver));
+    if (type.n)
+        why_way(q, f, "Install the CSI driver " STR_FMT ": it has the volumes that were once those of " STR_FMT,
+                STR_ARG(driver), STR_ARG(type));
+    else
+        why_way(q, f, "Install the CSI driver " STR_FMT, STR_ARG(driver));
+}
+
 bool why_attach(struct question *q, const struct obj *pod, struct finding *f)
 {
-    const struct obj *volume = NULL, *waits = attachment_waits(q, pod, &volume),
+    struct str volume = S(""), type = S("");
+    const struct obj *waits = attachment_waits(q, pod, &volume, &type),
                      *event = why_event(q, pod, "FailedAttachVolume", S(""), S("")),
                      *attached = why_event(q, pod, "SuccessfulAttachVolume", S(""), S(""));
-    if (event && (!attached || why_event_time(attached) < why_event_time(event))) {
+    bool told = event && (!attached || why_event_time(attached) < why_event_time(event)),
+         late = told && str_has(why_event_text(event), S("timed out waiting for external-attacher"));
+    if (waits && (late || !told) && !val_len(val_get(obj_meta(waits), N(finalizers))) &&
+        !driver_is_heard_of(q, val_text_at(obj_spec(waits), N(attacher)))) {
+        why_chain(q, f, "VolumeAttachment " STR_FMT ": not attached", STR_ARG(waits->name));
+        say_no_driver(q, waits, volume, type, f);
+        return true;
+    }
+    if (told) {
         csi_saying(q, pod, attaches, why_event_text(event), f);
         return true;
     }
@@ -130,7 +188,7 @@ bool why_attach(struct question *q, const struct obj *pod, struct finding *f)
     why_found(q, f, "AttachPending",
               "waits for its volume " STR_FMT ", which driver " STR_FMT " has not attached to node " STR_FMT
               " since " STR_FMT,
-              STR_ARG(volume->name), STR_ARG(val_text_at(obj_spec(waits), N(attacher))), STR_ARG(pod_node(pod)),
+              STR_ARG(volume), STR_ARG(val_text_at(obj_spec(waits), N(attacher))), STR_ARG(pod_node(pod)),
               STR_ARG(val_text_at(obj_meta(waits), N(creationTimestamp))));
     why_way(q, f,
             "See whether the driver's controller with its external-attacher runs; a driver that attaches nothing "

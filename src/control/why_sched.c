@@ -337,12 +337,25 @@ static struct str way_storage(struct unscheduled *u)
     return text_plain(u, "Ask for less, make room, or see what it tells: kubectl get csistoragecapacities -A");
 }
 
+static struct str say_untold(struct unscheduled *u)
+{
+    return text_plain(u,
+                      "one of its volumes is of a type that a CSI driver took over, and its driver cannot have it");
+}
+static struct str way_untold(struct unscheduled *u)
+{
+    return text_plain(u,
+                      "Mend the source of that volume (of azureDisk: kind: Managed), or make a volume of the driver "
+                      "(spec.csi) in its place");
+}
+
 /* By the words of the scheduler's filters (sched_fit.c, sched_volume.c, sched_topology.c). */
 static const struct {
     const char *says, *cause;
     struct str (*say)(struct unscheduled *u), (*way)(struct unscheduled *u);
 } reasons[] = {
     {"no nodes available", "NoNodes", say_nodes, way_nodes},
+    {"failed to translate in-tree pv to CSI", "DriverRefuses", say_untold, way_untold},
     {"node(s) were unschedulable", "NodeCordoned", say_cordoned, way_cordoned},
     {"node(s) had untolerated taint", "NodeTainted", say_taint, way_taint},
     {"node(s) didn't match Pod's node affinity/selector", "NodeSelector", say_selector, way_selector},

@@ -1,3 +1,4 @@
+#include "api/csi_source.h"
 #include "api/placement.h"
 #include "api/selector.h"
 #include "server/int.h"
@@ -190,8 +191,11 @@ static bool container_uses(const struct use *u, const struct val *c)
 static bool volume_uses(const struct use *u, const struct val *v)
 {
     struct str secret = val_text_at(v, N(secret), N(secretName));
+    struct str share = val_text_at(v, N(azureFile), N(secretName));
     if (u->secret &&
         (is_name(u, val_at(v, N(csi), N(nodePublishSecretRef))) || is_name(u, val_at(v, N(iscsi), N(secretRef)))))
+        return true;
+    if (u->secret && share.n && (u->any || str_eq(share, u->x->name)))
         return true;
     if (u->secret ? (u->any ? secret.n > 0 : str_eq(secret, u->x->name)) : is_name(u, val_get(v, N(configMap))))
         return true;
@@ -274,8 +278,13 @@ struct driver_secret {
 static bool volume_gives(const struct obj *volume, struct str ns, struct str name)
 {
     const struct name *const refs[] = {N(nodeStageSecretRef), N(nodePublishSecretRef), N(nodeExpandSecretRef)};
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct csi_source source;
+    struct err ignored = ERR; /* what no driver can have gives nothing */
+    if (!csi_source_of(&a, volume, &source, &ignored))
+        return false;
     for (size_t i = 0; i < countof(refs); i++) {
-        const struct val *ref = val_at(obj_spec(volume), N(csi), refs[i]);
+        const struct val *ref = val_at(source.spec, N(csi), refs[i]);
         if (ref && str_eq(val_text_at(ref, N(name)), name) && str_eq(val_text_at(ref, N(namespace)), ns))
             return true;
     }

@@ -1,4 +1,5 @@
 #include "server/subs.h"
+#include "api/csi_source.h"
 #include "api/custom.h"
 #include "api/placement.h"
 #include "api/selector.h"
@@ -315,13 +316,13 @@ static bool token_bound(struct request *r, const struct val *ref, struct token_s
 static bool driver_has_audience(struct request *r, const struct obj *pod, const struct val *volume,
                                 struct str audience)
 {
-    struct str claim_name = pod_claim(&r->arena, pod, volume), driver_name = val_text_at(volume, N(csi), N(driver));
+    struct str claim_name = pod_claim(&r->arena, pod, volume), driver_name = csi_driver_of(volume);
     AUTO(obj_unref)
     struct obj *claim = claim_name.n ? object_get(r->server, K(PersistentVolumeClaim), pod->ns, claim_name) : NULL;
     struct str bound = claim ? val_text_at(obj_spec(claim), N(volumeName)) : S("");
     AUTO(obj_unref) struct obj *owner = bound.n ? object_get(r->server, K(PersistentVolume), S(""), bound) : NULL;
     if (owner)
-        driver_name = val_text_at(obj_spec(owner), N(csi), N(driver));
+        driver_name = csi_driver_of(obj_spec(owner));
     AUTO(obj_unref)
     struct obj *driver = driver_name.n ? object_get(r->server, K(CSIDriver), S(""), driver_name) : NULL;
     val_each_item (request, driver ? val_get(obj_spec(driver), N(tokenRequests)) : NULL)
