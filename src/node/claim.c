@@ -1,4 +1,5 @@
 #include "node/claim.h"
+#include "api/csi_source.h"
 #include "api/placement.h"
 #include "node/volume_gone.h"
 
@@ -104,13 +105,29 @@ static bool mode_suits(const struct obj *pod, const struct val *volume, bool blo
                    block ? "Block" : "Filesystem", block ? "volumeMounts" : "volumeDevices");
 }
 
+/* What is a driver's by now, in the driver's words. */
+static bool source_of_driver(struct arena *a, const struct obj *pod, const struct val *volume,
+                             struct volume_source *out, struct err *err)
+{
+    struct csi_source source;
+    if (!csi_plugin_before(out->spec).n)
+        return true;
+    if (out->owner ? !csi_source_of(a, out->owner, &source, err)
+                   : !csi_source_inline(a, pod->ns, volume, &source, err))
+        return false;
+    out->spec = source.spec;
+    out->name = source.name;
+    out->persistent = true;
+    return true;
+}
+
 bool claim_resolve(const struct sources *s, struct arena *a, const struct obj *pod, const struct val *volume,
                    struct volume_source *out, struct err *err)
 {
     struct str name = pod_claim(a, pod, volume);
-    *out = (struct volume_source){.spec = volume};
+    *out = (struct volume_source){.spec = volume, .name = val_text_at(volume, N(name))};
     if (!name.n)
-        return true;
+        return source_of_driver(a, pod, volume, out, err);
     if (!claim_find(s, pod, volume, name, &out->claim, err) || !owner_find(s, out->claim, &out->owner, err)) {
         enum err_kind kind = err->kind;
         (void)err_wrap(err, "error processing PVC " STR_FMT "/" STR_FMT, STR_ARG(pod->ns), STR_ARG(name));
@@ -118,6 +135,10 @@ bool claim_resolve(const struct sources *s, struct arena *a, const struct obj *p
         return false;
     }
     out->spec = obj_spec(out->owner);
+    out->name = out->owner->name;
+    out->persistent = true;
+    if (!source_of_driver(a, pod, volume, out, err))
+        return false;
     out->block = str_eq(val_text_at(out->spec, N(volumeMode)), S("Block"));
     out->read_only = val_true(val_at(volume, N(persistentVolumeClaim), N(readOnly)));
     return mode_suits(pod, volume, out->block, err);
@@ -154,9 +175,9 @@ bool claim_is_for_one(const struct obj *owner)
     return false;
 }
 
-bool claim_suits_node(const struct obj *owner, const struct obj *node)
+bool claim_suits_node(const struct val *spec, const struct obj *node)
 {
-    const struct val *required = val_at(obj_spec(owner), N(nodeAffinity), N(required));
+    const struct val *required = val_at(spec, N(nodeAffinity), N(required));
     val_each_item (term, val_get(required, N(nodeSelectorTerms)))
         if (node_term_matches(term, node))
             return true;

@@ -11,8 +11,11 @@ void claim_names(const struct sources *s, const struct obj *pod,
                  void (*fn)(void *arg, const struct kind *kind, struct str name), void *arg);
 
 struct volume_source {
-    const struct val *spec; /* a member of it is the source: the pod's volume, or the spec of a PersistentVolume */
+    const struct val *spec; /* a member of it is the source: the pod's volume, or a PersistentVolumeSpec, in the words
+                               of a CSI driver where one took over (api/csi_source.h) */
     const struct obj *claim, *owner; /* the claim and its PersistentVolume; NULL: the pod names its source itself */
+    struct str name;                 /* of the PersistentVolume, also one that is made up; else the pod's for it */
+    bool persistent;                 /* spec is a PersistentVolumeSpec */
     bool read_only, block;
 };
 /* E_UNAVAILABLE: not all is heard of yet. Else the error is a kubelet's, of a volume that cannot be processed. */
@@ -26,8 +29,8 @@ bool claim_is_attached(const struct val *spec);
 bool claim_is_read_only(const struct val *volume, const struct volume_source *source);
 /* Whether the PersistentVolume is there for one pod alone (ReadWriteOncePod). */
 bool claim_is_for_one(const struct obj *owner);
-/* The PersistentVolume may be used on the node. */
-bool claim_suits_node(const struct obj *owner, const struct obj *node);
+/* A PersistentVolume of that spec may be used on the node. */
+bool claim_suits_node(const struct val *spec, const struct obj *node);
 /* How it is mounted at `target`. False with a sentence: nothing here can mount that type. */
 MUST_USE bool claim_mount(struct arena *a, const struct obj *pod, const struct volume_source *source,
                           struct str target, struct volume_mount *out, struct err *err);

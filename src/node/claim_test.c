@@ -147,3 +147,51 @@ TEST(read_only_is_said_by_the_pod)
         CHECK(claim_is_attached(&v) == !str_has(str_of(rows[i].volume), S("Claim")));
     }
 }
+
+/* What a driver took over is a PersistentVolume of its, whether it stands in the pod or behind a claim. */
+TEST(a_volume_that_a_driver_took_over_is_told_in_its_words)
+{
+    static const struct {
+        const char *pv, *volume, *want;
+    } rows[] = {
+        {NULL, "{name: v, awsElasticBlockStore: {volumeID: 'aws://z/vol-1', fsType: xfs, partition: 2}}",
+         "ebs.csi.aws.com-vol-1 ebs.csi.aws.com vol-1 xfs"},
+        {NULL, "{name: v, azureFile: {secretName: s, shareName: share}}",
+         "#s#share#v#ns file.csi.azure.com #s#share#v#ns "},
+        {NULL, "{name: v, azureDisk: {diskName: d, diskURI: /subscriptions/1, kind: Shared}}",
+         "failed to translate in-tree pv to CSI: kind(Shared) is not supported in csi migration"},
+        {PV(REF "gcePersistentDisk: {pdName: d, fsType: ext4}"), USES,
+         "pv1 pd.csi.storage.gke.io projects/UNSPECIFIED/zones/UNSPECIFIED/disks/d ext4"},
+        {PV(REF "volumeMode: Block, cinder: {volumeID: x}"), USES, "pv1 cinder.csi.openstack.org x  block"},
+        {PV(REF "azureFile: {secretName: s, shareName: h, secretNamespace: other}"), USES,
+         "pv1 file.csi.azure.com #s#h#pv1#other "},
+        {PV(REF "awsElasticBlockStore: {volumeID: 'aws://z/disk'}"), USES,
+         "failed to translate in-tree pv to CSI: failed to translate Kubernetes ID to EBS Volume ID Invalid format "
+         "for AWS volume (aws://z/disk)"},
+        {PV(REF "csi: {driver: d.io, volumeHandle: h}"), USES, "pv1 d.io h "},
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct world w = {0};
+        struct sources sources = world_sources(&w);
+        struct str yaml = arena_fmt(&w.arena, "metadata: {name: p, namespace: ns, uid: up}\nspec: {volumes: [%s]}",
+                                    rows[i].volume);
+        const struct obj *pod = world_obj(&w, K(Pod), yaml.p);
+        world_obj(&w, K(PersistentVolumeClaim), CLAIM("Bound"));
+        if (rows[i].pv)
+            world_obj(&w, K(PersistentVolume), rows[i].pv);
+        struct volume_source s;
+        struct err err = ERR;
+        struct str told;
+        if (claim_resolve(&sources, &w.arena, pod, val_item(val_get(obj_spec(pod), N(volumes)), 0), &s, &err)) {
+            const struct val *csi = val_get(s.spec, N(csi));
+            CHECK(s.persistent && !s.owner == !rows[i].pv);
+            told = arena_fmt(&w.arena, STR_FMT " " STR_FMT " " STR_FMT " " STR_FMT "%s", STR_ARG(s.name),
+                             STR_ARG(val_text_at(csi, N(driver))), STR_ARG(val_text_at(csi, N(volumeHandle))),
+                             STR_ARG(val_text_at(csi, N(fsType))), s.block ? " block" : "");
+        } else {
+            told = str_of(err.text);
+        }
+        CHECK_STR(told, str_of(rows[i].want));
+        world_end(&w);
+    }
+}

@@ -1,9 +1,10 @@
 /* What the API knows of this node's drivers: the CSINode (which drivers, what each calls the node, by which labels
- * its volumes are placed, how many it takes), and of the Node the annotation csi.volume.kubernetes.io/nodeid and
- * those labels. Written level by level: whatever came or went meanwhile, what is written next is what is then. A
- * driver is taken out only where it was seen to go: one that has not come back yet after a restart of the node keeps
- * its row, as with a kubelet. */
+ * its volumes are placed, how many it takes; and which plugins it leaves to drivers), and of the Node the annotation
+ * csi.volume.kubernetes.io/nodeid and those labels. Written level by level: whatever came or went meanwhile, what is
+ * written next is what is then. A driver is taken out only where it was seen to go: one that has not come back yet
+ * after a restart of the node keeps its row, as with a kubelet. */
 #include "api/codec.h"
+#include "api/csi_source.h"
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
@@ -130,6 +131,7 @@ static struct val object_new(struct csi *c, struct arena *a, const struct obj *n
     val_set_text(a, &body, N(kind), S("CSINode"));
     struct val *meta = val_need_map(a, &body, N(metadata));
     val_set_text(a, meta, N(name), str_of(c->agent->cfg.name));
+    val_set_str(a, val_need_map(a, meta, N(annotations)), S(ANN_MIGRATED_PLUGINS), val_str(a, csi_plugins_text(a)));
     val_set_text(a, &owner, N(apiVersion), S("v1"));
     val_set_text(a, &owner, N(kind), S("Node"));
     val_set_text(a, &owner, N(name), node->name);
@@ -203,11 +205,15 @@ static void object_read(struct call *call)
     struct call_options o = CALL_OPTIONS(.verb = CALL_CREATE, .kind = K(CSINode), .body = &body);
     if (was) {
         struct val rows = rows_of(c, &a, was);
-        if (same_rows(&rows, val_get(obj_spec(was), N(drivers)))) {
+        struct str plugins = csi_plugins_text(&a);
+        if (same_rows(&rows, val_get(obj_spec(was), N(drivers))) &&
+            str_eq(obj_note(was, ANN_MIGRATED_PLUGINS), plugins)) {
             all_written(c);
             return;
         }
         body = val_copy(&a, &was->tree);
+        val_set_str(&a, val_need_map(&a, &body, N(metadata), N(annotations)), S(ANN_MIGRATED_PLUGINS),
+                    val_str(&a, plugins));
         val_set(&a, val_need_map(&a, &body, N(spec)), N(drivers), rows);
         o.verb = CALL_UPDATE;
         o.name = was->name;

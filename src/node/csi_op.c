@@ -3,6 +3,7 @@
  * stands on disk before, so an operation that is cut off in the middle is finished or call_undone by the next node
  * role.
  */
+#include "api/csi_source.h"
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
@@ -81,12 +82,19 @@ void csi_op_unwant(struct csi_op *op, const struct csi_mount *m)
         atomic_store(&op->unwanted, true);
 }
 
-static const struct val *op_source(const struct csi_op *op)
+/* The PersistentVolumeSpec, or (ephemeral) the pod's volume, as they are now; for this step. */
+static const struct val *op_spec(struct csi_op *op)
 {
     const struct csi_mount *m = op->m;
-    if (m->owner)
-        return val_get(obj_spec(m->owner), N(csi));
-    return val_get(val_find(val_get(obj_spec(m->pod), N(volumes)), N(name), m->record.spec), N(csi));
+    const struct val *volume = val_find(val_get(obj_spec(m->pod), N(volumes)), N(name), m->volume_name);
+    struct csi_source source;
+    struct err ignored = ERR; /* it could be told when the pod began to want it: then nothing is said of it */
+    if (m->record.ephemeral)
+        return volume;
+    return (m->owner ? csi_source_of(&op->arena, m->owner, &source, &ignored)
+                     : csi_source_inline(&op->arena, m->pod->ns, volume, &source, &ignored))
+               ? source.spec
+               : NULL;
 }
 
 static const struct val *info_of(const struct csi_op *op, const struct name *member)
@@ -286,8 +294,9 @@ static void secret_read(struct call *call)
 
 static enum op_step secret_get(struct csi_op *op, const struct name *member)
 {
-    const struct val *ref = val_get(op_source(op), member);
-    struct str name = val_text_at(ref, N(name)), ns = op->m->owner ? val_text_at(ref, N(namespace)) : op->m->pod->ns;
+    const struct val *ref = val_at(op_spec(op), N(csi), member);
+    struct str name = val_text_at(ref, N(name)),
+               ns = op->m->record.ephemeral ? op->m->pod->ns : val_text_at(ref, N(namespace));
     op->secrets = val_map();
     if (!name.n)
         return STEP_ON;
@@ -334,7 +343,7 @@ static enum op_step stage_record(struct csi_op *op)
 static struct csi_call call_of(struct csi_op *op)
 {
     const struct csi_mount *m = op->m;
-    const struct val *source = op_source(op);
+    const struct val *spec = op_spec(op), *source = val_get(spec, N(csi)), *own = m->record.ephemeral ? NULL : spec;
     struct str group = arena_fmt(&op->arena, "%lld",
                                  (long long)val_num_at(obj_spec(m->pod), -1, N(securityContext), N(fsGroup)));
     return (struct csi_call){
@@ -345,8 +354,8 @@ static struct csi_call call_of(struct csi_op *op)
         .read_only = m->read_only,
         .fs_type = val_text_at(source, N(fsType)),
         .mount_group = op->can & CSI_CAN_MOUNT_GROUP && !str_starts(group, S("-")) ? group : S(""),
-        .mount_options = m->owner ? val_get(obj_spec(m->owner), N(mountOptions)) : NULL,
-        .access_modes = m->owner ? val_get(obj_spec(m->owner), N(accessModes)) : NULL,
+        .mount_options = val_get(own, N(mountOptions)),
+        .access_modes = val_get(own, N(accessModes)),
         .can = op->can,
         .publish_context = &op->publish_context,
         .volume_context = val_get(source, N(volumeAttributes)),

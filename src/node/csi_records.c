@@ -44,6 +44,15 @@ static struct csi_places disk_places(struct arena *a, const char *kubelet, const
     return p;
 }
 
+/* A volume's name as a folder's. */
+static struct str folder_name(struct arena *a, struct str spec)
+{
+    char *p = arena_strz(a, spec);
+    for (char *at = p; (at = strchr(at, '/'));)
+        *at = '~';
+    return str_of(p);
+}
+
 struct csi_places csi_places(struct arena *a, const char *kubelet, const struct csi_record *r)
 {
     struct csi_places p = {0};
@@ -63,7 +72,7 @@ struct csi_places csi_places(struct arena *a, const char *kubelet, const struct 
                              STR_ARG(r->spec));
     } else if (r->uid.n) {
         p.folder = arena_fmt(a, "%s/pods/" STR_FMT "/volumes/" CSI_NAME "/" STR_FMT, kubelet, STR_ARG(r->uid),
-                             STR_ARG(r->spec));
+                             STR_ARG(folder_name(a, r->spec)));
         p.file = arena_fmt(a, STR_FMT "/" RECORD_FILE, STR_ARG(p.folder));
         p.target = arena_fmt(a, STR_FMT "/mount", STR_ARG(p.folder));
     } else {
@@ -118,6 +127,16 @@ static bool is_disk(const struct csi_record *r)
            (!r->uid.n || is_part(r->uid));
 }
 
+static bool is_spec(struct str s)
+{
+    return s.n && s.n <= NAME_MAX && !memchr(s.p, 0, s.n) && !str_eqz(s, ".") && !str_eqz(s, "..");
+}
+
+bool csi_record_is_named(const struct csi_record *r)
+{
+    return is_part(r->driver) && is_spec(r->spec);
+}
+
 bool csi_record_read(struct arena *a, struct str text, struct csi_record *out, struct err *err)
 {
     struct val v;
@@ -137,7 +156,7 @@ bool csi_record_read(struct arena *a, struct str text, struct csi_record *out, s
         out->block = str_eqz(val_text(val_get_str(&v, S("volumeMode"))), "Block");
     }
     if (!(out->place.n ? is_disk(out) : is_part(out->driver)) || !out->handle.n ||
-        (out->spec.n && !is_part(out->spec)))
+        (out->spec.n && !(out->place.n ? is_part(out->spec) : is_spec(out->spec))))
         return err_set(err, E_INVALID, "the record names no driver and volume");
     return true;
 }
@@ -249,7 +268,8 @@ static void published_found(const struct csi_search *f, struct str path, struct 
     struct csi_record r;
     if (!record_load(f, arena_fmt(f->a, STR_FMT "/" RECORD_FILE, STR_ARG(path)).p, &r))
         return;
-    r.spec = name;
+    if (!str_eq(folder_name(f->a, r.spec), name))
+        r.spec = name;
     r.uid = part_of(path, 3); /* UID/volumes/kubernetes.io~csi/NAME */
     record_add(f, &r);
 }

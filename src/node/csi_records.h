@@ -7,7 +7,8 @@
 
 /* One volume for one pod (uid not empty), or made ready for all of them (staged). Texts in an arena. */
 struct csi_record {
-    struct str driver, handle, spec; /* spec: the PersistentVolume, or (ephemeral) the pod's volume */
+    struct str driver, handle, spec; /* spec: the PersistentVolume (a name that is made up may hold a '/', for which
+                                        a folder has '~'), or (ephemeral) the pod's volume */
     struct str uid;
     struct str node, attachment;
     bool ephemeral, block;
@@ -33,6 +34,8 @@ struct csi_records {
 };
 /* All of them. What cannot be read is told in the log and left alone. */
 void csi_records_find(struct arena *a, const char *kubelet, struct csi_records *out);
+/* Its names can be those of folders. */
+bool csi_record_is_named(const struct csi_record *r);
 /* The places of disks of which there is a record below KUBELET/plugins/kubernetes.io/TYPE, those of devices with
  * "volumeDevices/" before them. */
 struct str_list {

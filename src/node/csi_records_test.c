@@ -152,10 +152,36 @@ TEST(csi_records_stay_where_something_is_left)
     CHECK_OK(tree_remove(AT_FDCWD, top, &err), err);
 }
 
+/* What stands in a pod has the name of its disk. */
+TEST(csi_records_have_any_name)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    char top[] = "/tmp/csi-records-XXXXXX";
+    struct err err = ERR;
+    CHECK(mkdtemp(top));
+    struct csi_record r = record_of("u-1", false);
+    r.spec = S("/subscriptions/1/disks/[a b].vmdk");
+    struct csi_places p = csi_places(&a, top, &r);
+    CHECK(csi_record_is_named(&r));
+    CHECK(str_ends(p.folder, S("/pods/u-1/volumes/kubernetes.io~csi/~subscriptions~1~disks~[a b].vmdk")));
+    CHECK_OK(csi_record_make(&p, &r, &err), err);
+    struct csi_records found = {0};
+    csi_records_find(&a, top, &found);
+    CHECK_INT(found.list.n, 1);
+    CHECK_STR(found.list.p[0].spec, r.spec);
+    CHECK_STR(found.list.p[0].uid, r.uid);
+    array_fini(&found.list);
+    CHECK_OK(csi_record_remove(&p, &err), err);
+    CHECK(access(arena_fmt(&a, "%s/pods/u-1", top).p, F_OK) < 0);
+    CHECK_OK(tree_remove(AT_FDCWD, top, &err), err);
+    r.spec = S("..");
+    CHECK(!csi_record_is_named(&r));
+}
+
 TEST(csi_record_that_is_none_is_refused)
 {
     static const char *const rows[] = {"", "{}", "{\"driverName\":\"../x\",\"volumeHandle\":\"h\"}",
-                                       "{\"driverName\":\"x\",\"volumeHandle\":\"h\",\"specVolID\":\"a/b\"}", "[1]"};
+                                       "{\"driverName\":\"x\",\"volumeHandle\":\"h\",\"specVolID\":\"..\"}", "[1]"};
     AUTO(arena_fini) struct arena a = ARENA;
     struct csi_record r;
     for (size_t i = 0; i < countof(rows); i++) {

@@ -308,18 +308,18 @@ bool csi_tokens(struct agent_pod *ap, struct arena *a, struct str driver, struct
     return true;
 }
 
-static struct csi_record record_of(struct csi *c, struct arena *a, const struct obj *pod, const struct val *volume,
+static struct csi_record record_of(struct csi *c, struct arena *a, const struct obj *pod,
                                    const struct volume_source *source)
 {
     const struct val *csi = val_get(source->spec, N(csi));
     struct csi_record r = {.driver = val_text_at(csi, N(driver)),
                            .uid = pod->uid,
                            .node = str_of(c->agent->cfg.name),
-                           .ephemeral = !source->owner,
-                           .block = source->block};
-    r.spec = source->owner ? source->owner->name : val_text_at(volume, N(name));
-    r.handle = source->owner ? val_text_at(csi, N(volumeHandle)) : csi_ephemeral_handle(a, pod->uid, r.spec);
-    r.attachment = source->owner ? csi_attachment_name(a, r.handle, r.driver, r.node) : S("");
+                           .ephemeral = !source->persistent,
+                           .block = source->block,
+                           .spec = source->name};
+    r.handle = source->persistent ? val_text_at(csi, N(volumeHandle)) : csi_ephemeral_handle(a, pod->uid, r.spec);
+    r.attachment = source->persistent ? csi_attachment_name(a, r.handle, r.driver, r.node) : S("");
     return r;
 }
 
@@ -379,7 +379,10 @@ bool csi_want(struct agent_pod *ap, struct arena *a, const struct val *volume, c
         *err = failed;
         return false;
     }
-    r = record_of(c, a, ap->pod->obj, volume, source);
+    r = record_of(c, a, ap->pod->obj, source);
+    if (!csi_record_is_named(&r))
+        return err_set(err, E_INVALID, "volume \"" STR_FMT "\" has a name that no folder can have",
+                       STR_ARG(source->name));
     return mode_suits(c, r.driver, r.ephemeral, err) && csi_tokens(ap, a, r.driver, &tokens, err) &&
            mount_want(ap, a, volume, source, &r, path);
 }
@@ -622,8 +625,7 @@ void csi_claim_news(struct agent_pod *ap)
             struct volume_source source;
             struct err ignored = ERR; /* that it is gone concerns nobody who has it mounted */
             if (!claim_resolve(&sources, &a, ap->pod->obj, volume, &source, &ignored) ||
-                !claim_is_attached(source.spec) ||
-                !str_eq(source.owner ? source.owner->name : val_text_at(volume, N(name)), m->record.spec))
+                !claim_is_attached(source.spec) || !str_eq(source.name, m->record.spec))
                 continue;
             if (!m->pod && ap->pod->volumes == PART_READY) { /* of an earlier node role's; it runs */
                 m->have = CSI_THERE;
@@ -652,13 +654,13 @@ bool csi_gives_group(struct agent_pod *ap, const struct volume_source *source)
         return !source->block; /* a disk */
     mounts_of(c, ap->pod->uid, &all);
     array_each (m, &all.list)
-        by_driver |= (*m)->gives_group && source->owner && str_eq((*m)->record.spec, source->owner->name);
+        by_driver |= (*m)->gives_group && source->persistent && str_eq((*m)->record.spec, source->name);
     array_fini(&all.list);
     if (by_driver || source->block || str_eqz(policy, "None"))
         return false;
     if (str_eqz(policy, "File"))
         return true;
-    bool once = !source->owner;
+    bool once = !source->persistent;
     val_each_item (m, val_get(source->spec, N(accessModes)))
         once = once || str_eqz(val_text(m), "ReadWriteOnce");
     return once && val_text_at(csi, N(fsType)).n > 0;

@@ -238,6 +238,14 @@ static const struct volume_type volume_types[] = {
     {N(csi), VOLUME_MOUNT, 0, NULL},
     {N(iscsi), VOLUME_MOUNT, 0, NULL},
     {N(fc), VOLUME_MOUNT, 0, NULL},
+    /* of drivers that took over from what was built in (api/csi_source.h) */
+    {N(awsElasticBlockStore), VOLUME_MOUNT, 0, NULL},
+    {N(azureDisk), VOLUME_MOUNT, 0, NULL},
+    {N(azureFile), VOLUME_MOUNT, 0, NULL},
+    {N(cinder), VOLUME_MOUNT, 0, NULL},
+    {N(gcePersistentDisk), VOLUME_MOUNT, 0, NULL},
+    {N(portworxVolume), VOLUME_MOUNT, 0, NULL},
+    {N(vsphereVolume), VOLUME_MOUNT, 0, NULL},
     {N(image), VOLUME_IMAGE, 0, NULL},
 };
 /* What is told of these is told where volumes are mounted, as by a kubelet (volume_gone.h). */

@@ -1,6 +1,7 @@
 /* The claims of a pod: whether it may have them, and what is mounted for it by them. What cannot be is told in a
  * kubelet's words, and tried again: with growing gaps, and as soon as the claim, its volume, or the pod that has it
  * change. */
+#include "api/csi_source.h"
 #include "base/clock.h"
 #include "node/agent_int.h"
 #include "node/claim.h"
@@ -61,7 +62,7 @@ static bool driver_mount(struct gathering *x, const struct val *volume, const st
                                  .path = path,
                                  .host_type = source->block ? S("BlockDevice") : S("Directory"),
                                  .target = target,
-                                 .read_only = claim_is_read_only(volume, source),
+                                 .read_only = claim_is_read_only(volume, source) || csi_inline_reads_only(volume),
                                  .block = source->block,
                                  .fs_group = -1};
     if (csi_gives_group(x->ap, source))
@@ -113,7 +114,7 @@ static void gather_one(struct gathering *x, const struct val *volume)
         not_processed(x, name, "volume uses the ReadWriteOncePod access mode and is already in use by another pod");
         return;
     }
-    if (source.owner && node && !claim_suits_node(source.owner, node)) {
+    if (source.owner && node && !claim_suits_node(source.spec, node)) {
         not_mounted(x, arena_fmt(x->a,
                                  "MountVolume.NodeAffinity check failed for volume \"" STR_FMT
                                  "\" : no matching NodeSelectorTerms",
@@ -129,7 +130,7 @@ static void gather_one(struct gathering *x, const struct val *volume)
         return;
     }
     m.name = name;
-    m.called = source.owner ? source.owner->name : name;
+    m.called = source.name;
     array_push(&x->mounts, m);
 }
 

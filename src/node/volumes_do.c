@@ -1,3 +1,4 @@
+#include "api/csi_source.h"
 #include "api/quantity.h"
 #include "base/clock.h"
 #include "base/fault.h"
@@ -92,7 +93,8 @@ bool volumes_path(struct agent_pod *ap, struct arena *a, struct str name, struct
     *read_only = type->payload || /* its content is the server's */
                  type->place == VOLUME_IMAGE || val_true(val_at(v, N(persistentVolumeClaim), N(readOnly))) ||
                  val_true(val_at(v, N(nfs), N(readOnly))) || val_true(val_at(v, N(csi), N(readOnly))) ||
-                 val_true(val_at(v, N(iscsi), N(readOnly))) || val_true(val_at(v, N(fc), N(readOnly)));
+                 val_true(val_at(v, N(iscsi), N(readOnly))) || val_true(val_at(v, N(fc), N(readOnly))) ||
+                 csi_inline_reads_only(v);
     return true;
 }
 

@@ -281,9 +281,8 @@ static bool volume_gives(const struct obj *volume, struct str ns, struct str nam
     AUTO(arena_fini) struct arena a = ARENA;
     struct csi_source source;
     struct err ignored = ERR; /* what no driver can have gives nothing */
-    if (!csi_source_of(&a, volume, &source, &ignored))
-        return false;
-    for (size_t i = 0; i < countof(refs); i++) {
+    bool of_driver = csi_source_of(&a, volume, &source, &ignored);
+    for (size_t i = 0; of_driver && i < countof(refs); i++) {
         const struct val *ref = val_at(source.spec, N(csi), refs[i]);
         if (ref && str_eq(val_text_at(ref, N(name)), name) && str_eq(val_text_at(ref, N(namespace)), ns))
             return true;

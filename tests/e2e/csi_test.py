@@ -387,6 +387,95 @@ def republished(c):
     nothing_left(c, s)
 
 
+IN_TREE = '''
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: old-disk, labels: {topology.kubernetes.io/zone: z1}}
+spec:
+  capacity: {storage: 1Gi}
+  accessModes: [ReadWriteOnce]
+  storageClassName: old-class
+  persistentVolumeReclaimPolicy: Retain
+  gcePersistentDisk: {pdName: disk-1, fsType: ext4}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: old}
+spec: {accessModes: [ReadWriteOnce], storageClassName: old-class, volumeName: old-disk, resources: {requests: {storage: 1Gi}}}
+---
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: old-class}
+provisioner: kubernetes.io/aws-ebs
+allowVolumeExpansion: true
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: old-made}
+spec: {accessModes: [ReadWriteOnce], storageClassName: old-class, resources: {requests: {storage: 1Gi}}}
+---
+'''
+EBS, PD = 'ebs.csi.aws.com', 'pd.csi.storage.gke.io'
+
+
+def taken_over(c):
+    """Types of volumes that were built in are those of CSI drivers: in pods themselves, behind claims and in classes. Without
+    the driver a pod waits and is told for whom; with it they are attached, staged, published and cleaned."""
+    c.apply(IN_TREE + pod('inline-disk', '{name: v, awsElasticBlockStore: {volumeID: "aws://z1/vol-1", fsType: ext4, partition: 1}}') + '---' +
+            pod('old-disk', of_claim('old')) + '---' + pod('refused', '{name: v, azureDisk: {diskName: d, diskURI: "https://x.test/vhds/d.vhd", kind: Dedicated}}'))
+    def attachment(driver):
+        return next((a for a in c.get('volumeattachment')['items'] if a['spec']['attacher'] == driver), None)
+    a = eventually('the inline disk is to be attached', lambda: attachment(EBS), 20)
+    assert a['spec']['source'] == {'inlineVolumeSpec': {'accessModes': ['ReadWriteOnce'], 'volumeMode': 'Filesystem', 'csi': {
+        'driver': EBS, 'volumeHandle': 'vol-1', 'fsType': 'ext4', 'volumeAttributes': {'partition': '1'}}}}, a
+    eventually('the other waits for a node of its zone, as the driver calls it', lambda: [m for m in events(c, 'FailedScheduling') if "node(s) didn't match PersistentVolume's node affinity" in m])
+    assert 'kubernetes.io/aws-ebs,' in c.get('csinode')['items'][0]['metadata']['annotations']['storage.alpha.kubernetes.io/migrated-plugins']
+    why = c.wherry('why', 'pod/inline-disk', check=False)
+    assert 'which is not installed' in why and 'Install the CSI driver ' + EBS in why, why
+    made = eventually('its provisioner is called', lambda: c.get('pvc', 'old-made')['metadata'].get('annotations', {}).get('volume.kubernetes.io/storage-provisioner'))
+    assert made == EBS, made
+    eventually('what cannot be is told', lambda: [e for e in c.get('events')['items'] if e['involvedObject']['name'] == 'refused'
+                                                  and 'kind(Dedicated) is not supported in csi migration' in e['message']])
+    controllers = [Controllers(c, EBS), Controllers(c, PD)]
+    for x in controllers:
+        x.start()
+    missing = 'MountVolume.MountDevice failed for volume "%s-vol-1" : kubernetes.io/csi: attacher.MountDevice failed to create newCsiDriverClient: driver name %s not found in the list of registered CSI drivers' % (EBS, EBS)
+    eventually('the node has no driver', lambda: missing in events(c, 'FailedMount'), 20)
+    assert c.get('pod', 'inline-disk')['status']['phase'] == 'Pending'
+    assert 'install the CSI driver ' + EBS in c.wherry('why', 'pod/inline-disk', check=False)
+    ebs, pd = Storage(c, EBS, 'node-e').start(), Storage(c, PD, 'node-p', dict(can=[1, 2, 3], topology={'topology.gke.io/zone': 'z1'})).start()
+    running(c, 'inline-disk', 'old-disk')
+    assert attachment(PD)['spec']['source'] == {'persistentVolumeName': 'old-disk'}
+    stage, publish = ebs.calls('NodeStageVolume')[-1], ebs.calls('NodePublishVolume')[-1]
+    assert stage['id'] == 'vol-1' and stage['attributes'] == {'partition': '1'} and stage['context'] == {'device': 'vdx'}, stage
+    assert stage['capability'] == {'block': False, 'fs': 'ext4', 'flags': [], 'group': '', 'mode': 1}, stage
+    uid = c.get('pod', 'inline-disk')['metadata']['uid']
+    assert publish['target'] == '%s/pods/%s/volumes/kubernetes.io~csi/%s-vol-1/mount' % (ebs.kubelet, uid, EBS), publish
+    assert pd.calls('NodeStageVolume')[-1]['id'] == 'projects/UNSPECIFIED/zones/z1/disks/disk-1'
+    for p in ('inline-disk', 'old-disk'):
+        c.kubectl('exec', p, '--', 'sh', '-c', 'echo hello > /data/file')
+    status = c.get('node')['items'][0]['status']
+    names = ['kubernetes.io/csi/%s^vol-1' % EBS, 'kubernetes.io/csi/%s^projects/UNSPECIFIED/zones/z1/disks/disk-1' % PD]
+    assert sorted(status['volumesInUse']) == sorted(x['name'] for x in status['volumesAttached']) == names, status
+    c.kubectl('patch', 'pvc', 'old', '-p', '{"spec": {"resources": {"requests": {"storage": "2Gi"}}}}')
+    eventually('the resizer is called', lambda: c.get('pvc', 'old')['metadata']['annotations'].get('volume.kubernetes.io/storage-resizer') == PD)
+    assert any(m.startswith('CSI migration enabled for kubernetes.io/gce-pd; waiting') for m in events(c, 'ExternalExpanding'))
+    os.kill(c.role_pid('node'), signal.SIGKILL)
+    eventually('it goes on', lambda: c.kubectl('exec', 'inline-disk', '--', 'cat', '/data/file', check=False) == 'hello\n', 20)
+    assert c.kubectl('exec', 'old-disk', '--', 'cat', '/data/file') == 'hello\n'
+    assert len(ebs.calls('NodeUnpublishVolume')) == 0
+    gone(c, 'pod', 'inline-disk', 'old-disk', 'refused')
+    gone(c, 'pvc', 'old', 'old-made')
+    nothing_left(c, ebs)
+    assert [x['id'] for x in ebs.calls('NodeUnstageVolume')] == ['vol-1'] and pd.calls('NodeUnstageVolume'), ebs.calls()
+    for x in controllers:
+        x.ended.set()
+    c.kubectl('delete', 'pv/old-disk', 'sc/old-class')
+    for x in (ebs, pd):
+        x.stop()
+        os.unlink('%s/plugins_registry/%s-reg.sock' % (x.kubelet, x.name))
+
+
 class Ready:
     """One driver with its controllers for all that follows."""
 
@@ -461,4 +550,4 @@ def prepare():
 
 if __name__ == '__main__':
     prepare()
-    main([registration, life, inline_and_block, drivers_fail, killed_at_each_step, republished], cluster=Dying)
+    main([registration, life, inline_and_block, drivers_fail, killed_at_each_step, republished, taken_over], cluster=Dying)

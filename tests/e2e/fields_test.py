@@ -478,14 +478,7 @@ REFUSED = [
     ('resourceClaims: [{name: r, resourceClaimName: x}]', '', '', 'spec.resourceClaims'),
     ('resourceClaims: [{name: r, resourceClaimTemplateName: x}]', 'resources: {claims: [{name: r, request: q}]}', '', 'spec.resourceClaims'),
 ] + [('', 'volumeMounts: [{name: v, mountPath: /v}]', source, 'volume "v"') for source in '''
-    gcePersistentDisk: {pdName: p, fsType: ext4, partition: 1, readOnly: true}
-    awsElasticBlockStore: {volumeID: v}
     flexVolume: {driver: d/e}
-    cinder: {volumeID: v}
-    azureFile: {secretName: s, shareName: share}
-    vsphereVolume: {volumePath: p}
-    azureDisk: {diskName: d, diskURI: "https://x.test/d"}
-    portworxVolume: {volumeID: v}
 '''.strip().splitlines()]
 
 
