@@ -611,11 +611,16 @@ static void disks_wanted(const struct view *v, struct plan *out, const struct ob
 {
     struct arena *a = &out->arena;
     struct obj *pod;
+    bool lists = false; /* any; else claims need not be looked at */
+    val_each_item (row, val_get(obj_status(node), N(volumesAttached)))
+        lists = lists || unique_is_disk(val_text_at(row, N(name)));
     for (struct objset_iter it = view_with(v, K(Pod), &index_node, node->name); (pod = objset_next(&it));) {
         if (!pod_uses_node(pod))
             continue;
         val_each_item (volume, val_get(obj_spec(pod), N(volumes))) {
             const struct obj *owner;
+            if (!lists && !val_get(volume, N(iscsi)) && !val_get(volume, N(fc)))
+                continue;
             struct str unique = pod_disk(v, a, pod, volume, &owner);
             bool listed = unique.n && node_lists(node, unique);
             if (!unique.n || (owner && !listed) || val_find(list, N(name), unique))
