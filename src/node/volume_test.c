@@ -81,9 +81,7 @@ TEST(volume_payload_is_what_its_source_says)
          "[secret \"gone\" not found, configmap \"gone\" not found]"},
         {POD("{name: v, projected: {sources: [{configMap: {name: cm}}, {secret: {name: gone}}]}}"),
          "secret \"gone\" not found"},
-        {POD("{name: v, fc: {lun: 1}}"), "volume \"v\": fc is not supported yet; there are: emptyDir, hostPath, "
-                                         "configMap, secret, downwardAPI, projected, persistentVolumeClaim, "
-                                         "ephemeral, nfs, csi, image"},
+        {POD("{name: v, cinder: {volumeID: x}}"), ""}, /* its driver's content */
     };
     for (size_t i = 0; i < countof(rows); i++) {
         struct world w = {0};
@@ -92,6 +90,15 @@ TEST(volume_payload_is_what_its_source_says)
         CHECK_STR(payload_text(&w, rows[i].pod), str_of(rows[i].want));
         world_end(&w);
     }
+}
+
+TEST(volume_of_no_type_is_refused_with_those_that_there_are)
+{
+    struct world w = {0};
+    struct str told = payload_text(&w, POD("{name: v}"));
+    CHECK(str_starts(told, S("volume \"v\": a volume of no type is not supported yet; there are: emptyDir, ")));
+    CHECK(str_has(told, S(", hostPath, ")) && str_has(told, S(", cinder, ")) && str_ends(told, S(", image")));
+    world_end(&w);
 }
 
 TEST(volume_paths_that_lead_out_are_refused)
