@@ -82,7 +82,8 @@ bool selinux_policy_here(struct arena *a, struct selinux_policy *out)
         text = file_text(a, arena_fmt(a, SELINUX_ETC "/" STR_FMT "/contexts/lxc_contexts", STR_ARG(type)).p);
     }
     selinux_policy_parse(text, out);
-    struct err ignored = ERR; /* the file may name types of a module that is not loaded: then containers have no label */
+    struct err ignored =
+        ERR; /* the file may name types of a module that is not loaded: then containers have no label */
     if (out->process.type.n && (!selinux_known(selinux_context_text(a, &out->process), &ignored) ||
                                 !selinux_known(selinux_context_text(a, &out->file), &ignored)))
         *out = (struct selinux_policy){0};
