@@ -144,6 +144,7 @@ bool join_as(const struct kept_container *c, pid_t pid);
 pid_t crun_start(struct kept_container *c, bool exec, const char *log, const char *const *args, int in, int out,
                  int err);
 bool runtime_is_other(void); /* not crun */
+bool is_null(int fd);        /* none, or /dev/null */
 /* Its own `kill`: what it says of the container's process may be a process of its own (a sandbox, a machine). */
 bool runtime_kill(const struct kept_container *c, int sig);
 int console_listen(const char *name, char *path, size_t size);

@@ -3,8 +3,11 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
@@ -73,6 +76,23 @@ bool join_as(const struct kept_container *c, pid_t pid)
         list += n + (list[n] == '\n');
     }
     return true;
+}
+
+bool is_null(int fd)
+{
+    struct stat st;
+    return fd < 0 || (fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3));
+}
+
+/* A null device that nobody else has: crun gives what stands on 0 to 2 to the container's user, who may then close
+ * it to all others. */
+static int null_open(void)
+{
+    int fs = fsopen("tmpfs", FSOPEN_CLOEXEC), fd = -1;
+    int dir = fs >= 0 && fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0 ? fsmount(fs, FSMOUNT_CLOEXEC, 0) : -1;
+    if (dir >= 0 && mknodat(dir, "null", S_IFCHR | 0666, makedev(1, 3)) == 0 && fchmodat(dir, "null", 0666, 0) == 0)
+        fd = openat(dir, "null", O_RDWR | O_CLOEXEC);
+    return fd; /* the others go with the program that is begun */
 }
 
 static void crun_become(const struct kept_container *c, bool join, const char *log, const char *const *args, int in,
@@ -178,14 +198,18 @@ static void crun_become(const struct kept_container *c, bool join, const char *l
         argv[i++] = *args++;
     if (c->state == SHIM_RUNNING)
         score_as(c->pid);
+    int from[3] = {in, out, err}, null = null_open(); /* in the node's group, where devices may be made */
+    if (null < 0) {
+        error_save(c->id, log, "making a null device");
+        _exit(NODE_FAILED);
+    }
     if (join && !other && !write_lines(c->join)) {
         error_save(c->id, log, "joining the container's cgroup");
         _exit(NODE_FAILED);
     }
     /* sources may be 0..2 themselves when nothing was passed: lift them out of the way first */
-    int from[3] = {in, out, err};
     for (int i = 0; i < 3; i++)
-        from[i] = from[i] < 0 ? open("/dev/null", O_RDWR) : fcntl(from[i], F_DUPFD, 10);
+        from[i] = fcntl(is_null(from[i]) ? null : from[i], F_DUPFD, 10);
     for (int i = 0; i < 3; i++)
         dup2(from[i], i);
     runtime_exec(argv);

@@ -178,13 +178,6 @@ static int do_exec_kill(void)
     return ESRCH;
 }
 
-/* Who attaches without stdin gives /dev/null: there is nothing to read, and no end of it. */
-static bool is_null(int fd)
-{
-    struct stat st;
-    return fd < 0 || (fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3));
-}
-
 static int do_attach(struct kept_container *c, uint32_t client, int fds[3])
 {
     if (c->state != SHIM_RUNNING && c->state != SHIM_STARTING)
@@ -192,6 +185,7 @@ static int do_attach(struct kept_container *c, uint32_t client, int fds[3])
     every (a, attaches) {
         if (a->container)
             continue;
+        /* who attaches without stdin gives /dev/null: there is nothing to read, and no end of it */
         *a = (struct kept_attach){.container = c,
                                   .in = c->flags & (SHIM_STDIN | SHIM_TTY) && !is_null(fds[0]) ? fds[0] : -1,
                                   .out = fds[1],

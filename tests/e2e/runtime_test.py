@@ -164,6 +164,10 @@ def have_users(c, name, host):
     assert os.stat('/proc/%d' % pid).st_uid == first and os.readlink('/proc/%d/ns/user' % pid) != os.readlink('/proc/self/ns/user')
     assert os.stat('/proc/%d' % first_pid(c, name, 'd')).st_uid == first + 1000
     assert sh(c, name, 'busybox id -u; busybox id -g; busybox id -G; mount | grep -c "on /proc/sys " || true', container='d').split() == ['1000', '3000', '3000', '2000', '0']
+    for container in ('c', 'd'):                            # the machine's null device stays the machine's
+        null = os.stat('/dev/null')
+        given, kept = sh(c, name, "busybox stat -L -c %d:%i /proc/self/fd/0; busybox chmod 666 /dev/null 2>/dev/null && echo changed || echo kept", container=container).split()
+        assert given != '%d:%d' % (null.st_dev, null.st_ino) and kept == 'kept', (container, given, kept)
     uid = c.get('pod', name)['metadata']['uid']
     made = glob_one('%s/var/lib/wherry/node/containers/%s/upper/made' % (c.root, ident(c, name, 'c')))
     assert os.stat(made).st_uid == first, os.stat(made)
