@@ -25,6 +25,7 @@
 #include "edge/haproxy.h"
 #include "net/network.h"
 #include "node/disk_do.h"
+#include "node/flex_do.h"
 #include "node/volume_mount.h"
 #include "oci/runtime.h"
 #include "sys/child.h"
@@ -323,6 +324,27 @@ static void disks_end(struct down *d)
     array_fini(&found.list);
 }
 
+/* FlexVolumes go as their drivers have it: those of pods first, then what was attached for all of them. */
+static void flex_end(struct down *d)
+{
+    struct arena *a = &d->settings.arena;
+    struct csi_records found = {0};
+    const char *kubelet = d->settings.kubelet.p, *plugins = arena_strz(a, d->settings.volume_plugin_dir);
+    csi_records_find(a, kubelet, &found);
+    for (int stage = 0; stage < 2; stage++)
+        array_each (r, &found.list) {
+            struct flex_task t;
+            struct err err = ERR;
+            if (!r->flex || (r->uid.n == 0) != stage)
+                continue;
+            flex_task_init(&t, a, plugins, kubelet, r);
+            if (!(stage ? flex_do_detach(&t, &err) : flex_do_unmount(&t, &err)) ||
+                !csi_record_remove(stage ? &t.stage : &t.pod, &err))
+                down_complain(d, arena_fmt(a, "FlexVolume " STR_FMT, STR_ARG(r->spec)).p, err.text);
+        }
+    array_fini(&found.list);
+}
+
 static void remove_dirs(struct down *d, bool purge, bool locked)
 {
     struct arena *a = &d->settings.arena;
@@ -332,6 +354,7 @@ static void remove_dirs(struct down *d, bool purge, bool locked)
     if (mount_is_point(volumes.p) && !mount_remove(volumes.p, &err))
         down_complain(d, "the volumes' tmpfs", err.text);
     mounts_remove(d);
+    flex_end(d);
     if (!mount_remove_below(s->kubelet.p, &err))
         down_complain(d, "what drivers of storage have mounted", err.text);
     disks_end(d);

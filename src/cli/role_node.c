@@ -134,6 +134,7 @@ int role_node(struct role_start *r)
         .log = strz_of(a, s->log),
         .content = arena_fmt(a, STR_FMT "/node/content", STR_ARG(s->data)).p,
         .kubelet = s->kubelet.p,
+        .plugins = strz_of(a, s->volume_plugin_dir),
         .volumes = s->volumes_dir.n ? strz_of(a, s->volumes_dir)
                                     : arena_fmt(a, STR_FMT "/volumes", STR_ARG(s->data)).p,
         .volumes_percent = s->volumes_percent,

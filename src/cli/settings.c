@@ -213,6 +213,8 @@ static const struct setting rows[] = {
      "folder of the volumes that StorageClass local makes; empty: volumes below /var/lib/wherry", check_folder},
     {"volumes-percent", NUMBER, AT(volumes_percent), "100",
      "of the room for volumes on that disk, so much may be promised to claims", NULL},
+    {"volume-plugin-dir", TEXT, AT(volume_plugin_dir), "/usr/libexec/kubernetes/kubelet-plugins/volume/exec",
+     "folder of drivers of FlexVolumes, as a kubelet's: VENDOR~DRIVER/DRIVER below it", check_folder},
     {"relay-port", NUMBER, AT(relay_port), "10250",
      "port of the node's own API over HTTPS (figures, logs, exec), as a kubelet has it", NULL},
     {"compaction-seconds", NUMBER, AT(compaction_seconds), "300",

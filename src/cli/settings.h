@@ -23,6 +23,7 @@ struct settings {
     struct str static_pods;         /* the folder of their manifests */
     struct str insecure_registries; /* "host:port,..." spoken to by http */
     struct str volumes_dir;         /* empty: DATA/volumes */
+    struct str volume_plugin_dir;   /* drivers of FlexVolumes */
     int64_t volumes_percent;
     int64_t max_pods, relay_port, compaction_seconds, event_seconds, max_objects, max_stored_mib, hpa_sync_period;
     struct str kube_reserved, system_reserved, enforce_allocatable; /* a kubelet's notation */

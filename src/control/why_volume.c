@@ -41,6 +41,25 @@ static const struct val *source_of(struct question *q, const struct obj *pod, co
     return *owner ? obj_spec(*owner) : NULL;
 }
 
+/* A driver of FlexVolumes that the node has not. */
+static bool say_flex(struct question *q, const struct obj *pod, struct str name, struct str told,
+                     const struct val *source, struct str message, struct finding *f)
+{
+    struct str driver = val_text_at(source, N(flexVolume), N(driver));
+    if (!driver.n)
+        return false;
+    why_chain(q, f, "volume " STR_FMT ": " STR_FMT, STR_ARG(name), STR_ARG(why_quoted(q, message)));
+    if (why_found(q, f, "DriverMissing",
+                  "cannot have its volume " STR_FMT ": node " STR_FMT " has no FlexVolume driver " STR_FMT
+                  ", or it fails at init",
+                  STR_ARG(told), STR_ARG(pod_node(pod)), STR_ARG(driver)))
+        why_way(q, f,
+                "Put the driver's program there, by default into "
+                "/usr/libexec/kubernetes/kubelet-plugins/volume/exec/VENDOR~DRIVER/DRIVER (`wherry up "
+                "--set volume-plugin-dir=FOLDER`): it is found at once");
+    return true;
+}
+
 bool why_volume_type(struct question *q, const struct obj *pod, struct str message, struct finding *f)
 {
     if (str_find(message, S("no volume plugin matched")) < 0 &&
@@ -52,6 +71,8 @@ bool why_volume_type(struct question *q, const struct obj *pod, struct str messa
         struct str name = val_text_at(volume, N(name)), told = owner ? owner->name : name;
         if (!source || str_find(message, arena_fmt(q->a, "olume \"" STR_FMT "\"", STR_ARG(told))) < 0)
             continue;
+        if (say_flex(q, pod, name, told, source, message, f))
+            return true;
         for (size_t i = 0; i < countof(gone_types); i++) {
             const struct gone_type *row = &gone_types[i];
             if (!val_get(source, row->source))

@@ -19,6 +19,7 @@ struct agent_config {
     const char *volumes;          /* those of the built-in provisioner: /var/lib/wherry/volumes */
     int64_t volumes_percent;      /* of the room for volumes, so much may be promised */
     const char *kubelet;          /* /var/lib/kubelet, where drivers of storage look for a kubelet's folders */
+    const char *plugins;          /* the folder of drivers of FlexVolumes */
     const struct shutdown_rules *shutdown; /* NULL: none */
     const char *manifests;                 /* /etc/wherry/manifests: a file each for static pods; "": none are run */
     const char *shim, *crun, *job;         /* programs */

@@ -307,6 +307,8 @@ bool hostpaths_let_go(struct agent_pod *ap); /* of a check; false: there is none
 /* Its volumes have failed: tries again once a path that was missing is there. Or they have not: waits no more. */
 void hostpaths_wait(struct agent_pod *ap, bool failed);
 void hostpaths_forget(struct agent_pod *ap);
+/* From a job: whatever may be the next part of the path has csi_flex_look called. True: it is there by now. */
+bool hostpaths_watch(struct agent *g, const char *path);
 
 /* images.c */
 struct images *images_new(struct agent *g);

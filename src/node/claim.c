@@ -149,7 +149,7 @@ bool claim_is_used(const struct obj *pod, struct str volume)
     return is_named_in(pod, N(volumeMounts), volume) || is_named_in(pod, N(volumeDevices), volume);
 }
 
-static const struct name *const attached_sources[] = {N(csi), N(iscsi), N(fc)};
+static const struct name *const attached_sources[] = {N(csi), N(iscsi), N(fc), N(flexVolume)};
 
 bool claim_is_attached(const struct val *spec)
 {
@@ -161,7 +161,7 @@ bool claim_is_attached(const struct val *spec)
 
 bool claim_is_read_only(const struct val *volume, const struct volume_source *source)
 {
-    bool read_only = source->read_only;
+    bool read_only = source->read_only || val_true(val_at(source->spec, N(flexVolume), N(readOnly)));
     for (size_t i = 0; i < countof(attached_sources); i++)
         read_only = read_only || val_true(val_at(volume, attached_sources[i], N(readOnly)));
     return read_only;

@@ -10,7 +10,8 @@ struct csi;
 struct volume_source;
 
 struct csi *csi_new(struct agent *g);
-void csi_free(struct csi *c); /* leaves everything mounted; NULL is fine */
+void csi_free(struct csi *c);      /* leaves everything mounted; NULL is fine */
+void csi_flex_look(struct csi *c); /* a driver of FlexVolumes may have come */
 void csi_node_changed(struct csi *c, const struct obj *node);
 
 /* A volume of the pod is one of a driver: it is wanted, and where it will be. E_UNAVAILABLE: not all is heard of yet

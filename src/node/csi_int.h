@@ -12,6 +12,7 @@
 #include "node/csi_proto.h"
 #include "node/csi_records.h"
 #include "node/devices.h"
+#include "node/flex.h"
 #include "wire/grpc.h"
 
 #define CSI_TIMEOUT       (120 * NS_PER_S)  /* of one call of a driver, as a kubelet's */
@@ -46,8 +47,11 @@ struct csi_volume {
     struct csi_places places;
     enum csi_have staged;
     struct device_name device; /* of a disk as a device: what it is; empty: not known yet */
-    struct list mounts;        /* struct csi_mount */
-    struct csi_op *op;         /* under way */
+    /* Of a FlexVolume: what its driver can, once it has said so; nothing is there to be asked. */
+    struct flex_can flex_can;
+    bool flex_known, flex_missing;
+    struct list mounts; /* struct csi_mount */
+    struct csi_op *op;  /* under way */
     struct timer again;
     int64_t gap;
     struct soon soon; /* its turn, in a later one of the loop */

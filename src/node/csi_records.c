@@ -3,6 +3,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "client/csi.h"
+#include "node/flex.h"
 #include "sys/file.h"
 #include "sys/mount.h"
 #include <dirent.h>
@@ -15,6 +16,21 @@
 #define RECORDS_MOST 100000
 #define CSI_NAME     "kubernetes.io~csi"
 #define RECORD_FILE  "vol_data.json"
+#define FLEX_NAME    "kubernetes.io/flexvolume"
+
+/* A kubelet's folders. What is mounted there hides what is in the folder, so a record is beside it, by a name that no
+ * volume has. */
+static struct csi_places flex_places(struct arena *a, const char *kubelet, const struct csi_record *r)
+{
+    struct csi_places p = {0};
+    p.folder = r->uid.n ? arena_fmt(a, "%s/pods/" STR_FMT "/volumes/" STR_FMT, kubelet, STR_ARG(r->uid),
+                                    STR_ARG(r->driver))
+                        : arena_fmt(a, "%s/plugins/" FLEX_NAME "/" STR_FMT "/mounts", kubelet,
+                                    STR_ARG(flex_unescape(a, r->driver)));
+    p.file = arena_fmt(a, STR_FMT "/." STR_FMT ".json", STR_ARG(p.folder), STR_ARG(r->spec));
+    p.target = arena_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(p.folder), STR_ARG(r->spec));
+    return p;
+}
 
 static struct str parent_of(struct str path)
 {
@@ -58,6 +74,8 @@ struct csi_places csi_places(struct arena *a, const char *kubelet, const struct 
     struct csi_places p = {0};
     if (r->place.n)
         return disk_places(a, kubelet, r);
+    if (r->flex)
+        return flex_places(a, kubelet, r);
     if (r->block && r->uid.n) {
         struct str devices = arena_fmt(a, "%s/pods/" STR_FMT "/volumeDevices/" CSI_NAME, kubelet, STR_ARG(r->uid));
         p.folder = devices;
@@ -100,7 +118,8 @@ void csi_record_write(struct strbuf *b, const struct csi_record *r)
                 {"volumeLifecycleMode", r->ephemeral ? S("Ephemeral") : S("Persistent")},
                 {"source", r->source},
                 {"place", r->place},
-                {"podUID", r->place.n ? r->uid : S("")},
+                {"plugin", r->flex ? S(FLEX_NAME) : S("")},
+                {"podUID", r->place.n || r->flex ? r->uid : S("")},
                 {"volumeMode", r->place.n && r->block ? S("Block") : S("")}};
     struct val v = val_map();
     for (size_t i = 0; i < countof(rows); i++)
@@ -148,15 +167,19 @@ bool csi_record_read(struct arena *a, struct str text, struct csi_record *out, s
     out->spec = val_text(val_get_str(&v, S("specVolID")));
     out->node = val_text(val_get_str(&v, S("nodeName")));
     out->attachment = val_text(val_get_str(&v, S("attachmentID")));
+    out->flex = str_eqz(val_text(val_get_str(&v, S("plugin"))), FLEX_NAME);
     out->ephemeral = str_eqz(val_text(val_get_str(&v, S("volumeLifecycleMode"))), "Ephemeral");
     out->source = val_text(val_get_str(&v, S("source")));
     out->place = val_text(val_get_str(&v, S("place")));
-    if (out->place.n) {
+    if (out->place.n || out->flex)
         out->uid = val_text(val_get_str(&v, S("podUID")));
+    if (out->place.n)
         out->block = str_eqz(val_text(val_get_str(&v, S("volumeMode"))), "Block");
-    }
-    if (!(out->place.n ? is_disk(out) : is_part(out->driver)) || !out->handle.n ||
-        (out->spec.n && !(out->place.n ? is_part(out->spec) : is_spec(out->spec))))
+    bool good = out->place.n ? is_disk(out) : is_part(out->driver);
+    if (out->flex) /* the name of a driver's folder, and of a folder in it */
+        good = good && !out->place.n && is_part(out->spec) && out->driver.p[0] != '.' &&
+               (!out->uid.n || is_part(out->uid));
+    if (!good || !out->handle.n || (out->spec.n && !(out->place.n ? is_part(out->spec) : is_spec(out->spec))))
         return err_set(err, E_INVALID, "the record names no driver and volume");
     return true;
 }
@@ -169,6 +192,7 @@ bool csi_record_make(const struct csi_places *p, const struct csi_record *r, str
     AUTO(strbuf_fini) struct strbuf b = STRBUF(RECORD_MOST);
     struct str above = parent_of(p->target);
     bool folder = r->block ? r->place.n && !r->uid.n : r->place.n || !r->uid.n; /* the target is one */
+    folder = folder && !r->flex;
     fault_pass("node.csi.record");
     if (!dir_make_synced(p->folder.p, 0750, err) || !dir_make(arena_strz(&a, above), 0750, err))
         return false;
@@ -302,24 +326,48 @@ static bool is_record(const char *name)
     return name[0] == '.' && str_ends(str_of(name), S(".json"));
 }
 
-/* Records of disks right in this folder. */
-static void disks_found(const struct csi_search *f, struct str path, struct str name)
+/* Records right in this folder: of disks, or of FlexVolumes. */
+static void beside_found(const struct csi_search *f, struct str path, bool flex)
 {
     DIR *dir = opendir(path.p);
-    (void)name;
     for (struct dirent *e; dir && (e = readdir(dir));) {
         struct csi_record r;
         if (is_record(e->d_name) && record_load(f, arena_fmt(f->a, STR_FMT "/%s", STR_ARG(path), e->d_name).p, &r) &&
-            r.place.n)
+            (flex ? r.flex : r.place.n > 0))
             record_add(f, &r);
     }
     if (dir)
         (void)closedir(dir);
 }
 
+static void disks_found(const struct csi_search *f, struct str path, struct str name)
+{
+    (void)name;
+    beside_found(f, path, false);
+}
+
+static void flex_found(const struct csi_search *f, struct str path, struct str name)
+{
+    if (!str_starts(name, S("kubernetes.io~")))
+        beside_found(f, path, true);
+}
+
+static void flex_vendor_found(const struct csi_search *f, struct str path, struct str name)
+{
+    flex_found(f, arena_fmt(f->a, STR_FMT "/mounts", STR_ARG(path)), name);
+}
+
+/* VENDOR/DRIVER/mounts, or DRIVER/mounts */
+static void flex_driver_found(const struct csi_search *f, struct str path, struct str name)
+{
+    flex_vendor_found(f, path, name);
+    each_in(f, path, flex_vendor_found);
+}
+
 static void pod_found(const struct csi_search *f, struct str path, struct str name)
 {
     (void)name;
+    each_in(f, arena_fmt(f->a, STR_FMT "/volumes", STR_ARG(path)), flex_found);
     each_in(f, arena_fmt(f->a, STR_FMT "/volumes/" CSI_NAME, STR_ARG(path)), published_found);
     each_in(f, arena_fmt(f->a, STR_FMT "/volumeDevices/" CSI_NAME, STR_ARG(path)), device_found);
     for (size_t i = 0; i < countof(disk_plugins); i++) {
@@ -364,6 +412,7 @@ void csi_records_find(struct arena *a, const char *kubelet, struct csi_records *
     const struct csi_search f = {a, out};
     each_in(&f, arena_fmt(a, "%s/pods", kubelet), pod_found);
     each_in(&f, arena_fmt(a, "%s/plugins/kubernetes.io/csi", kubelet), driver_found);
+    each_in(&f, arena_fmt(a, "%s/plugins/" FLEX_NAME, kubelet), flex_driver_found);
     for (size_t i = 0; i < countof(disk_plugins); i++)
         for (int block = 0; block < 2; block++) {
             struct str all = arena_fmt(a, "%s/plugins/kubernetes.io/%s%s", kubelet, disk_plugins[i],

@@ -12,9 +12,11 @@ struct csi_record {
     struct str uid;
     struct str node, attachment;
     bool ephemeral, block;
-    /* Of a disk that the node attaches itself (disk.h): its source as JSON, and where it is below its plugin's
-     * folder. Empty: a driver's. */
+    /* Of a disk that the node attaches itself (disk.h), or of a FlexVolume: its source as JSON. Of a disk: where it
+     * is below its plugin's folder. Both empty: a driver's. */
     struct str source, place;
+    bool
+        flex; /* a FlexVolume: `driver` is the name of its folder ("vendor~driver"); two of a name differ by source */
 };
 struct csi_places {
     struct str folder; /* of the record */

@@ -12,7 +12,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
         csi_record_write(&b, &r);
         ASSERT(csi_record_read(&a, strbuf_str(&b), &again, &err) && str_eq(r.handle, again.handle) &&
-               str_eq(r.driver, again.driver) && str_eq(r.spec, again.spec) && r.ephemeral == again.ephemeral);
+               str_eq(r.driver, again.driver) && str_eq(r.spec, again.spec) && r.ephemeral == again.ephemeral &&
+               r.flex == again.flex && str_eq(r.source, again.source));
     } else {
         ASSERT(err.text[0]);
     }

@@ -180,12 +180,52 @@ TEST(csi_records_have_any_name)
 
 TEST(csi_record_that_is_none_is_refused)
 {
-    static const char *const rows[] = {"", "{}", "{\"driverName\":\"../x\",\"volumeHandle\":\"h\"}",
-                                       "{\"driverName\":\"x\",\"volumeHandle\":\"h\",\"specVolID\":\"..\"}", "[1]"};
+    static const char *const rows[] = {"",
+                                       "{}",
+                                       "{\"driverName\":\"../x\",\"volumeHandle\":\"h\"}",
+                                       "{\"driverName\":\"x\",\"volumeHandle\":\"h\",\"specVolID\":\"..\"}",
+                                       "[1]",
+                                       "{\"driverName\":\"x\",\"volumeHandle\":\"h\",\"specVolID\":\"a\","
+                                       "\"plugin\":\"kubernetes.io/flexvolume\",\"podUID\":\"../x\"}"};
     AUTO(arena_fini) struct arena a = ARENA;
     struct csi_record r;
     for (size_t i = 0; i < countof(rows); i++) {
         struct err err = ERR;
         CHECK(!csi_record_read(&a, str_of(rows[i]), &r, &err) && err.text[0]);
     }
+}
+
+TEST(csi_records_of_flexvolumes_are_beside_what_is_mounted)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    char top[] = "/tmp/csi-records-XXXXXX";
+    struct err err = ERR;
+    CHECK(mkdtemp(top));
+    static const struct {
+        const char *driver, *uid, *target;
+    } rows[] = {{"v~d", "u-1", "/pods/u-1/volumes/v~d/pv-1"},
+                {"v~d", "", "/plugins/kubernetes.io/flexvolume/v/d/mounts/pv-1"},
+                {"d", "", "/plugins/kubernetes.io/flexvolume/d/mounts/pv-1"}};
+    struct csi_records found = {0};
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct csi_record r = record_of(rows[i].uid, false);
+        r.driver = str_of(rows[i].driver);
+        r.flex = true;
+        r.source = S("{\"driver\":\"v/d\"}");
+        struct csi_places p = csi_places(&a, top, &r);
+        CHECK(str_ends(p.target, str_of(rows[i].target)));
+        CHECK_OK(csi_record_make(&p, &r, &err), err);
+        csi_records_find(&a, top, &found);
+        CHECK_INT(found.list.n, 1);
+        const struct csi_record *again = &found.list.p[0];
+        CHECK(again->flex && str_eq(again->driver, r.driver) && str_eq(again->uid, r.uid) &&
+              str_eq(again->spec, r.spec) && str_eq(again->source, r.source));
+        CHECK(mkdir(p.target.p, 0700) == 0);
+        CHECK_OK(csi_record_remove(&p, &err), err);
+        array_fini(&found.list);
+        found = (struct csi_records){0};
+        csi_records_find(&a, top, &found);
+        CHECK_INT(found.list.n, 0);
+    }
+    CHECK_OK(tree_remove(AT_FDCWD, top, &err), err);
 }

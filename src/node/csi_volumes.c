@@ -12,6 +12,7 @@
 #include "node/claim.h"
 #include "node/csi_int.h"
 #include "node/disk.h"
+#include "node/volume_gone.h"
 
 #define SILENT    (123 * NS_PER_S) /* so long a kubelet waits before it tells that it waits */
 #define REPUBLISH (60 * NS_PER_S)
@@ -34,7 +35,7 @@ static bool volume_attaches(const struct csi_volume *v)
     const struct val *required = info ? val_get(obj_spec(info), N(attachRequired)) : NULL;
     if (v->record.place.n)
         return true;
-    return !v->record.ephemeral && (!required || val_true(required));
+    return !v->record.flex && !v->record.ephemeral && (!required || val_true(required));
 }
 
 static struct csi_record record_dup(struct arena *a, const struct csi_record *r)
@@ -60,7 +61,8 @@ static void on_soon(struct soon *s)
 static struct csi_volume *volume_need(struct csi *c, const struct csi_record *r)
 {
     AUTO(arena_fini) struct arena a = ARENA;
-    struct str key = STR_JOIN(&a, r->block ? S("block ") : S("files "), r->driver, S("^"), r->handle);
+    struct str key = STR_JOIN(&a, r->block ? S("block ") : S("files "), r->driver, S("^"), r->handle,
+                              r->flex ? r->source : S(""));
     struct csi_volume *v = map_get(&c->volumes, key);
     if (v)
         return v;
@@ -364,6 +366,35 @@ static bool mount_want(struct agent_pod *ap, struct arena *a, const struct val *
     return true;
 }
 
+static bool flex_want(struct agent_pod *ap, struct arena *a, const struct val *volume,
+                      const struct volume_source *source, struct str *path, struct err *err)
+{
+    const struct val *flex = val_get(source->spec, N(flexVolume));
+    struct str name = source->owner ? source->owner->name : val_text_at(volume, N(name)),
+               driver = val_text_at(flex, N(driver)), ignored;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    if (source->block)
+        return err_set(err, E_INVALID, "volumeMode Block: flexVolume is no block device: use local");
+    if (val_len(val_get(source->spec, N(mountOptions))))
+        return err_set(err, E_INVALID, "Mount options are not supported for this volume type");
+    if (!flex_program(a, "", driver, &ignored)) { /* no folder could be its own */
+        volume_no_plugin(name, err);
+        return false;
+    }
+    json_encode(&b, flex);
+    if (b.over)
+        return err_set(err, E_TOO_LARGE, "flexVolume is more than %d KiB", STRBUF_TEXT >> 10);
+    struct csi_record r = {.driver = flex_escape(a, driver),
+                           .handle = name,
+                           .spec = name,
+                           .uid = ap->pod->uid,
+                           .node = str_of(ap->agent->cfg.name),
+                           .ephemeral = !source->owner,
+                           .flex = true,
+                           .source = strbuf_str(&b)};
+    return mount_want(ap, a, volume, source, &r, path);
+}
+
 bool csi_want(struct agent_pod *ap, struct arena *a, const struct val *volume, const struct volume_source *source,
               struct str *path, struct err *err)
 {
@@ -373,6 +404,8 @@ bool csi_want(struct agent_pod *ap, struct arena *a, const struct val *volume, c
     struct str tokens;
     if (!c->known || !cache_synced(c->infos))
         return err_set(err, E_UNAVAILABLE, "drivers of storage have not been heard of yet");
+    if (val_get(source->spec, N(flexVolume)))
+        return flex_want(ap, a, volume, source, path, err);
     if (disk_record_of(c, a, ap->pod->obj, volume, source, &r, &failed))
         return mount_want(ap, a, volume, source, &r, path);
     if (failed.kind) {
@@ -515,7 +548,9 @@ void csi_mount_failed(struct csi_mount *m, const char *reason, const char *what,
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct str name = m->record.ephemeral && m->volume_name.n ? m->volume_name : m->record.spec,
-               text = arena_fmt(&a, "%s failed for volume \"" STR_FMT "\" : %s", what, STR_ARG(name), err->text);
+               text = !*what ? str_of(err->text)
+                             : arena_fmt(&a, "%s failed for volume \"" STR_FMT "\" : %s", what, STR_ARG(name),
+                                         err->text);
     struct csi_pod *p = pod_of(m->volume->csi, m->record.uid);
     log_warn("csi.volume", "volume=" STR_FMT " pod=" STR_FMT " %s: error=\"%s\"", STR_ARG(name),
              STR_ARG(m->record.uid), what, err->text);
@@ -555,6 +590,18 @@ void csi_driver_came(struct csi *c, struct csi_driver *d)
     map_each (e, &c->volumes) {
         struct csi_volume *v = e->value;
         if (!str_eq(v->record.driver, d->name))
+            continue;
+        timer_stop(&v->again);
+        v->gap = 0;
+        soon_set(&v->soon);
+    }
+}
+
+void csi_flex_look(struct csi *c)
+{
+    map_each (e, &c->volumes) {
+        struct csi_volume *v = e->value;
+        if (!v->flex_missing)
             continue;
         timer_stop(&v->again);
         v->gap = 0;
@@ -630,12 +677,13 @@ void csi_claim_news(struct agent_pod *ap)
             if (!m->pod && ap->pod->volumes == PART_READY) { /* of an earlier node role's; it runs */
                 m->have = CSI_THERE;
                 m->volume_name = str_dup(&m->arena, val_text_at(volume, N(name)));
-                if (!m->record.place.n)
+                if (!m->record.place.n && !m->record.flex)
                     timer_set(&m->republish, REPUBLISH);
             }
             if (m->pod || ap->pod->volumes == PART_READY)
                 mount_objects(m, ap->pod->obj, source.owner, source.claim);
-            m->grow = m->have == CSI_THERE && !m->record.place.n && csi_mount_growth(m) != CSI_FITS;
+            m->grow = m->have == CSI_THERE && !m->record.place.n && !m->record.flex &&
+                      csi_mount_growth(m) != CSI_FITS;
             soon_set(&m->volume->soon);
         }
     }
@@ -650,8 +698,8 @@ bool csi_gives_group(struct agent_pod *ap, const struct volume_source *source)
     struct str policy = info ? val_text_at(obj_spec(info), N(fsGroupPolicy)) : S("");
     struct csi_mounts all = {0};
     bool by_driver = false;
-    if (!csi)
-        return !source->block; /* a disk */
+    if (!csi) /* a disk; a FlexVolume's files are given as it is mounted */
+        return !source->block && !val_get(source->spec, N(flexVolume));
     mounts_of(c, ap->pod->uid, &all);
     array_each (m, &all.list)
         by_driver |= (*m)->gives_group && source->persistent && str_eq((*m)->record.spec, source->name);

@@ -11,6 +11,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "node/agent_int.h"
+#include "node/csi.h"
 #include "node/volume_mount.h"
 #include <stdatomic.h>
 #include <sys/inotify.h>
@@ -191,6 +192,11 @@ static bool watch_above(struct inotify *watches, const char *path)
     return false;
 }
 
+bool hostpaths_watch(struct agent *g, const char *path)
+{
+    return g->watches_paths && watch_above(&g->hostpaths, path) && is_there(path);
+}
+
 static void wait_work(struct job *j)
 {
     struct host_look *k = container_of(j, struct host_look, job);
@@ -263,6 +269,7 @@ static void on_change(struct inotify *i, int watch, uint32_t mask, struct str na
         images_came(g);
         return;
     }
+    csi_flex_look(g->csi);
     map_each (e, &g->by_uid) { /* each watch ends with its first news: whoever waits looks again */
         struct agent_pod *ap = e->value;
         if (ap->host_wait)

@@ -238,6 +238,7 @@ static const struct volume_type volume_types[] = {
     {N(csi), VOLUME_MOUNT, 0, NULL},
     {N(iscsi), VOLUME_MOUNT, 0, NULL},
     {N(fc), VOLUME_MOUNT, 0, NULL},
+    {N(flexVolume), VOLUME_MOUNT, 0, NULL},
     /* of drivers that took over from what was built in (api/csi_source.h) */
     {N(awsElasticBlockStore), VOLUME_MOUNT, 0, NULL},
     {N(azureDisk), VOLUME_MOUNT, 0, NULL},

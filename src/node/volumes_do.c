@@ -94,7 +94,7 @@ bool volumes_path(struct agent_pod *ap, struct arena *a, struct str name, struct
                  type->place == VOLUME_IMAGE || val_true(val_at(v, N(persistentVolumeClaim), N(readOnly))) ||
                  val_true(val_at(v, N(nfs), N(readOnly))) || val_true(val_at(v, N(csi), N(readOnly))) ||
                  val_true(val_at(v, N(iscsi), N(readOnly))) || val_true(val_at(v, N(fc), N(readOnly))) ||
-                 csi_inline_reads_only(v);
+                 csi_inline_reads_only(v) || val_true(val_at(v, N(flexVolume), N(readOnly)));
     return true;
 }
 

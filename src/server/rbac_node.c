@@ -192,9 +192,11 @@ static bool volume_uses(const struct use *u, const struct val *v)
 {
     struct str secret = val_text_at(v, N(secret), N(secretName));
     struct str share = val_text_at(v, N(azureFile), N(secretName));
-    if (u->secret &&
-        (is_name(u, val_at(v, N(csi), N(nodePublishSecretRef))) || is_name(u, val_at(v, N(iscsi), N(secretRef)))))
-        return true;
+    const struct val *own[] = {val_at(v, N(csi), N(nodePublishSecretRef)), val_at(v, N(iscsi), N(secretRef)),
+                               val_at(v, N(flexVolume), N(secretRef))};
+    for (size_t i = 0; u->secret && i < countof(own); i++)
+        if (is_name(u, own[i]))
+            return true;
     if (u->secret && share.n && (u->any || str_eq(share, u->x->name)))
         return true;
     if (u->secret ? (u->any ? secret.n > 0 : str_eq(secret, u->x->name)) : is_name(u, val_get(v, N(configMap))))
@@ -287,10 +289,15 @@ static bool volume_gives(const struct obj *volume, struct str ns, struct str nam
         if (ref && str_eq(val_text_at(ref, N(name)), name) && str_eq(val_text_at(ref, N(namespace)), ns))
             return true;
     }
-    const struct val *chap = val_at(obj_spec(volume), N(iscsi), N(secretRef));
-    struct str chap_ns = val_text_at(chap, N(namespace));
-    return chap && str_eq(val_text_at(chap, N(name)), name) &&
-           str_eq(chap_ns.n ? chap_ns : val_text_at(obj_spec(volume), N(claimRef), N(namespace)), ns);
+    const struct val *own[] = {val_at(obj_spec(volume), N(iscsi), N(secretRef)),
+                               val_at(obj_spec(volume), N(flexVolume), N(secretRef))};
+    for (size_t i = 0; i < countof(own); i++) {
+        struct str its = val_text_at(own[i], N(namespace));
+        if (own[i] && str_eq(val_text_at(own[i], N(name)), name) &&
+            str_eq(its.n ? its : val_text_at(obj_spec(volume), N(claimRef), N(namespace)), ns))
+            return true;
+    }
+    return false;
 }
 
 static bool driver_look(struct obj *pod, void *arg)

@@ -623,6 +623,120 @@ def a_node_has_its_own(c):
     c.kubectl('delete', 'pvc', 'unsent', 'theirs')
 
 
+FLEX = """#!/usr/bin/env python3
+import json, os, subprocess, sys
+top, call, args = %r, sys.argv[1], sys.argv[2:]
+own = os.path.basename(__file__)
+with open(top + '/calls', 'a') as f:
+    f.write(json.dumps([own, call] + args) + chr(10))
+def answer(status, **more):
+    print(json.dumps(dict(status=status, **more)))
+    sys.exit(status != 'Success')
+if os.path.exists(top + '/broken-' + own + '-' + call):
+    answer('Failure', message='broken on purpose')
+if call == 'init':
+    answer('Success', capabilities={'attach': own == 'disk'})
+if own == 'disk':
+    image = lambda: json.loads(args[0])['image']
+    if call == 'attach':
+        answer('Success', device=subprocess.check_output(['losetup', '-f', '--show', image()], text=True).strip())
+    if call == 'detach':
+        for line in subprocess.check_output(['losetup', '-n', '-O', 'NAME,BACK-FILE'], text=True).splitlines():
+            if line.split()[1:2] == [top + '/' + args[0] + '.img']:
+                subprocess.check_call(['losetup', '-d', line.split()[0]])
+        answer('Success')
+    if call == 'isattached':
+        answer('Success', attached=True)
+elif call == 'mount':
+    options = json.loads(args[1])
+    subprocess.check_call(['mount', '--bind', options['share'], args[0]])
+    with open(args[0] + '/told', 'w') as f:
+        json.dump(options, f)
+    answer('Success')
+elif call == 'unmount':
+    subprocess.check_call(['umount', args[0]])
+    answer('Success')
+answer('Not supported')
+"""
+
+
+def flex_calls(c):
+    try:
+        with open(c.root + '/flex-state/calls') as f:
+            return [json.loads(line) for line in f]
+    except OSError:
+        return []
+
+
+def flex_pod(name, driver, options, more='', spec='', mount=''):
+    return pod(name, 'x', spec=spec, mount='volumeMounts: [{name: v, mountPath: /v%s}]' % mount).replace(
+        'persistentVolumeClaim: {claimName: x, readOnly: false}', 'flexVolume: {driver: %s, options: %s%s}' % (driver, json.dumps(options), more))
+
+
+def flex_volumes(c):
+    """Drivers of FlexVolumes: found while the node runs, asked as a kubelet asks them, for a share and for a disk that is attached; one that fails and comes back,
+    and the node role killed in between. Nothing is left."""
+    top, share, uid = c.root + '/flex-state', c.root + '/flex-share', lambda name: c.get('pod', name)['metadata']['uid']
+    os.makedirs(top)
+    os.makedirs(share)
+    with open(top + '/disk.img', 'w') as f:
+        f.truncate(64 << 20)
+    c.apply('{apiVersion: v1, kind: Namespace, metadata: {name: flex}}\n---\n'
+            '{apiVersion: v1, kind: Secret, metadata: {name: disk, namespace: flex}, type: test/disk, stringData: {key: deep}}\n---\n', ns='flex')
+    c.apply('{apiVersion: v1, kind: Secret, metadata: {name: word}, type: test/share, stringData: {key: sesame}}\n---\n'
+            '{apiVersion: v1, kind: Secret, metadata: {name: other}, type: Opaque, stringData: {key: sesame}}' +
+            flex_pod('f-share', 'test/share', {'share': share}, ', fsType: xfs, secretRef: {name: word}', 'securityContext: {fsGroup: 2345}').replace('Seconds: 0', 'Seconds: 1') +
+            flex_pod('f-other', 'test/share', {'share': share}, ', secretRef: {name: other}'))
+    told(c, 'f-share', 'FailedMount', 'Unable to attach or mount volumes: unmounted volumes=[v], unattached volumes=[], failed to process volumes=[v]: '
+         'failed to get Plugin from volumeSpec for volume "v" err=no volume plugin matched')
+    for name in ('share', 'disk'):
+        os.makedirs(c.root + '/flex/test~' + name)
+        with open(c.root + '/flex/.new', 'w') as f:
+            f.write(FLEX % top)
+        os.chmod(c.root + '/flex/.new', 0o755)
+        os.rename(c.root + '/flex/.new', '%s/flex/test~%s/%s' % (c.root, name, name))
+    running(c, 'f-share')
+    seen = json.loads(inside(c, 'f-share', 'cat', '/v/told'))
+    assert seen == {'share': share, 'kubernetes.io/fsType': 'xfs', 'kubernetes.io/readwrite': 'rw', 'kubernetes.io/pvOrVolumeName': 'v',
+                    'kubernetes.io/pod.name': 'f-share', 'kubernetes.io/pod.namespace': 'default', 'kubernetes.io/pod.uid': uid('f-share'),
+                    'kubernetes.io/serviceAccount.name': 'default', 'kubernetes.io/mounterArgs.FsGroup': '2345', 'kubernetes.io/secret/key': 'c2VzYW1l'}, seen
+    assert (os.stat(share).st_gid, os.stat(share + '/told').st_gid) == (2345, 2345)
+    at = '%s/var/lib/kubelet/pods/%s/volumes/test~share/v' % (c.root, uid('f-share'))
+    assert [x[1:3] for x in flex_calls(c) if x[0] == 'share' and x[1] == 'mount'][0] == ['mount', at], flex_calls(c)
+    told(c, 'f-other', 'FailedMount', 'MountVolume.SetUp failed for volume "v" : couldn\'t get secret default/other err: cannot get secret of type test/share')
+    # a disk, by a claim: attached, formatted and mounted once for two pods; the node role dies in the midst of it
+    open(top + '/broken-disk-attach', 'w').close()
+    c.apply(volume('disk', 'flexVolume: {driver: test/disk, fsType: ext4, readOnly: false, secretRef: {name: disk, namespace: flex}, options: {image: %s/disk.img}}' % top) + pod('f-disk', 'disk') + pod('f-disk2', 'disk', read_only='true'))
+    bind(c, 'disk')
+    told(c, 'f-disk', 'FailedAttachVolume', 'AttachVolume.Attach failed for volume "disk" : attach command failed, status: Failure, reason: broken on purpose')
+    c.die_at('node.flex.mount')
+    os.remove(top + '/broken-disk-attach')
+    eventually('it died', c.died, 60)
+    running(c, 'f-disk', 'f-disk2', timeout=60)
+    inside(c, 'f-disk', 'touch', '/v/file')
+    assert 'file' in inside(c, 'f-disk2', 'ls', '/v') and 'Read-only' in refused(c, 'f-disk2', 'touch', '/v/no')
+    assert [json.loads(x[3])['kubernetes.io/secret/key'] for x in flex_calls(c) if x[:2] == ['disk', 'mount']] == ['ZGVlcA=='] * 2, flex_calls(c)
+    staged = c.root + '/var/lib/kubelet/plugins/kubernetes.io/flexvolume/test/disk/mounts/disk'
+    assert ' %s ext4 ' % staged in mounts(), mounts()
+    c.die_at('')
+    kill_role(c, 'node')
+    eventually('the node is back', lambda: inside(c, 'f-disk', 'ls', '/v') and True)
+    # a driver that does not take it back: the pod stays until it does
+    for call in ('share-unmount', 'disk-detach'):
+        open(top + '/broken-' + call, 'w').close()
+    c.kubectl('delete', 'pod', '--wait=false', 'f-share', 'f-other', 'f-disk', 'f-disk2')
+    told(c, 'f-share', 'FailedUnmount', 'UnmountVolume.TearDown failed for volume "v" : unmount command failed, status: Failure, reason: broken on purpose')
+    assert ' %s ' % at in mounts()
+    eventually('it was to detach', lambda: ['disk', 'detach', 'disk', os.uname().nodename] in flex_calls(c))
+    kill_role(c, 'node')
+    for call in ('share-unmount', 'disk-detach'):
+        os.remove(top + '/broken-' + call)
+    eventually('pods are gone', lambda: not [p for p in c.get('pods')['items'] if p['metadata']['name'].startswith('f-')], 60)
+    eventually('nothing is left', lambda: c.root + '/var/lib/kubelet/p' not in mounts() and not loops(c) and not os.path.exists(os.path.dirname(staged)) and
+               not glob.glob(c.root + '/var/lib/kubelet/pods/*'), 60)
+    c.kubectl('delete', 'pvc', 'disk')
+
+
 class Disks(Cluster):
     """A cluster whose node role dies where the test says (base/fault.h), and which leaves no devices behind."""
 
@@ -631,6 +745,7 @@ class Disks(Cluster):
         self.die_at('')
         os.chmod(self.die, 0o666)
         os.environ['WHERRY_DIE_AT'] = self.die
+        self.args += ['--set', 'volume-plugin-dir=' + self.root + '/flex']
         return super().up()
 
     def die_at(self, place):
@@ -650,5 +765,5 @@ class Disks(Cluster):
 
 
 if __name__ == '__main__':
-    main([volumes_by_hand, what_cannot_be_had, a_claim_is_made_a_volume, many_at_once, devices_and_what_is_kept, what_cannot_be_made,
+    main([volumes_by_hand, what_cannot_be_had, flex_volumes, a_claim_is_made_a_volume, many_at_once, devices_and_what_is_kept, what_cannot_be_made,
           a_quota_holds, what_was_left_on_other_disks, a_kept_volume_is_given_on, a_disk_that_is_full_for_a_while, what_goes_goes_quietly, a_node_has_its_own, killed_anywhere], cluster=Disks)

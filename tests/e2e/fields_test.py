@@ -477,9 +477,7 @@ def a_service_takes_nothing_of_others(c):
 REFUSED = [
     ('resourceClaims: [{name: r, resourceClaimName: x}]', '', '', 'spec.resourceClaims'),
     ('resourceClaims: [{name: r, resourceClaimTemplateName: x}]', 'resources: {claims: [{name: r, request: q}]}', '', 'spec.resourceClaims'),
-] + [('', 'volumeMounts: [{name: v, mountPath: /v}]', source, 'volume "v"') for source in '''
-    flexVolume: {driver: d/e}
-'''.strip().splitlines()]
+]
 
 
 def what_cannot_be_done_is_refused_by_name(c):
