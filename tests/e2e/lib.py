@@ -164,7 +164,7 @@ def restless(c, timeout=10):
     the thread could have run counts: a machine with much to do makes nobody look busy, and nobody idle."""
     def times():
         found = {}
-        for role in os.listdir(c.root + '/run/wherry/roles'):
+        for role in os.listdir(folder) if os.path.isdir(folder) else []:    # it is down
             try:
                 pid = c.role_pid(role)
                 for task in os.listdir('/proc/%d/task' % pid):
@@ -173,8 +173,8 @@ def restless(c, timeout=10):
             except (OSError, ValueError, IndexError):
                 pass                                        # it has ended meanwhile, or is about to begin
         return found
-    end, busy = time.monotonic() + timeout, {}
-    while time.monotonic() < end:
+    folder, end, busy = c.root + '/run/wherry/roles', time.monotonic() + timeout, {}
+    while time.monotonic() < end and os.path.isdir(folder):
         start, before = time.monotonic_ns(), times()
         time.sleep(0.25)
         took, now = time.monotonic_ns() - start, times()
@@ -272,7 +272,7 @@ def main(tests, *args, cluster=Cluster, rests=False, **kw):
                 traceback.print_exc(limit=-3, file=sys.stdout)
         if failed and os.environ.get('KEEP_LOG'):
             print(c.log()[-6000:])
-        busy = restless(c) if os.path.exists(c.root + '/run/wherry/roles') else {}
+        busy = restless(c)
         if busy:
             failed += 1
             print('FAIL rest: these work on and on: %s' % busy)

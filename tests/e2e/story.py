@@ -326,10 +326,11 @@ class Play:
 
     def patch(self, path, body):
         """A strategic merge patch of a subresource of the pod p."""
+        before = self._pods['p']['metadata']['generation'] if path != 'status' else 0
         answer = self._ask('PATCH', '/api/v1/namespaces/%s/pods/p/%s' % (self._ns, path), body,
                            kind='application/strategic-merge-patch+json')
         patched = json.loads(answer.read())
-        assert answer.status == 200, patched
+        assert answer.status == 200 and patched['metadata']['generation'] > before, patched
         # What follows asks of the pod as it is now, not as the watch had told it before.
         self._until('the patch', lambda: self._pods['p']['metadata']['generation'] >= patched['metadata']['generation'])
 
