@@ -488,6 +488,79 @@ def pods_end_by_priority_before_the_machine_does(c):
     c.kubectl('delete', 'deploy', 'small', 'great')
 
 
+def installed(c):
+    """Where this is the first test that runs."""
+    if not hasattr(c, 'api'):
+        c.sh('chmod 755 /root /root/in; /root/in/wherry install')
+        c.use('api')
+        c.sh('wherry image load /root/in/image.tar')
+
+
+TARGET = 'iqn.2001-04.test.wherry:one'
+ISCSI = 'iscsi: {targetPortal: "127.0.0.1", iqn: "%s", lun: %%d, chapAuthSession: true, secretRef: {name: chap%%s}}' % TARGET
+
+
+def claimed(name, source):
+    return f'''
+apiVersion: v1
+kind: PersistentVolume
+metadata: {{name: {name}}}
+spec: {{capacity: {{storage: 64Mi}}, accessModes: [ReadWriteOnce], volumeMode: Block, storageClassName: by-hand, {source}}}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {{name: {name}}}
+spec: {{accessModes: [ReadWriteOnce], volumeMode: Block, storageClassName: by-hand, volumeName: {name}, resources: {{requests: {{storage: 64Mi}}}}}}
+---'''
+
+
+def disks_by_the_kernel(c):
+    """iSCSI by tgtd, open-iscsi and the kernel: two LUNs, one session with CHAP. A SCSI disk by its identifier, which goes from the kernel and comes by a scan."""
+    installed(c)
+    tgt = 'tgtadm --lld iscsi --op %s --mode %s '
+    c.sh('modprobe iscsi_tcp; systemctl start tgt; cd /root; truncate -s 64M lun1 lun2\n' +
+         tgt % ('new', 'target') + '--tid 1 -T %s\n' % TARGET +
+         ''.join(tgt % ('new', 'logicalunit') + '--tid 1 --lun %d -b /root/lun%d\n' % (n, n) for n in (1, 2)) +
+         tgt % ('new', 'account') + '--user me --password twelve-letters\n' + tgt % ('bind', 'account') + '--tid 1 --user me\n' +
+         tgt % ('bind', 'target') + '--tid 1 -I ALL\nmodprobe scsi_debug dev_size_mb=32 && udevadm settle')
+    c.kubectl('create', 'secret', 'generic', 'chap', '--type=kubernetes.io/iscsi-chap', '--from-literal=node.session.auth.username=me',
+              '--from-literal=node.session.auth.password=twelve-letters')
+    disk = c.sh('ls /dev/disk/by-id | grep ^scsi-3333').split()[0][5:]
+    mount = '    volumeMounts: [{name: v, mountPath: /v}]\n'
+    own = '  volumes: [{name: v, %s}]\n'
+    files = pod('files', SLEEPER, own % (ISCSI % (1, '')), mount)
+    scsi = pod('scsi', SLEEPER, own % ('fc: {wwids: ["%s"]}' % disk), mount)
+    c.apply(claimed('block', ISCSI % (2, ', namespace: default')) + files + '---' + scsi + '---' +
+            pod('block', SLEEPER, own % 'persistentVolumeClaim: {claimName: block}', '    volumeDevices: [{name: v, devicePath: /dev/mine}]\n'))
+    try:
+        c.kubectl('wait', 'pod/files', 'pod/block', 'pod/scsi', '--for=condition=Ready', '--timeout=%ds' % (SLOW - 30))
+    except AssertionError:
+        print(c.kubectl('get', 'events'), c.sh('ls -l /dev/disk/*; iscsiadm -m session -P 3; dmesg | tail -30', check=False), flush=True)
+        raise
+    sessions = lambda: [line for line in c.sh('iscsiadm -m session 2>/dev/null || true').splitlines() if TARGET in line]
+    disks = lambda: c.sh('ls /dev/disk/by-path | grep -c %s || true' % TARGET).strip()
+    assert len(sessions()) == 1 and disks() == '2', (sessions(), c.sh('ls -l /dev/disk/by-path'))
+    attached = {v['name'] for v in c.get('node', 'vm')['status']['volumesAttached']}
+    assert attached == {'kubernetes.io/iscsi/127.0.0.1:%s:%d' % (TARGET, n) for n in (1, 2)} | {'kubernetes.io/fc/[%s]' % disk}, attached
+    for name in ('files', 'scsi'):
+        inside(c, name, 'sh', '-c', 'echo kept >/v/file')
+    inside(c, 'block', 'sh', '-c', 'echo block >/dev/mine')
+    c.sh('kill -9 $(cut -d" " -f1 /run/wherry/roles/node)')
+    c.kubectl('delete', 'pod', 'files', 'scsi')
+    eventually('the disk is gone, the session is not', lambda: disks() == '1' and len(sessions()) == 1, SLOW, 1)
+    eventually('the kernel has forgotten the SCSI disk', lambda: c.sh('ls /dev/disk/by-id').count('scsi-' + disk) == 0, SLOW, 1)
+    c.apply(files + '---' + scsi)
+    c.kubectl('wait', 'pod/files', 'pod/scsi', '--for=condition=Ready', '--timeout=%ds' % SLOW)
+    for name in ('files', 'scsi'):
+        assert inside(c, name, 'cat', '/v/file') == 'kept', name
+    c.kubectl('delete', 'pod', 'files', 'block', 'scsi')
+    eventually('the session is over', lambda: not sessions() and disks() == '0' and not c.get('node', 'vm')['status'].get('volumesAttached'), SLOW, 1)
+    assert c.sh('iscsiadm -m node 2>/dev/null || true') == '' and c.sh('ls /var/lib/kubelet/plugins/kubernetes.io').split() == []
+    assert c.sh('head -c 6 /root/lun2') == 'block\n'
+    c.kubectl('delete', 'pvc/block', 'pv/block', 'secret/chap')
+    c.sh('modprobe -r scsi_debug; systemctl stop tgt')
+
+
 class Writer(threading.Thread):
     """Writes a ConfigMap of its own again and again; `said` is the last value that was acknowledged, `sent` the last that was tried."""
 
@@ -591,4 +664,4 @@ if __name__ == '__main__':
         vm_image()                                      # in namespaces of our own there is no network to make it from
     main([systemd_runs_it, limits_hold_on_cgroup_v2, figures_are_whole_on_cgroup_v2, users_and_processes_have_bounds, fences_stop_packets,
           memory_that_runs_short_evicts, the_unit_restarts_under_load, wrong_settings_are_told, a_reboot_comes_back, pods_end_by_priority_before_the_machine_does, power_is_cut_during_writes,
-          another_name_and_address, apparmor_confines_what_asks_for_it, selinux_labels_what_runs, down_and_uninstall_leave_nothing], cluster=Vm)
+          another_name_and_address, apparmor_confines_what_asks_for_it, selinux_labels_what_runs, disks_by_the_kernel, down_and_uninstall_leave_nothing], cluster=Vm)
