@@ -476,6 +476,57 @@ def taken_over(c):
         os.unlink('%s/plugins_registry/%s-reg.sock' % (x.kubelet, x.name))
 
 
+SHARES = '''
+apiVersion: storage.k8s.io/v1
+kind: CSIDriver
+metadata: {name: file.csi.azure.com}
+spec: {attachRequired: false, tokenRequests: [{audience: vault}]}
+---
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: share, annotations: {kubernetes.io/azure-file-resource-group: rg}}
+spec:
+  capacity: {storage: 1Gi}
+  accessModes: [ReadWriteMany]
+  storageClassName: ""
+  mountOptions: [dir_mode=0777]
+  azureFile: {secretName: azure-storage-account-acc-secret, shareName: files, secretNamespace: other}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: share}
+spec: {accessModes: [ReadWriteMany], storageClassName: "", volumeName: share, resources: {requests: {storage: 1Gi}}}
+---
+'''
+
+
+def shares_and_their_secrets(c):
+    """azureFile in a pod and behind a claim: the node gets the Secret of the right namespace and the token that the driver
+    wants, nobody attaches anything, and the one that says so is only read."""
+    c.kubectl('create', 'namespace', 'other')
+    for ns in ('default', 'other'):
+        c.apply('apiVersion: v1\nkind: Secret\nmetadata: {name: azure-storage-account-acc-secret}\nstringData: {of: %s}' % ns, ns=ns)
+    c.apply(SHARES + pod('reads', '{name: v, azureFile: {secretName: azure-storage-account-acc-secret, shareName: files, readOnly: true}}') + '---' + pod('writes', of_claim('share')))
+    s = Storage(c, 'file.csi.azure.com', 'node-f').start()
+    running(c, 'reads', 'writes')
+    stage = {x['id']: x for x in s.calls('NodeStageVolume')}
+    assert sorted(stage) == ['#acc#files#v#default', 'rg#acc#files#share#other'], stage
+    for id, ns, flags in (('#acc#files#v#default', 'default', []), ('rg#acc#files#share#other', 'other', ['dir_mode=0777'])):
+        x = stage[id]
+        assert x['secrets'] == {'of': ns} and x['attributes'] == {'sharename': 'files'} and x['capability']['flags'] == flags and x['capability']['mode'] == 5, x
+    for x in s.calls('NodePublishVolume'):
+        assert 'vault' in x['attributes']['csi.storage.k8s.io/serviceAccount.tokens'], x
+    c.kubectl('exec', 'writes', '--', 'touch', '/data/x')
+    assert 'Read-only' in run([c.bin + '/kubectl', 'exec', 'reads', '--', 'sh', '-c', 'touch /data/x 2>&1; true'], env=c.env)
+    assert not c.get('volumeattachment')['items'] and not c.get('node')['items'][0]['status'].get('volumesInUse')
+    gone(c, 'pod', 'reads', 'writes')
+    gone(c, 'pvc', 'share')
+    nothing_left(c, s)
+    c.kubectl('delete', 'pv/share', 'csidriver/file.csi.azure.com')
+    s.stop()
+    os.unlink('%s/plugins_registry/%s-reg.sock' % (s.kubelet, s.name))
+
+
 class Ready:
     """One driver with its controllers for all that follows."""
 
@@ -550,4 +601,4 @@ def prepare():
 
 if __name__ == '__main__':
     prepare()
-    main([registration, life, inline_and_block, drivers_fail, killed_at_each_step, republished, taken_over], cluster=Dying)
+    main([registration, life, inline_and_block, drivers_fail, killed_at_each_step, republished, taken_over, shares_and_their_secrets], cluster=Dying)
