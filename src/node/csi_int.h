@@ -4,6 +4,7 @@
  *   csi_object.c    what the API is told of them: the CSINode, and labels and an annotation of the Node
  *   csi_volumes.c   which volumes are here and for which pods, and whose turn it is
  *   csi_op.c        one turn: a volume is published for a pod, taken from it, unstaged or grown, step by step
+ *   csi_flex.c      the steps of FlexVolumes
  */
 #pragma once
 #include "base/array.h"
