@@ -288,13 +288,6 @@ const struct volume_type *volume_type_of(const struct val *volume, struct err *e
     struct str medium = val_text_at(volume, N(emptyDir), N(medium));
     if (str_starts(medium, S(HUGE_PAGES)))
         return &in_pages;
-    if (medium.n) {
-        (void)err_set(err, E_NOT_IMPLEMENTED,
-                      "volume \"" STR_FMT "\": emptyDir.medium " STR_FMT
-                      " is not supported yet: use Memory, or the disk",
-                      STR_ARG(val_text_at(volume, N(name))), STR_ARG(medium));
-        return NULL;
-    }
     for (size_t i = 0; i < countof(volume_types); i++)
         if (val_get(volume, volume_types[i].source))
             return refuse_sources(volume, err) ? &volume_types[i] : NULL;
@@ -319,7 +312,8 @@ bool volume_page_size(const struct val *pod_spec, const struct val *volume, int6
     int64_t asked = 0;
     *bytes = 0;
     if (!str_starts(medium, S(HUGE_PAGES)))
-        return true;
+        return !medium.n || str_eqz(medium, "Memory") ||
+               err_set(err, E_INVALID, "unknown storage medium \"" STR_FMT "\"", STR_ARG(medium));
     bool any = medium.n == strlen(HUGE_PAGES);
     asked = any ? 0 : quantity_value(str_sub(medium, strlen(HUGE_PAGES) + 1, medium.n));
     for (size_t i = 0; i < countof(lists); i++)

@@ -68,10 +68,10 @@ struct volume_work {
     int64_t fs_group;     /* -1: none */
 };
 MUST_USE bool volume_setup(const struct volume_work *w, struct err *err);
-/* The mode of a folder that the pod's group has part in. */
 /* Bytes of a page of an emptyDir of medium HugePages or HugePages-SIZE; 0: it is none. False, in a kubelet's words:
- * the pod's containers do not say which it is. */
+ * the pod's containers do not say which it is, or the medium is none that is known. */
 MUST_USE bool volume_page_size(const struct val *pod_spec, const struct val *volume, int64_t *bytes, struct err *err);
+/* The mode of a folder that the pod's group has part in. */
 mode_t volume_folder_mode(mode_t mode, bool read_only, int64_t fs_group);
 /* Writes the payload if it differs from what is there; *changed says so. */
 MUST_USE bool volume_write(const struct volume_work *w, bool *changed, struct err *err);

@@ -517,7 +517,7 @@ def gone(name, sources, mounts):
 def types_that_are_gone(c):
     """A pod waits for a volume of such a type, as with a kubelet, whose words it gets; where no container mounts it, it runs.
     (Of one rbd image two pods are never placed on one node.)"""
-    c.apply(gone('gone', GONE, len(GONE)) + gone('git', [GIT], 1) + gone('unused', [GIT] + [s for s in GONE if 'rbd' not in s], 0), ns='refused')
+    c.apply(gone('gone', GONE, len(GONE)) + gone('git', [GIT], 1) + gone('medium', ['emptyDir: {medium: Floppy}'], 1) + gone('unused', [GIT] + [s for s in GONE if 'rbd' not in s], 0), ns='refused')
     told = lambda name: [e['message'] for e in c.get('events', '-n', 'refused')['items'] if e['involvedObject']['name'] == name and e['reason'] == 'FailedMount']
     names = ' '.join('v%d' % n for n in range(len(GONE)))
     assert eventually('gone is told', lambda: told('gone'))[0] == (
@@ -525,11 +525,12 @@ def types_that_are_gone(c):
         '; '.join('failed to get Plugin from volumeSpec for volume "v%d" err=no volume plugin matched' % n for n in range(len(GONE)))), told('gone')
     assert eventually('git is told', lambda: told('git'))[0] == ('MountVolume.SetUp failed for volume "v0" : git-repo volume plugin has been disabled; '
                                                                  'if necessary, it may be re-enabled by enabling the feature-gate `GitRepoVolumeDriver`'), told('git')
-    for name in ('gone', 'git'):
+    assert eventually('medium is told', lambda: told('medium'))[0] == 'MountVolume.SetUp failed for volume "v0" : unknown storage medium "Floppy"', told('medium')
+    for name in ('gone', 'git', 'medium'):
         s = c.get('pod', '-n', 'refused', name)['status']
         assert s['phase'] == 'Pending' and s['containerStatuses'][0]['state']['waiting']['reason'] == 'ContainerCreating', s
     eventually('unused runs', lambda: c.get('pod', '-n', 'refused', 'unused')['status']['phase'] == 'Running')
-    c.kubectl('delete', 'pod', '-n', 'refused', 'gone', 'git', 'unused')
+    c.kubectl('delete', 'pod', '-n', 'refused', 'gone', 'git', 'medium', 'unused')
 
 
 SERVICE = '''---
