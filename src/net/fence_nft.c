@@ -21,8 +21,6 @@
 #include <errno.h>
 #include <linux/netfilter.h>
 
-#define NFT_TIMEOUT_MS 20000
-
 enum { TYPE_IP4 = 7, TYPE_PROTO = 12, TYPE_PORT = 13, TYPE_BITS = 6 }; /* of nft, so that it can list the sets */
 
 void fence_table_name(struct instance in, char name[FENCE_TABLE_N])

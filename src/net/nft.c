@@ -20,8 +20,6 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-#define NFT_TIMEOUT_MS 20000
-
 #define AFFINITY_TRIES 5
 
 bool nft_open(struct nft *n, const struct rules_config *c, struct err *err)

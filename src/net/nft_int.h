@@ -6,6 +6,10 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 
+/* Of the program nft. The first that runs after a boot has the kernel load some twenty modules, one after the other:
+ * on a slow machine with much else to start that has taken more than twenty seconds. */
+#define NFT_TIMEOUT_MS 120000
+
 #define ELEMENTS_PER_MSG 400 /* an attribute holds 64 KiB, an element at most 80 bytes */
 
 MUST_USE bool nft_reopen(struct nft *n, struct err *err);                       /* where the socket broke */
