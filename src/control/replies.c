@@ -1,8 +1,9 @@
 #include "control/replies.h"
 #include "api/codec.h"
 
-#define KEPT       (60 * NS_PER_S)
-#define REPLY_MOST (64u << 20) /* bytes */
+#define KEPT (60 * NS_PER_S)
+#define REPLY_MOST                                                                                                   \
+    (16u << 20) /* bytes: metrics of some thirty thousand pods; a tree of them takes up to 25 times that */
 
 /* A question under way. */
 struct reply_asking {

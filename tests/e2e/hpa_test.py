@@ -191,6 +191,10 @@ def custom_and_external_metrics(c):
     scaled(c, 'byqueue', 3)
     status = eventually('its status', lambda: c.get('hpa', 'byqueue')['status'].get('currentMetrics') and c.get('hpa', 'byqueue')['status'])
     assert status['currentMetrics'][0]['external']['metric'] == {'name': 'jobs', 'selector': {'matchLabels': {'q': 'a'}}}, status
+    for value, told in (('x' * (20 << 20), 'the answer is over'), ('NaN', 'a value that is no quantity')):
+        adapter.values['jobs'] = value
+        eventually('told', lambda: told in condition(c, 'byqueue', 'ScalingActive').get('message', ''))
+    assert replicas(c, 'byqueue') == 3
     adapter.server.shutdown()
     c.kubectl('delete', 'deploy,hpa', 'byod', 'byobject', 'byqueue')
 
