@@ -159,20 +159,23 @@ bool admit_new_node(struct admission *x)
 
 /* --- storage, ingress --- */
 
-/* The newest object of a kind with the annotation KEY "true"; a reference. */
+/* The newest object of a kind with the annotation KEY "true" (or the older one, by which it was called before), of
+ * several the first by name, in whose order they come; a reference. */
 struct marked {
-    struct str key;
+    struct str key, older;
     struct obj *found;
 };
 
 static bool newest_marked(struct obj *o, void *arg)
 {
     struct marked *m = arg;
-    if (!str_eq(val_text(val_get_str(val_get(obj_meta(o), N(annotations)), m->key)), S("true")))
+    const struct val *notes = val_get(obj_meta(o), N(annotations));
+    if (!str_eqz(val_text(val_get_str(notes, m->key)), "true") &&
+        !str_eqz(val_text(val_get_str(notes, m->older)), "true"))
         return true;
     if (m->found) {
         if (str_cmp(val_text_at(obj_meta(m->found), N(creationTimestamp)),
-                    val_text_at(obj_meta(o), N(creationTimestamp))) > 0)
+                    val_text_at(obj_meta(o), N(creationTimestamp))) >= 0)
             return true;
         obj_unref(m->found);
     }
@@ -180,9 +183,9 @@ static bool newest_marked(struct obj *o, void *arg)
     return true;
 }
 
-static struct obj *default_of(struct server *s, const struct kind *k, const char *annotation)
+static struct obj *default_of(struct server *s, const struct kind *k, const char *annotation, const char *older)
 {
-    struct marked m = {.key = str_of(annotation)};
+    struct marked m = {.key = str_of(annotation), .older = str_of(older)};
     objects_each(s, k, STR_NONE, newest_marked, &m);
     return m.found;
 }
@@ -195,7 +198,8 @@ bool admit_storage_class(struct admission *x)
         val_get_str(val_at(x->obj, N(metadata), N(annotations)), S("volume.beta.kubernetes.io/storage-class")))
         return true;
     AUTO(obj_unref)
-    struct obj *o = default_of(x->r->server, K(StorageClass), "storageclass.kubernetes.io/is-default-class");
+    struct obj *o = default_of(x->r->server, K(StorageClass), "storageclass.kubernetes.io/is-default-class",
+                               "storageclass.beta.kubernetes.io/is-default-class");
     if (o)
         val_set_text(a, spec, N(storageClassName), str_dup(a, o->name));
     return true;
@@ -209,7 +213,7 @@ bool admit_ingress_class(struct admission *x)
         val_get_str(val_at(x->obj, N(metadata), N(annotations)), S("kubernetes.io/ingress.class")))
         return true;
     AUTO(obj_unref)
-    struct obj *o = default_of(x->r->server, K(IngressClass), "ingressclass.kubernetes.io/is-default-class");
+    struct obj *o = default_of(x->r->server, K(IngressClass), "ingressclass.kubernetes.io/is-default-class", "");
     if (o)
         val_set_text(a, spec, N(ingressClassName), str_dup(a, o->name));
     return true;
