@@ -41,12 +41,25 @@ static void job_done(struct job *j)
     w->done(w);
 }
 
+/* What the cluster itself signs: nobody but who does that gets its key. */
+static void cluster_authority_add(struct controllers *c, struct action_work *w)
+{
+    struct strbuf key = STRBUF(STRBUF_TEXT);
+    server_ca_key(c->server, &key);
+    val_set_str(&w->arena, &w->ask, S("key"), val_bytes(&w->arena, strbuf_str(&key)));
+    val_set_str(&w->arena, &w->ask, S("certificate"), val_bytes(&w->arena, server_ca_pem(c->server)));
+    mem_wipe(key.p, key.n);
+    strbuf_fini(&key);
+}
+
 static void work_begin_job(void *arg, struct action_work *w)
 {
     struct controllers *c = arg;
     struct controllers_job *x = NEW(struct controllers_job);
     struct err err = ERR;
     x->work = w;
+    if (str_eqz(val_text(val_get_str(&w->ask, S("do"))), "sign-csr"))
+        cluster_authority_add(c, w);
     bool key = str_eqz(val_text(val_get_str(&w->ask, S("do"))), "key");
     if (key && !c->lane)
         c->lane = lane_new(c->loop, &err);

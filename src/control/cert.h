@@ -88,6 +88,8 @@ bool cert_lists_same(const struct val *a, const struct val *b);
 void cert_condition(struct arena *a, struct val *status, const char *type, const char *state, const char *reason,
                     struct str message, int64_t generation, int64_t now);
 /* The same condition, whenever it came to be. */
+/* Whether a CertificateSigningRequest names a signer that is built in (csr.c). */
+bool csr_signed_here(const struct obj *csr);
 bool cert_condition_says(const struct val *status, const char *type, const char *state, struct str reason,
                          struct str message);
 

@@ -57,6 +57,7 @@
     X(loadbalancer)                                                                                                  \
     X(frontservice)                                                                                                  \
     X(backendtls)                                                                                                    \
+    X(csr)                                                                                                           \
     X(certificate)                                                                                                   \
     X(certificaterequest)                                                                                            \
     X(issuer)                                                                                                        \

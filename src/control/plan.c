@@ -98,6 +98,17 @@ struct action *plan_update(struct plan *p, const struct obj *was, struct str sub
     return a;
 }
 
+struct action *plan_update_worked(struct plan *p, const struct obj *was, struct str sub, struct val body,
+                                  struct val work)
+{
+    struct action *a = action_on(p, ACTION_UPDATE, was);
+    a->sub = sub;
+    a->body = body;
+    a->work = work;
+    a->expect_rev = was->rev;
+    return a;
+}
+
 struct action *plan_patch(struct plan *p, const struct obj *was, struct str sub, struct val merge_patch)
 {
     struct action *a = action_on(p, ACTION_PATCH, was);

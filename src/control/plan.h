@@ -117,6 +117,9 @@ AUTO_VALUE(plan_fini, struct plan);
 struct action *plan_create(struct plan *p, const struct kind *k, struct str ns, struct str name, struct val body);
 /* body: the whole object, made by plan_edit; nothing is planned (NULL) where it equals `was`. sub "" or "status". */
 struct action *plan_update(struct plan *p, const struct obj *was, struct str sub, struct val body);
+/* The same where `work` completes the body, so that it cannot be compared. */
+struct action *plan_update_worked(struct plan *p, const struct obj *was, struct str sub, struct val body,
+                                  struct val work) __attribute__((returns_nonnull));
 struct action *plan_patch(struct plan *p, const struct obj *was, struct str sub, struct val merge_patch);
 struct action *plan_delete(struct plan *p, const struct obj *was);
 struct action *plan_delete_all(struct plan *p, const struct kind *k, struct str ns);

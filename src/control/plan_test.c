@@ -244,7 +244,7 @@ TEST(plans_are_as_in_their_transcripts)
         "node",       "eviction",    "podgc",       "namespace",  "serviceaccount", "disruption",
         "mirror",     "garbage",     "apiservices", "claims",     "attach",         "job",
         "cronjob",    "statefulset", "daemonset",   "ingress",    "loadbalancer",   "backendtls",
-        "cert",       "certrequest", "certissuer",  "certshim",   "certinject"};
+        "cert",       "certrequest", "certissuer",  "certshim",   "certinject",     "csr"};
     for (size_t i = 0; i < countof(files); i++) {
         char path[100];
         snprintf(path, sizeof path, "tests/control/%s.txt", files[i]);

@@ -44,7 +44,7 @@ static const struct why_row rows[] = {
     {K(MutatingWebhookConfiguration), NULL, why_webhooks, plain_head},
     {K(ValidatingAdmissionPolicy), NULL, why_policy, plain_head},
     {K(MutatingAdmissionPolicy), NULL, why_policy, plain_head},
-    {K(CertificateSigningRequest), NULL, why_stored, plain_head},
+    {K(CertificateSigningRequest), NULL, why_csr, plain_head},
     {NULL, "issuers.cert-manager.io", why_issuer, plain_head},
     {NULL, "clusterissuers.cert-manager.io", why_issuer, plain_head},
     {NULL, "certificates.cert-manager.io", why_certificate, plain_head},

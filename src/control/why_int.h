@@ -92,9 +92,9 @@ why_fn why_issuer, why_order, why_challenge;                        /* why_acme.
 why_fn why_certificate, why_cert_request;                           /* why_cert.c */
 why_fn why_gateway, why_listenerset, why_route, why_backend_policy; /* why_gateway.c */
 struct str gateway_head(struct question *q, const struct obj *o);
-why_fn why_service;                                     /* why_service.c */
-why_fn why_namespace, why_budget, why_node, why_stored; /* why_other.c */
-why_fn why_claim, why_volume;                           /* why_claim.c */
+why_fn why_service;                                  /* why_service.c */
+why_fn why_namespace, why_budget, why_node, why_csr; /* why_other.c */
+why_fn why_claim, why_volume;                        /* why_claim.c */
 /* A pod without a node: a claim of its that keeps it. */
 bool why_pod_claims(struct question *q, const struct obj *pod, struct finding *f);
 /* Who keeps a claim or a volume that is being deleted. */

@@ -1,5 +1,6 @@
 /* Deletion that waits, budgets, nodes, and the kinds that nothing acts on. */
 #include "api/selector.h"
+#include "control/cert.h"
 #include "control/why_int.h"
 
 extern const struct controller namespace_controller, disruption_controller;
@@ -220,23 +221,29 @@ void why_node(struct question *q, const struct obj *node, struct finding *f)
         f->reason = S("it is ready");
 }
 
-/* ---- kinds that nothing acts on (README, "What works and what does not yet") ---- */
+/* ---- requests for certificates ---- */
 
-static const struct {
-    const struct kind *kind;
-    const char *says, *way;
-} stored[] = {
-    {K(CertificateSigningRequest), "it is stored, and nothing in Wherry approves or signs it", ""},
-};
-
-void why_stored(struct question *q, const struct obj *o, struct finding *f)
+void why_csr(struct question *q, const struct obj *csr, struct finding *f)
 {
-    for (size_t i = 0; i < countof(stored); i++) {
-        if (stored[i].kind != o->kind)
-            continue;
-        why_found(q, f, "NothingActs", "%s", stored[i].says);
-        if (stored[i].way[0])
-            why_way(q, f, "%s", stored[i].way);
+    const struct val *status = obj_status(csr);
+    struct str signer = val_text_at(obj_spec(csr), N(signerName));
+    if (condition_is(status, "Denied", "True")) {
+        why_found(q, f, "RequestDenied", "it was denied: " STR_FMT,
+                  STR_ARG(val_text_at(condition_get(status, "Denied"), N(message))));
+    } else if (condition_is(status, "Failed", "True")) {
+        why_found(q, f, "RequestFailed", "its signer refused it: " STR_FMT,
+                  STR_ARG(val_text_at(condition_get(status, "Failed"), N(message))));
+        why_way(q, f, "Make another one that asks for what " STR_FMT " gives", STR_ARG(signer));
+    } else if (!condition_is(status, "Approved", "True")) {
+        why_found(q, f, "NotApproved", "nobody has approved it");
+        why_way(q, f,
+                "Look at what it asks for (kubectl describe csr " STR_FMT
+                "), then: kubectl certificate approve " STR_FMT,
+                STR_ARG(csr->name), STR_ARG(csr->name));
+    } else if (!val_raw(val_get(status, N(certificate))).n && !csr_signed_here(csr)) {
+        why_found(q, f, "SignerElsewhere", "it is approved, and nothing in Wherry signs for " STR_FMT,
+                  STR_ARG(signer));
+        why_way(q, f, "Run the controller of that signer");
     }
 }
 

@@ -175,13 +175,19 @@ static bool certificate_fill(X509 *x, X509 *issuer, X509_REQ *r, const struct va
     int64_t now = clock_real() / NS_PER_S, seconds = val_num(val_get_str(ask, S("seconds")), 0);
     X509_NAME *subject = X509_REQ_get_subject_name(r);
     STACK_OF(X509_EXTENSION) *asked = X509_REQ_get_extensions(r), *usages = sk_X509_EXTENSION_new_null();
-    bool ok = cert_usages(val_get_str(ask, S("usages")), ca, usages, err) && request_agrees(asked, usages, ca, err);
+    int64_t before = val_num(val_get_str(ask, S("before")),
+                             0); /* for the cluster itself, which gives what is approved */
+    bool ok = cert_usages(val_get_str(ask, S("usages")), ca, usages, err) &&
+              (before || request_agrees(asked, usages, ca, err));
     if (ok) {
         ASSERT(X509_set_version(x, X509_VERSION_3) == 1 && X509_set_subject_name(x, subject) == 1 &&
                X509_set_issuer_name(x, issuer ? X509_get_subject_name(issuer) : subject) == 1 &&
                X509_set_pubkey(x, X509_REQ_get0_pubkey(r)) == 1);
         serial_set(x);
-        ASSERT(ASN1_TIME_set(X509_getm_notBefore(x), now) && ASN1_TIME_set(X509_getm_notAfter(x), now + seconds));
+        ASSERT(ASN1_TIME_set(X509_getm_notBefore(x), now - before) &&
+               ASN1_TIME_set(X509_getm_notAfter(x), now + seconds));
+        if (before && ASN1_TIME_compare(X509_get0_notAfter(x), X509_get0_notAfter(issuer)) > 0)
+            ASSERT(X509_set1_notAfter(x, X509_get0_notAfter(issuer)) == 1);
         for (int i = 0; i < sk_X509_EXTENSION_num(usages); i++)
             extension_take(x, sk_X509_EXTENSION_value(usages, i), -1);
         extension_conf(x, issuer ? issuer : x, NID_basic_constraints, ca ? "critical,CA:TRUE" : "critical,CA:FALSE");
@@ -189,7 +195,8 @@ static bool certificate_fill(X509 *x, X509 *issuer, X509_REQ *r, const struct va
         if (issuer)
             extension_conf(x, issuer, NID_authority_key_identifier, "keyid");
         extension_take(x, extension_of(asked, NID_subject_alt_name), X509_NAME_entry_count(subject) == 0);
-        extension_take(x, extension_of(asked, NID_name_constraints), -1);
+        if (!before)
+            extension_take(x, extension_of(asked, NID_name_constraints), -1);
         crl_add(x, val_get_str(ask, S("crl")));
         access_add(x, ask);
     }

@@ -5,6 +5,9 @@
  * {do: request, key, spec: a Certificate's}                      -> body.spec.request
  * {do: sign, request, key, certificate: the signer's chain, ca, isCA, usages, seconds, crl, ocsp, urls}
  *                                     -> body.status.certificate, body.status.ca; without `certificate` self-signed
+ * {do: sign-csr, request, key, certificate: the cluster's, usages, seconds, before: seconds that it begins before
+ * now}
+ *                                     -> body.status.certificate; it ends with the cluster's at the latest
  * {do: bundle, key, certificate, ca, encoding, formats, pkcs12: {password, profile}, jks: {password, alias}}
  *                                     -> body.data: tls.key, tls.crt, ca.crt and the other forms
  * {do: temporary, key, spec, encoding}                           -> body.data: tls.key, tls.crt, signed by itself */

@@ -266,6 +266,9 @@ static const char table[] =
     "ctrl certificate-controller\n delete,get,list,watch certificates.k8s.io certificatesigningrequests\n"
     " update certificates.k8s.io certificatesigningrequests/approval,certificatesigningrequests/status\n"
     " create authorization.k8s.io subjectaccessreviews\n"
+    " approve certificates.k8s.io signers kubernetes.io/kube-apiserver-client-kubelet\n"
+    " sign certificates.k8s.io signers kubernetes.io/kube-apiserver-client,"
+    "kubernetes.io/kube-apiserver-client-kubelet,kubernetes.io/kubelet-serving,kubernetes.io/legacy-unknown\n"
     "ctrl validatingadmissionpolicy-status-controller\n " READ
     " admissionregistration.k8s.io validatingadmissionpolicies\n"
     " get,patch,update admissionregistration.k8s.io validatingadmissionpolicies/status\n";

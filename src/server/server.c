@@ -405,6 +405,11 @@ static bool listen_all(struct server *s, struct err *err)
     return true;
 }
 
+void server_ca_key(const struct server *s, struct strbuf *out)
+{
+    key_pem(s->keys->ca, out);
+}
+
 struct str server_ca_pem(const struct server *s)
 {
     return s->keys->ca_pem;

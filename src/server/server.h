@@ -54,5 +54,6 @@ void server_close_store(struct server *s);
  * there is one of system:masters, who says by Impersonate-User for whom it asks. For paths that are no resources of
  * this server. Any thread. */
 void server_meet(struct server *s, int own_fd);
-struct kind_publisher *server_kinds(struct server *s); /* of the server's loop */
-struct str server_ca_pem(const struct server *s);      /* of the cluster; as long as the server */
+struct kind_publisher *server_kinds(struct server *s);          /* of the server's loop */
+void server_ca_key(const struct server *s, struct strbuf *out); /* its private key, PEM: wipe it */
+struct str server_ca_pem(const struct server *s);               /* of the cluster; as long as the server */

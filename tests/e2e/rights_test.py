@@ -344,6 +344,42 @@ def names_that_are_none(c):
     assert ask(c, 'auditor', 'GET', '/wherry.dev/backup')[0] == 200
 
 
+def who_is_approved_gets_a_certificate(c):
+    """kubectl certificate approve: who asked is somebody then, for as long as was asked; what no client has is refused by the signer."""
+    d = c.root + '/csr'
+    run(['openssl', 'req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', '/O=readers/CN=jane', '-keyout', d + '.key', '-out', d + '.pem'])
+    with open(d + '.pem') as f:
+        request = base64.b64encode(f.read().encode()).decode()
+    for name, usage in (('jane', 'client auth'), ('server', 'server auth')):
+        c.apply(json.dumps({'apiVersion': 'certificates.k8s.io/v1', 'kind': 'CertificateSigningRequest', 'metadata': {'name': name},
+                            'spec': {'request': request, 'signerName': 'kubernetes.io/kube-apiserver-client', 'expirationSeconds': 3600, 'usages': ['digital signature', usage]}}))
+        assert 'nobody has approved it' in c.wherry('why', 'csr', name, check=False)
+    asked = c.get('csr', 'jane')['spec']
+    assert asked['username'] == 'kubernetes-admin' and all(type(items) is list for items in asked['extra'].values()), asked
+    c.kubectl('certificate', 'approve', 'jane', 'server')
+    signed = eventually('it is signed', lambda: c.get('csr', 'jane')['status'].get('certificate'))
+    with open(d + '.crt', 'wb') as f:
+        f.write(base64.b64decode(signed))
+    assert 'jane' in c.kubectl('auth', 'whoami', '--client-certificate', d + '.crt', '--client-key', d + '.key', '--kubeconfig', no_one(c)), signed
+    text = run(['openssl', 'x509', '-in', d + '.crt', '-noout', '-ext', 'extendedKeyUsage,keyUsage,basicConstraints'])
+    assert 'TLS Web Client Authentication' in text and 'Digital Signature' in text and 'CA:FALSE' in text and 'Server' not in text, text
+    run(['openssl', 'x509', '-in', d + '.crt', '-noout', '-checkend', '3500'])
+    assert run(['openssl', 'x509', '-in', d + '.crt', '-noout', '-checkend', '3700'], check=False) == 'Certificate will expire\n'
+    failed = lambda: [x for x in c.get('csr', 'server')['status']['conditions'] if x['type'] == 'Failed']
+    assert eventually('it is refused', failed)[0]['message'] == 'invalid usage for client certificate: server auth'
+    assert c.kubectl('get', 'csr', 'jane', '-o', 'jsonpath={.status.conditions[0].type}') == 'Approved'
+
+
+def no_one(c):
+    """A kubeconfig that knows the cluster and nobody."""
+    path = c.root + '/no-one.kubeconfig'
+    with open(c.env['KUBECONFIG']) as f:
+        text = re.sub(r'(?m)^.*client-(certificate|key)-data:.*\n', '', f.read())
+    with open(path, 'w') as f:
+        f.write(text)
+    return path
+
+
 def the_api_keeps_its_address(c):
     """Who may edit the namespace default may delete what leads pods to the API: it is made again, and its address is nobody else's meanwhile."""
     give(c, 'ed-of-default', [{'verbs': ['*'], 'apiGroups': ['', 'discovery.k8s.io'], 'resources': ['services', 'endpoints', 'endpointslices']}], 'default')
@@ -553,5 +589,5 @@ def impersonated_twice(c, headers):
 
 if __name__ == '__main__':
     main([roles_are_not_handed_out, a_large_role_is_compared_at_once, a_name_is_what_is_read, a_node_writes_its_own, a_get_that_acts, nobody_gets_anywhere, a_tenant_stays_one,
-          a_request_may_be_made_as_another, what_is_granted_in_a_namespace_stays_there, a_watch_only_watches, a_put_that_creates_needs_create, an_account_has_the_secrets_that_it_lists, names_that_are_none, the_api_keeps_its_address, what_a_role_knows_is_its_own, tokens_that_are_none, certificates_that_are_none],
+          a_request_may_be_made_as_another, what_is_granted_in_a_namespace_stays_there, a_watch_only_watches, a_put_that_creates_needs_create, an_account_has_the_secrets_that_it_lists, names_that_are_none, who_is_approved_gets_a_certificate, the_api_keeps_its_address, what_a_role_knows_is_its_own, tokens_that_are_none, certificates_that_are_none],
          args=['--roles', 'server'], image=False, port=16483, cluster=Server)
