@@ -152,6 +152,11 @@ int64_t csi_storage(const struct val *capacity); /* bytes */
 /* The claim's volume is larger than the claim says, or as large and whoever grew it waits to be told. */
 enum csi_growth { CSI_FITS, CSI_OUTGROWN, CSI_TO_TELL } csi_mount_growth(const struct csi_mount *m);
 
+/* csi_disk.c */
+/* Where the source is one of a disk that the node attaches itself; false with no error: it is none. */
+bool csi_disk_record(struct csi *c, struct arena *a, const struct obj *pod, const struct val *volume,
+                     const struct volume_source *source, struct csi_record *out, struct err *err);
+
 /* csi_stats.c */
 void csi_stats_stop(struct csi *c);
 

@@ -9,7 +9,6 @@
 #include "base/log.h"
 #include "client/csi.h"
 #include "node/csi_op_int.h"
-#include "node/disk_do.h"
 
 #define REQUEST_MOST (4 << 20)
 
@@ -507,142 +506,6 @@ static enum op_step publish_call(struct csi_op *op)
     return op_asks(op, CSI_NODE("NodePublishVolume"), csi_publish_write, &c, publish_answered);
 }
 
-/* ---- disks that the node attaches itself: what a driver would do is a job here */
-
-static enum op_step task_make(struct csi_op *op)
-{
-    struct err err = ERR;
-    const struct csi_mount *m = op->m;
-    struct disk_task *t = op->task = arena_alloc(&op->arena, sizeof *t);
-    if (!disk_task_of(&op->arena, op->v->csi->agent->cfg.kubelet, &op->v->record, t, &err))
-        return op_fails(op, &err);
-    t->device = op->v->device;
-    if (!m)
-        return STEP_ON;
-    t->disk.stop = &op->unwanted;
-    t->read_only = m->read_only;
-    const struct val *options = m->owner ? val_get(obj_spec(m->owner), N(mountOptions)) : NULL;
-    struct str *list = arena_alloc(&op->arena, (val_len(options) + 1) * sizeof *list);
-    t->options.p = list;
-    val_each_item (o, options)
-        list[t->options.n++] = str_dup(&op->arena, val_text(o));
-    return STEP_ON;
-}
-
-static bool task_attaches(const struct csi_op *op)
-{
-    return op->v->staged != CSI_THERE;
-}
-
-static void disk_secret_read(struct call *call)
-{
-    struct csi_op *op = container_of(call, struct csi_op, api);
-    struct err err = ERR;
-    if (call->ok && call->obj) {
-        op->secrets = val_copy(&op->arena, val_get(&call->obj->tree, N(data)));
-        op->task->disk.secrets = &op->secrets;
-        op_go(op);
-        return;
-    }
-    (void)err_set(&err, call->err.kind, "couldn't get secret " STR_FMT " error: %s", STR_ARG(op->secret_name),
-                  call->err.text);
-    op_end(op, &err);
-}
-
-static enum op_step disk_secret(struct csi_op *op)
-{
-    const struct val *source = op->task->disk.source, *ref = val_get(source, N(secretRef));
-    struct str name = val_text_at(ref, N(name)), ns = val_text_at(ref, N(namespace));
-    bool asks = val_true(val_get(source, N(chapAuthDiscovery))) || val_true(val_get(source, N(chapAuthSession)));
-    op->what = op->v->record.block ? "MapVolume.WaitForAttach" : "MountVolume.WaitForAttach";
-    if (!task_attaches(op) || !asks || !name.n)
-        return STEP_ON;
-    if (!op->m->owner || !ns.n)
-        ns = op->m->pod->ns;
-    op->secret_name = arena_fmt(&op->arena, STR_FMT "/" STR_FMT, STR_ARG(ns), STR_ARG(name));
-    op->api.done = disk_secret_read;
-    call_start(&op->api, op->v->csi->agent->cfg.transport,
-               &CALL_OPTIONS(.verb = CALL_GET, .kind = K(Secret), .ns = ns, .name = name));
-    return STEP_WAITS;
-}
-
-static enum op_step disk_record(struct csi_op *op)
-{
-    if (!task_attaches(op))
-        return STEP_ON;
-    op->first = op->v->staged == CSI_NONE;
-    op->v->staged = CSI_MAYBE;
-    return op_works(op, record_stage);
-}
-
-/* Where a program is missing there is nothing to undo, nor anything to do it with. */
-static bool attach_work(struct csi_op *op, struct err *err)
-{
-    struct err ignored = ERR; /* a record that stays is looked at again later */
-    if (disk_do_attach(op->task, err))
-        return true;
-    op->undone = err->kind == E_NOT_FOUND && op->first && csi_record_remove(&op->v->places, &ignored);
-    return false;
-}
-
-static enum op_step disk_attach(struct csi_op *op)
-{
-    return task_attaches(op) ? op_works(op, attach_work) : STEP_ON;
-}
-
-static bool mount_work(struct csi_op *op, struct err *err)
-{
-    return disk_do_mount(op->task, err);
-}
-
-static enum op_step disk_mount(struct csi_op *op)
-{
-    op->v->device = op->task->device;
-    op->what = op->v->record.block ? "MapVolume.SetUpDevice" : "MountVolume.MountDevice";
-    return task_attaches(op) ? op_works(op, mount_work) : STEP_ON;
-}
-
-static enum op_step disk_mounted(struct csi_op *op)
-{
-    op->v->staged = CSI_THERE;
-    op->what = op->v->record.block ? "MapVolume.MapBlockVolume" : "MountVolume.SetUp";
-    op->m->have = CSI_MAYBE;
-    return op_works(op, record_mount);
-}
-
-static bool bind_work(struct csi_op *op, struct err *err)
-{
-    return disk_do_bind(op->task, &op->m->places, err);
-}
-
-static enum op_step disk_bind(struct csi_op *op)
-{
-    return op_works(op, bind_work);
-}
-
-static enum op_step disk_bound(struct csi_op *op)
-{
-    op->m->have = CSI_THERE;
-    return STEP_ON;
-}
-
-static bool end_work(struct csi_op *op, struct err *err)
-{
-    return disk_do_end(op->task, err);
-}
-
-static enum op_step disk_end(struct csi_op *op)
-{
-    return op_works(op, end_work);
-}
-
-static enum op_step disk_ended(struct csi_op *op)
-{
-    op->v->staged = CSI_NONE;
-    op->v->device = (struct device_name){""};
-    return STEP_ON;
-}
-
 /* ---- undoing */
 
 static void call_undone(struct csi_op *op, struct str answer)
@@ -656,7 +519,7 @@ static enum op_step unpublish_call(struct csi_op *op)
     struct csi_call c = {.handle = op->m->record.handle, .target = op->m->places.target};
     return op_asks(op, CSI_NODE("NodeUnpublishVolume"), csi_unpublish_write, &c, call_undone);
 }
-static enum op_step unpublish_forget(struct csi_op *op)
+enum op_step unpublish_forget(struct csi_op *op)
 {
     return op_works(op, forget_mount);
 }
@@ -694,11 +557,6 @@ static enum op_step (*const unstage_steps[])(struct csi_op *op) = {driver_find, 
                                                                    unstage_forget, unstage_done, NULL};
 static enum op_step (*const grow_steps[])(struct csi_op *op) = {driver_find, can_ask,   grow_secret,
                                                                 grow_call,   grow_tell, NULL};
-
-static enum op_step (*const disk_publish_steps[])(struct csi_op *op) = {
-    task_make, disk_secret, disk_record, disk_attach, disk_mount, disk_mounted, disk_bind, disk_bound, NULL};
-static enum op_step (*const disk_unpublish_steps[])(struct csi_op *op) = {unpublish_forget, unpublish_done, NULL};
-static enum op_step (*const disk_unstage_steps[])(struct csi_op *op) = {task_make, disk_end, disk_ended, NULL};
 
 static const struct {
     enum op_step (*const *steps)(struct csi_op *op);

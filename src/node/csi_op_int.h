@@ -1,6 +1,7 @@
-/* csi_op_int.h - one operation on a volume, for the files that have its steps: csi_op.c, csi_flex.c. */
+/* csi_op_int.h - one operation on a volume, for the files that have its steps: csi_op.c, csi_disk.c, csi_flex.c. */
 #pragma once
 #include "node/csi_int.h"
+#include <stdatomic.h>
 
 enum op_step { STEP_ON, STEP_WAITS, STEP_FAILED };
 
@@ -40,9 +41,11 @@ enum op_step op_works(struct csi_op *op, bool (*work)(struct csi_op *op, struct 
 /* Steps, and works, that volumes of several kinds have. */
 bool record_stage(struct csi_op *op, struct err *err);
 bool record_mount(struct csi_op *op, struct err *err);
+enum op_step unpublish_forget(struct csi_op *op);
 enum op_step unpublish_done(struct csi_op *op);
 enum op_step unstage_done(struct csi_op *op);
 
-/* csi_flex.c; up to NULL. */
+/* csi_flex.c, csi_disk.c; up to NULL. */
 typedef enum op_step op_step_fn(struct csi_op *op);
+extern op_step_fn *const disk_publish_steps[], *const disk_unpublish_steps[], *const disk_unstage_steps[];
 extern op_step_fn *const flex_publish_steps[], *const flex_unpublish_steps[], *const flex_unstage_steps[];

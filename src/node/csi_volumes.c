@@ -11,7 +11,6 @@
 #include "client/csi.h"
 #include "node/claim.h"
 #include "node/csi_int.h"
-#include "node/disk.h"
 #include "node/volume_gone.h"
 
 #define SILENT    (123 * NS_PER_S) /* so long a kubelet waits before it tells that it waits */
@@ -325,32 +324,6 @@ static struct csi_record record_of(struct csi *c, struct arena *a, const struct 
     return r;
 }
 
-/* Where the source is one of a disk that the node attaches itself; false with no error: it is none. */
-static bool disk_record_of(struct csi *c, struct arena *a, const struct obj *pod, const struct val *volume,
-                           const struct volume_source *source, struct csi_record *out, struct err *err)
-{
-    struct disk_id id;
-    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
-    if (!disk_id(a, source->spec, &id))
-        return false;
-    const struct val *what = val_get(source->spec, id.source);
-    struct str name = source->owner ? source->owner->name : val_text_at(volume, N(name));
-    const struct disk d = {.type = disk_type_of(id.source), .source = what, .volume = name, .root = ""};
-    if (!disk_check(a, &d, err))
-        return false;
-    json_encode(&b, what);
-    *out = (struct csi_record){.driver = id.driver,
-                               .handle = id.handle,
-                               .spec = name,
-                               .uid = pod->uid,
-                               .node = str_of(c->agent->cfg.name),
-                               .attachment = S(""),
-                               .block = source->block,
-                               .source = str_dup(a, strbuf_str(&b)),
-                               .place = d.type->place(a, &d)};
-    return !b.over || err_set(err, E_TOO_LARGE, STR_FMT ": is more than %d KiB", STR_ARG(id.source->s), 64);
-}
-
 static bool mount_want(struct agent_pod *ap, struct arena *a, const struct val *volume,
                        const struct volume_source *source, struct csi_record *r, struct str *path)
 {
@@ -406,7 +379,7 @@ bool csi_want(struct agent_pod *ap, struct arena *a, const struct val *volume, c
         return err_set(err, E_UNAVAILABLE, "drivers of storage have not been heard of yet");
     if (val_get(source->spec, N(flexVolume)))
         return flex_want(ap, a, volume, source, path, err);
-    if (disk_record_of(c, a, ap->pod->obj, volume, source, &r, &failed))
+    if (csi_disk_record(c, a, ap->pod->obj, volume, source, &r, &failed))
         return mount_want(ap, a, volume, source, &r, path);
     if (failed.kind) {
         *err = failed;
