@@ -65,6 +65,9 @@ void sched_pod_sent(struct sched *s, const struct obj *pod, int64_t rev);
 void sched_pod_spared(struct sched *s, const struct obj *pod, bool refused); /* it does not go after all */
 /* What a pod asks for, by resource: containers, the greatest init container, sidecars, overhead, pod level. */
 void sched_requests(struct sched *s, const struct obj *pod, int64_t *ask);
+/* Of two versions of a pod. What a resize leaves over is told by the status alone: until then a pod counts with what
+ * it still has. */
+bool sched_asks_same(const struct obj *x, const struct obj *y);
 
 /* What could make an unschedulable pod fit. */
 enum { WAKE_NODE = 1, WAKE_POD_GONE = 2, WAKE_POD_CAME = 4, WAKE_CLAIM = 8, WAKE_VOLUME = 16 };

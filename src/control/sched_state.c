@@ -99,6 +99,15 @@ void sched_requests(struct sched *s, const struct obj *pod, int64_t *ask)
     ask[RES_PODS] = 1;
 }
 
+bool sched_asks_same(const struct obj *x, const struct obj *y)
+{
+    static const char *const resized[] = {"cpu", "memory"};
+    for (size_t i = 0; i < countof(resized); i++)
+        if (pod_request(x, str_of(resized[i]), POD_STATUS) != pod_request(y, str_of(resized[i]), POD_STATUS))
+            return false;
+    return true;
+}
+
 static void asked_add(struct sched_node *n, const struct obj *pod, int64_t sign)
 {
     val_each_item (c, val_get(obj_spec(pod), N(containers))) {
@@ -219,7 +228,8 @@ void sched_pod_set(struct sched *s, struct str ns, struct str name, struct obj *
     struct sched_pod *p = map_get(&s->pods, key);
     bool there = now && node.n > 0 && !pod_is_over(now);
     if (p && there && str_eqz(node, p->node->name) && str_eq(p->obj->uid, now->uid) &&
-        val_equal(obj_spec(p->obj), obj_spec(now)) && val_equal(obj_labels(p->obj), obj_labels(now))) {
+        val_equal(obj_spec(p->obj), obj_spec(now)) && val_equal(obj_labels(p->obj), obj_labels(now)) &&
+        sched_asks_same(p->obj, now)) {
         p->refused = p->refused && p->obj->rev == now->rev;
         obj_ref(now);
         obj_unref(p->obj);

@@ -145,6 +145,33 @@ TEST(a_pod_that_does_not_fit_says_why_and_goes_when_there_is_room)
     world_fini(&w);
 }
 
+TEST(a_pod_that_has_been_made_smaller_makes_room_for_who_waits)
+{
+    struct world w;
+    world_init(&w, 43, 2 * NS_PER_MS);
+    world_node(&w, "n1", "8");
+    world_start(&w);
+    pod_put(&w, "p", BIG);
+    world_run_for(&w, NS_PER_S);
+    pod_put(&w, "q", BIG);
+    world_run_for(&w, NS_PER_S);
+    CHECK(!pod_bound(&w, "q"));
+    world_patch(&w, K(Pod), "p", "status",
+                "{status: {conditions: [{type: PodResizeInProgress, status: 'True'}], containerStatuses: [{name: c, "
+                "allocatedResources: {cpu: '6'}, resources: {requests: {cpu: '6'}}}]}}");
+    world_patch(&w, K(Pod), "p", "",
+                "{spec: {containers: [{name: c, image: i, resources: {requests: {cpu: '1'}}}]}}");
+    world_run_for(&w, 60 * NS_PER_S);
+    CHECK(!pod_bound(&w, "q")); /* it has not given it back yet */
+    world_patch(
+        &w, K(Pod), "p", "status",
+        "{status: {conditions: null, containerStatuses: [{name: c, allocatedResources: {cpu: '1'}, resources: "
+        "{requests: {cpu: '1'}}}]}}");
+    world_run_for(&w, NS_PER_S);
+    CHECK(pod_bound(&w, "q"));
+    world_fini(&w);
+}
+
 TEST(a_node_that_is_uncordoned_or_added_wakes_those_who_wait)
 {
     struct world w;

@@ -564,7 +564,8 @@ static void pod_changed(struct scheduler *s, struct obj *was, struct obj *now)
     }
     waits_no_more(s, o);
     sched_pod_set(&s->state, o->ns, o->name, now, placed ? pod_node(now) : S(""));
-    if (!now || pod_is_over(now) || (was_placed && was && !val_equal(obj_spec(was), obj_spec(now))))
+    if (!now || pod_is_over(now) ||
+        (was_placed && was && (!val_equal(obj_spec(was), obj_spec(now)) || !sched_asks_same(was, now))))
         scheduler_wake(s, WAKE_POD_GONE | WAKE_POD_CAME);
     else if (!was_placed || !was || !val_equal(obj_labels(was), obj_labels(now)) ||
              obj_deleting(was) != obj_deleting(now))
