@@ -735,6 +735,34 @@ def flex_volumes(c):
     eventually('nothing is left', lambda: c.root + '/var/lib/kubelet/p' not in mounts() and not loops(c) and not os.path.exists(os.path.dirname(staged)) and
                not glob.glob(c.root + '/var/lib/kubelet/pods/*'), 60)
     c.kubectl('delete', 'pvc', 'disk')
+    c.kubectl('delete', 'pv', 'disk')
+
+
+def flex_killed_anywhere(c):
+    """The node role dies around each call of a driver, and around each record: the next one goes on, and nothing is left."""
+    if not STORM:
+        return
+    none_left = lambda: not loops(c) and c.root + '/var/lib/kubelet/p' not in mounts() and not glob.glob(c.root + '/var/lib/kubelet/pods/*')
+    c.apply(volume('disk', 'flexVolume: {driver: test/disk, options: {image: %s/flex-state/disk.img}}' % c.root))
+    bind(c, 'disk')
+    for coming, places in ((True, 'flex.call flex.answer flex.attach csi.record flex.mount volume.mount'),
+                           (False, 'flex.unmount csi.forget flex.detach flex.call flex.answer')):
+        for place in places.split():
+            if coming:
+                c.die_at('node.' + place)
+            c.apply(pod('k', 'disk'))
+            if coming:
+                eventually('it died at ' + place, c.died, 30)
+            running(c, 'k', timeout=60)
+            inside(c, 'k', 'touch', '/v/file')
+            if not coming:
+                c.die_at('node.' + place)
+            c.kubectl('delete', 'pod', 'k', '--wait=false')
+            if not coming:
+                eventually('it died at ' + place, c.died, 30)
+            eventually('nothing is left after ' + place, lambda: none_left() and not c.get('pods')['items'], 60)
+    c.die_at('')
+    c.kubectl('delete', 'pvc', 'disk')
 
 
 class Disks(Cluster):
@@ -765,5 +793,5 @@ class Disks(Cluster):
 
 
 if __name__ == '__main__':
-    main([volumes_by_hand, what_cannot_be_had, flex_volumes, a_claim_is_made_a_volume, many_at_once, devices_and_what_is_kept, what_cannot_be_made,
+    main([volumes_by_hand, what_cannot_be_had, flex_volumes, flex_killed_anywhere, a_claim_is_made_a_volume, many_at_once, devices_and_what_is_kept, what_cannot_be_made,
           a_quota_holds, what_was_left_on_other_disks, a_kept_volume_is_given_on, a_disk_that_is_full_for_a_while, what_goes_goes_quietly, a_node_has_its_own, killed_anywhere], cluster=Disks)
