@@ -7,10 +7,13 @@
 #include <ftw.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#define TIMEOUT_S 60
+/* A test that computes may take as long as the machine needs for it; one that hangs may not. */
+#define CPU_S     60
+#define TIMEOUT_S 180
 #define JOBS_MAX  16
 
 static struct test *tests;
@@ -161,6 +164,7 @@ static void test_start(struct running_test *r, struct test *t)
         (void)dup2(out, 2);
         (void)setpgid(0, 0);
         (void)alarm(TIMEOUT_S);
+        CHECK(setrlimit(RLIMIT_CPU, &(struct rlimit){CPU_S, RLIM_INFINITY}) == 0);
         t->run();
         if (dir[0])
             (void)nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS); /* what is left is a temporary folder */
@@ -183,7 +187,8 @@ static bool test_finish(struct running_test *r, int status, bool verbose)
         while ((n = read(r->out, buf, sizeof buf)) > 0)
             (void)fwrite(buf, 1, (size_t)n, stdout);
         if (WIFSIGNALED(status))
-            printf("  killed by signal %d%s\n", WTERMSIG(status), WTERMSIG(status) == SIGALRM ? " (time is up)" : "");
+            printf("  killed by signal %d%s\n", WTERMSIG(status),
+                   WTERMSIG(status) == SIGALRM || WTERMSIG(status) == SIGXCPU ? " (time is up)" : "");
         char left[64];
         (void)snprintf(left, sizeof left, "/tmp/wherry-test.%d", (int)r->pid);
         (void)nftw(left, remove_one, 16, FTW_DEPTH | FTW_PHYS); /* what is left is a temporary folder */

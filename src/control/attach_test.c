@@ -281,7 +281,17 @@ static void attach_plays(uint64_t first, uint64_t last, int many_of, bool badly,
 
 TEST(attached_to_one_node_alone_and_never_torn_away)
 {
-    attach_plays(1, 200, 0, false, OF_DRIVER);
+    attach_plays(1, 66, 0, false, OF_DRIVER);
+}
+
+TEST(attached_to_one_node_alone_another_time)
+{
+    attach_plays(67, 133, 0, false, OF_DRIVER);
+}
+
+TEST(attached_to_one_node_alone_a_third_time)
+{
+    attach_plays(134, 200, 0, false, OF_DRIVER);
 }
 
 TEST(attached_to_many_nodes_where_the_volume_allows)

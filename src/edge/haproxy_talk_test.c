@@ -117,6 +117,7 @@ TEST(many_commands_go_over_one_connection)
 TEST(an_answer_of_eight_megabytes_is_whole)
 {
     world_enter();
+    talk_patience(w.talk, 20 * NS_PER_S); /* it is the size that is tried */
     w.big = 8 << 20;
     talk_ask(w.talk, S("show\n"), talk_heard, NULL);
     talk_ask(w.talk, S("show\n"), talk_heard, NULL);
