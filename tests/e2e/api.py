@@ -78,7 +78,7 @@ class Getter:
                     if self.context[0] != changed:
                         self.context = changed, self.tls(self.path)
                     self.mine.connection = http.client.HTTPSConnection('127.0.0.1', self.port, context=self.context[1], timeout=60)
-                self.mine.connection.request('GET', path, headers={'Accept': accept})
+                self.mine.connection.request('GET', path, headers={'Accept': accept, 'User-Agent': 'wherry-tests'})
                 answer = self.mine.connection.getresponse()
                 body = answer.read()
                 break

@@ -296,16 +296,16 @@ def open_connections_end_with_what_allowed_them(c):
     c.api('PUT', policies_path('x') + '/one', policy('one', ingress(rules([{'podSelector': has(pod='c')}]), pods=POD_A)))
     c.holds('one may', into('x/a', lambda f, *_: f == 'x/c'))
 
-    def lives(name):
+    def lives(name, within):
         client, server = pairs[name]
-        server.settimeout(0.5)
+        server.settimeout(within)
         try:
             client.send(b'x')
             return server.recv(1) == b'x'
         except OSError:
             return False
-    assert lives('x/c'), 'what is still allowed goes on'
-    eventually('what is allowed no more has ended', lambda: not lives('x/b'), 5)
+    assert lives('x/c', 10), 'what is still allowed goes on'
+    eventually('what is allowed no more has ended', lambda: not lives('x/b', 0.5))
     c.clear()
     keep.close()
 

@@ -520,4 +520,4 @@ def places_of_the_environment(c):
 if __name__ == '__main__':
     tests = [node_dies_at_every_action, node_dies_between_the_steps_of_the_runtime, server_dies_between_the_writes_of_a_plan,
              supervisor_dies_at_every_step, the_program_is_replaced_under_load, comes_back_from_a_reboot, a_backup_becomes_a_cluster_on_a_bare_machine] + size([], [an_older_program_says_that_it_is_older])
-    main([places_of_the_environment] if KEEP else tests, port=16743, cluster=Mortal, rests=True)
+    main([places_of_the_environment] if KEEP else tests, port=16743, cluster=Mortal)

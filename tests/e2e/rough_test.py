@@ -344,4 +344,4 @@ def is_reloaded(c):
 
 
 if __name__ == '__main__':
-    main([survives_kills, is_reloaded, is_ended_and_adopted, much_happens_while_the_node_is_away, goes_without_a_trace], port=16643, rests=True)
+    main([survives_kills, is_reloaded, is_ended_and_adopted, much_happens_while_the_node_is_away, goes_without_a_trace], port=16643)
