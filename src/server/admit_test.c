@@ -39,13 +39,13 @@ TEST(of_two_defaults_the_newer_counts_and_of_equals_the_first_by_name)
     world_init(&w, NULL);
     static const char class[] = "{\"metadata\":{\"name\":\"%s\",\"annotations\":{"
                                 "\"%s/is-default-class\":\"true\"}},\"%s\":%s}";
-    const char *const names[] = {"a", "b"};
-    for (size_t i = 0; i < countof(names); i++) {
+    const char *const called[] = {"a", "b"};
+    for (size_t i = 0; i < countof(called); i++) {
         char text[300];
-        snprintf(text, sizeof text, class, names[i], "ingressclass.kubernetes.io", "spec",
+        snprintf(text, sizeof text, class, called[i], "ingressclass.kubernetes.io", "spec",
                  "{\"controller\":\"e.x/y\"}");
         CHECK_INT(ask_now(&w, VERB_CREATE, K(IngressClass), "", text), 201);
-        snprintf(text, sizeof text, class, names[i], "storageclass.beta.kubernetes.io", "provisioner", "\"e.x/y\"");
+        snprintf(text, sizeof text, class, called[i], "storageclass.beta.kubernetes.io", "provisioner", "\"e.x/y\"");
         CHECK_INT(ask_now(&w, VERB_CREATE, K(StorageClass), "", text), 201);
     }
     CHECK_INT(ask_now(&w, VERB_CREATE, K(Ingress), "",
