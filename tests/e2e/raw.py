@@ -20,14 +20,14 @@ class Raw:
     def open(self, timeout=15, admin=True):
         return (self.tls if admin else self.nobody).wrap_socket(self.tcp(timeout), server_hostname='127.0.0.1')
 
-    def exchange(self, data, timeout=15, admin=True):
-        """Everything that comes back until the server ends the connection (or says nothing for a second)."""
+    def exchange(self, data, timeout=15, admin=True, first=1.0):
+        """Everything that comes back until the server ends the connection (or says nothing for a second, `first` at first)."""
         with self.open(timeout, admin) as s:
             try:
                 s.sendall(data)
             except OSError:
                 pass                                    # it has said no already
-            return until_quiet(s)
+            return until_quiet(s, first=first)
 
     def ask(self, method, path, body=None, kind='application/json', headers=(), admin=True):
         """Status, headers and body of one request on a connection of its own."""
@@ -36,14 +36,14 @@ class Raw:
         head += ''.join('%s: %s\r\n' % h for h in headers)
         if body or method in ('POST', 'PUT', 'PATCH'):
             head += 'Content-Type: %s\r\nContent-Length: %d\r\n' % (kind, len(body))
-        return parsed(self.exchange(head.encode('utf-8', 'surrogateescape') + b'\r\n' + body, admin=admin))
+        return parsed(self.exchange(head.encode('utf-8', 'surrogateescape') + b'\r\n' + body, admin=admin, first=15))
 
 
-def until_quiet(s, quiet=1.0, most=64 << 20):
+def until_quiet(s, quiet=1.0, most=64 << 20, first=None):
     got = b''
-    s.settimeout(quiet if quiet else None)
     try:
         while len(got) < most:
+            s.settimeout((first if first and not got else quiet) or None)
             part = s.recv(65536)
             if not part:
                 break

@@ -318,7 +318,7 @@ def a_pod_behind_a_service(c):
     os.chmod(folder + '/pod.key', 0o644)
     client = {'service': {'namespace': 'default', 'name': 'hook'}, 'caBundle': c.authority.bundle}
     c.apply(POD % (lib.IMAGE, folder))
-    c.kubectl('wait', '--for=condition=Ready', 'pod/hook', '--timeout=60s')
+    c.kubectl('wait', '--for=condition=Ready', 'pod/hook', '--timeout=60s', timeout=70)
     configure(c, 'Mutating', 'pod', webhook('pod.example.org', client, [rule(['configmaps'], ['CREATE'])]))
     make(c, 'bypod')
     assert c.get('configmap', 'bypod')['data'] == {'a': 'b', 'by': 'a pod'}
