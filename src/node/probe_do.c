@@ -93,7 +93,9 @@ static void prober_answered(struct prober *p, enum probe_outcome outcome, struct
                      : outcome == PROBED_UNKNOWN ? "errored and resulted in unknown state"
                                                  : "failed",
                      STR_ARG(message));
-    bool news = probe_answer(&p->state, ok);
+    /* What went wrong with the asking says nothing of the container, and no answer is counted (kubelet's worker). */
+    bool counts = outcome != PROBED_ERRORED && outcome != PROBED_UNKNOWN;
+    bool news = counts && probe_answer(&p->state, ok);
     bool over = p->state.kind == PROBE_STARTUP && p->state.good;
     if (news)
         prober_tell(p);

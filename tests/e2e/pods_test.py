@@ -203,6 +203,7 @@ def make_pods():
     pod('nowhere', *(saying(name, 'true', 'readinessProbe: {periodSeconds: 1, %s}' % probe) for name, probe in (
         ('name', 'httpGet: {host: nosuch.invalid, port: 80}'), ('number', 'tcpSocket: {host: 203.0.113.1, port: 80}'),
         ('refused', 'tcpSocket: {host: localhost, port: 1}'), ('absent', 'exec: {command: [/nosuch, a]}'))))
+    pod('in-vain', saying('c', 'true', 'livenessProbe: {exec: {command: [/nosuch]}, periodSeconds: 1, failureThreshold: 1}'))
     pod('script', saying('c', r'''while true; do printf 'HTTP/1.0 200 OK\n\nhi' | nc -l -p 8080 > /asking; mv /asking /asked; done''', 'readinessProbe: {periodSeconds: 1, httpGet: {port: web, httpHeaders: [{name: x-mine, value: it}]}}, ports: [{name: web, containerPort: 8080}]'))
     pod('hook', saying('c', 'true', 'lifecycle: {postStart: {httpGet: {host: 127.0.0.1, port: 5010, path: "hook path"}}}'))
     # registries
@@ -377,6 +378,12 @@ def empty_objects_ask_for_nothing(c):
     equal([l.split() for l in c.said('empty')], [['0'], ['0', '2147483647'], ['0']])
 
 
+def what_cannot_be_asked_is_no_failure(c):
+    eventually('asked again and again', lambda: [e for e in c.get('events', '--field-selector', 'involvedObject.name=in-vain,reason=Unhealthy')['items'] if e.get('count', 1) > 2])
+    status = c.pod('in-vain')['status']['containerStatuses'][0]
+    assert status['restartCount'] == 0 and status['state'].get('running'), status
+
+
 def probes(c):
     for name in ('large', 'warned', 'noslash', 'space', 'whole', 'script'):
         c.ready(name)
@@ -478,4 +485,4 @@ def a_folder_of_logs_that_never_answers(c):
 
 if __name__ == '__main__':
     main([environment, environment_that_expands, volumes_and_folder_of_the_image, mounts, modes_of_files, names, users, ports_of_sidecars, what_cannot_be,
-          empty_objects_ask_for_nothing, probes, pulls, a_path_of_the_host_that_never_answers, a_folder_of_logs_that_never_answers], cluster=Pods, port=16543)
+          empty_objects_ask_for_nothing, what_cannot_be_asked_is_no_failure, probes, pulls, a_path_of_the_host_that_never_answers, a_folder_of_logs_that_never_answers], cluster=Pods, port=16543)
