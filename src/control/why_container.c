@@ -11,6 +11,13 @@ static void say_exit(struct question *q, const struct contained *c, struct str m
 
 static void say_create(struct question *q, const struct contained *c, struct str message, struct finding *f)
 {
+    ptrdiff_t at = str_find(message, S("the runtime "));
+    if (at >= 0 && str_has(message, S(" cannot be executed: "))) { /* as the shim says it (oci/shim_launch.c) */
+        why_found(q, f, "RuntimeProgramMissing", "cannot start its " STR_FMT ": " STR_FMT, STR_ARG(c->about),
+                  STR_ARG(str_sub(message, (size_t)at, message.n)));
+        why_way(q, f, "Put that program back on the node, which tries again by itself");
+        return;
+    }
     why_found(q, f, "CreateContainerError", "cannot make its " STR_FMT ": " STR_FMT, STR_ARG(c->about),
               STR_ARG(message));
     why_way(q, f, "Mend it in " STR_FMT "containers: " STR_FMT, STR_ARG(why_spec_path(q)), STR_ARG(why_edit(q)));

@@ -161,7 +161,7 @@ bool runtime_is_other(void)
 static void runtime_exec(const char *const *argv)
 {
     static const char *const env[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
-    close_range(3, ~0U, 0);
+    close_range(3, ~0U, CLOSE_RANGE_CLOEXEC); /* `here` is needed where it cannot be executed */
     execve(pod.crun, (char **)argv, (char **)env);
 }
 
@@ -213,7 +213,12 @@ static void crun_become(const struct kept_container *c, bool join, const char *l
     for (int i = 0; i < 3; i++)
         dup2(from[i], i);
     runtime_exec(argv);
-    error_save(c->id, log, pod.crun);
+    char what[SHIM_PATH + 64];
+    struct shim_text w = TEXT(what);
+    text_add(&w, "the runtime ");
+    text_add(&w, pod.crun);
+    text_add(&w, " cannot be executed");
+    error_save(c->id, log, what);
     _exit(NODE_FAILED);
 }
 

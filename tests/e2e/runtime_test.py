@@ -74,7 +74,7 @@ def glob_one(pattern):
 
 def classes_choose_the_runtime(c):
     """A class's handler is an OCI runtime by path: start, logs, exec, terminal, probes, hooks, signals, restarts and the end go by it."""
-    classes(c, other='runc', nowhere='nowhere', usual='crun')
+    classes(c, other='runc', nowhere='nowhere', gone='gone', usual='crun')
     exec_probe = {'exec': {'command': ['sh', '-c', 'test -e /tmp/hooked']}, 'periodSeconds': 1}
     pod(c, 'by-runc', {'runtimeClassName': 'other', 'containers': [box(
         'trap "echo got; exit 3" TERM; echo begun; while :; do sleep 0.1; done',
@@ -82,6 +82,7 @@ def classes_choose_the_runtime(c):
         lifecycle={'postStart': {'exec': {'command': ['sh', '-c', 'mkdir -p /tmp; touch /tmp/hooked']}}},
         volumeMounts=[{'name': 'v', 'mountPath': '/v', 'subPath': 'a'}])], 'volumes': [{'name': 'v', 'emptyDir': {}}]})
     pod(c, 'by-none', {'runtimeClassName': 'nowhere', 'containers': [box('sleep 100')]})
+    pod(c, 'by-gone', {'runtimeClassName': 'gone', 'containers': [box('sleep 100')]})
     pod(c, 'by-crun', {'runtimeClassName': 'usual', 'containers': [box('sleep 100')]})
     pod(c, 'by-runc-bad', {'runtimeClassName': 'other', 'restartPolicy': 'Never', 'containers': [dict(box(''), command=['/nope'])]})
     runs(c, 'by-runc', 'by-crun')
@@ -106,12 +107,14 @@ def classes_choose_the_runtime(c):
     eventually('after the node role was killed commands run in it', lambda: 'here' in sh(c, 'by-runc', 'echo here', check=False))
     said = eventually('that there is no such runtime was told', lambda: [m for r, m in events(c, 'by-none') if r == 'FailedCreatePodSandBox'])
     assert said[0] == 'Failed to create pod sandbox: rpc error: code = Unknown desc = failed to get sandbox runtime: no runtime for "nowhere" is configured', said
+    said = eventually('that its program is gone was told', lambda: [m for r, m in events(c, 'by-gone') if r == 'Failed'])
+    assert said[0] == 'Error: starting the container: the runtime /nonexistent/runtime cannot be executed: No such file or directory', said
     eventually('the bad command was told', lambda: phase(c, 'by-runc-bad') == 'Failed')
     end = c.get('pod', 'by-runc-bad')['status']['containerStatuses'][0]['state']['terminated']
     assert end['reason'] == 'StartError' and 'no such file or directory' in end['message'], end
     handlers = {h['name']: h['features'] for h in c.get('node', c.get('nodes')['items'][0]['metadata']['name'])['status']['runtimeHandlers']}
     assert handlers['runc'] == {'recursiveReadOnlyMounts': True, 'userNamespaces': True} and '' in handlers, handlers
-    away(c, 'by-runc', 'by-none', 'by-crun', 'by-runc-bad')
+    away(c, 'by-runc', 'by-none', 'by-gone', 'by-crun', 'by-runc-bad')
     eventually('nothing is left of it', lambda: not os.path.exists('%s/run/wherry/crun/%s' % (c.root, began)) and not os.path.exists(os.path.dirname(limit)))
 
 
@@ -260,4 +263,4 @@ class Machine(Cluster):
 
 if __name__ == '__main__':
     main([classes_choose_the_runtime, pods_have_users_of_their_own, what_is_asked_of_the_kernel, one_container_restarts_all], cluster=Machine,
-         args=['--set', 'runtimes=runc=/usr/sbin/runc', '--set', 'pod-users=131072:262144', '--set', 'allowed-unsafe-sysctls=kernel.msg*,net.core.somaxconn'])
+         args=['--set', 'runtimes=runc=/usr/sbin/runc,gone=/nonexistent/runtime', '--set', 'pod-users=131072:262144', '--set', 'allowed-unsafe-sysctls=kernel.msg*,net.core.somaxconn'])
