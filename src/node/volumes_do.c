@@ -6,6 +6,7 @@
 #include "net/conntrack.h"
 #include "net/podfiles.h"
 #include "node/agent_int.h"
+#include "node/claim.h"
 #include "node/csi.h"
 #include "node/fences.h"
 #include "node/image_volumes.h"
@@ -99,7 +100,8 @@ bool volumes_path(struct agent_pod *ap, struct arena *a, struct str name, struct
 }
 
 /* What each volume should hold, as data for the job. One that fails does not keep the others from being tried, so
- * that all of those that do are told. */
+ * that all of those that do are told; one that no container mounts may fail (kubelet: the populator passes it over).
+ */
 static void setup_gather(struct setup *s, const struct host_path *paths, size_t npaths)
 {
     struct agent_pod *ap = s->ap;
@@ -111,6 +113,7 @@ static void setup_gather(struct setup *s, const struct host_path *paths, size_t 
         struct err err = ERR;
         const struct volume_type *type = volume_type_of(v, &err);
         struct str name = str_dup(&s->arena, val_text_at(v, N(name)));
+        bool mounted = claim_is_used(ap->pod->obj, name);
         if (!type) {
             setup_failed(s, name, &err);
             continue;
@@ -121,7 +124,7 @@ static void setup_gather(struct setup *s, const struct host_path *paths, size_t 
             continue;
         if (type->place == VOLUME_HOST || type->place == VOLUME_MOUNT) { /* looked at before */
             for (size_t i = 0; i < npaths; i++)
-                if (str_eq(paths[i].volume, name) && !paths[i].ok)
+                if (str_eq(paths[i].volume, name) && !paths[i].ok && mounted)
                     mount_failed(s, &paths[i]);
             continue;
         }
@@ -138,7 +141,7 @@ static void setup_gather(struct setup *s, const struct host_path *paths, size_t 
         volume_files_fini(&w.files);
         if (err.kind == E_UNAVAILABLE)
             s->waits = true;
-        else
+        else if (mounted)
             setup_failed(s, name, &err);
     }
 }

@@ -99,12 +99,16 @@ def events(c, name, reason):
 
 
 def volumes_are_tried_until_they_work(c):
-    """All that fail are named, told again and again; the pod starts when the last cause is gone, whatever the gap was."""
+    """All that fail are named, told again and again; the pod starts when the last cause is gone, whatever the gap was. What
+    no container mounts holds nobody up."""
     host = c.root + '/late/folder'
-    c.apply(pod('waits', f'''  volumes:
+    volumes = f'''  volumes:
   - {{name: a, configMap: {{name: late}}}}
   - {{name: b, secret: {{secretName: late}}}}
-  - {{name: h, hostPath: {{path: {host}, type: Directory}}}}'''))
+  - {{name: h, hostPath: {{path: {host}, type: Directory}}}}'''
+    mounts = '    volumeMounts: [{name: a, mountPath: /a}, {name: b, mountPath: /b}, {name: h, mountPath: /h}]'
+    c.apply(pod('waits', volumes, mounts) + pod('mounts-none', volumes))
+    eventually('what mounts none of them runs', lambda: is_ready(c, 'mounts-none'), 10)
     want = {'MountVolume.SetUp failed for volume "a" : configmap "late" not found',
             'MountVolume.SetUp failed for volume "b" : secret "late" not found'}
     told = eventually('each is told, more than once', lambda: (lambda t: len(t) == 3 and min(t.values()) >= 3 and t)(
