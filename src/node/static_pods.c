@@ -21,6 +21,7 @@
 #define FILES_MOST     500
 #define FOLDER_CHANGES (IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE)
 #define FILE_CHANGES   (FOLDER_CHANGES | IN_CLOSE_WRITE | IN_ATTRIB)
+#define TARGET_CHANGES (IN_CLOSE_WRITE | IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF) /* of what a link leads to */
 #define QUIET          (100 * NS_PER_MS) /* whoever writes a file does so in more than one step */
 #define RETRY_FIRST    NS_PER_S
 #define RETRY_MOST     (4 * NS_PER_S)
@@ -37,12 +38,16 @@ struct static_pod { /* by "NS/NAME"; lives as long as one of these is there */
     int64_t gap;
     char told[sizeof((struct err *)0)->text]; /* why there is no mirror: once a reason */
 };
+struct static_targets { /* watches of files that links in the folder lead to */
+    ARRAY(int) list;
+};
 struct statics {
     struct agent *agent;
     char *folder;
     char *around, *name; /* the folder that it is in, and what it is called there */
     struct inotify notify;
     int watch, around_watch; /* -1: none */
+    struct static_targets targets;
     bool notifying, begun, reading, stale;
     struct timer quiet;
     struct map pods; /* "NS/NAME" -> struct static_pod */
@@ -55,6 +60,7 @@ struct static_file {
     struct str path;
     struct obj *pod; /* NULL: err */
     struct err err;
+    bool is_link;
 };
 struct static_reading {
     struct job job;
@@ -75,6 +81,7 @@ static void read_one(struct static_reading *r, int dir, const char *name)
     AUTO(fd_close) int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0 ? errno == ENOENT || errno == ENXIO : fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
         return; /* gone again; folders, sockets and pipes are no manifests, a link to a file is one */
+    f.is_link = fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode);
     if (!(fd < 0 ? err_errno(&f.err, "open %s", name) : file_read_fd(fd, name, &text, &f.err)) ||
         !static_manifest_read(strbuf_str(&text), f.path, r->node, clock_real(), &f.pod, &f.err))
         f.pod = NULL; /* err is told */
@@ -306,9 +313,39 @@ static void forget_told(const struct static_reading *r)
             mem_free(map_del(&r->all->told, e->key));
 }
 
+static bool targets_have(const struct static_targets *t, int watch)
+{
+    array_each (w, &t->list)
+        if (*w == watch)
+            return true;
+    return false;
+}
+
+/* The files that links lead to may lie in any folder. One that is new here may have changed since it was read. */
+static void watch_targets(const struct static_reading *r)
+{
+    struct statics *s = r->all;
+    struct static_targets now = {0};
+    struct err ignored = ERR; /* it leads nowhere, or there are no watches left: then a restart sees it */
+    array_each (f, &r->files) {
+        int w = f->is_link && s->notifying ? inotify_add(&s->notify, f->path.p, TARGET_CHANGES, &ignored) : -1;
+        if (w < 0 || targets_have(&now, w))
+            continue;
+        array_push(&now.list, w);
+        if (!targets_have(&s->targets, w))
+            timer_set(&s->quiet, QUIET);
+    }
+    array_each (w, &s->targets.list)
+        if (!targets_have(&now, *w))
+            inotify_del(&s->notify, *w);
+    array_fini(&s->targets.list);
+    s->targets = now;
+}
+
 static void take_all(struct static_reading *r)
 {
     struct statics *s = r->all;
+    watch_targets(r);
     map_each (e, &s->pods)
         ((struct static_pod *)e->value)->seen = false;
     array_each (f, &r->files)
@@ -479,6 +516,7 @@ void statics_free(struct statics *s)
     map_each (e, &s->pods)
         pod_forget(e->value);
     map_fini(&s->pods);
+    array_fini(&s->targets.list);
     mem_free(s->folder);
     mem_free(s->around);
     mem_free(s->name);

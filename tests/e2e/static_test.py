@@ -135,6 +135,25 @@ def a_folder_that_is_moved_away_and_back(c):
     running(c)
 
 
+def a_link_is_what_it_leads_to(c):
+    """A file elsewhere that is linked to: changed in place, replaced, gone."""
+    says = lambda what: eventually(what, lambda: c.kubectl('logs', 'web-' + node(c)) == what + '\n')
+    path = c.root + '/elsewhere.yaml'
+    def put(name, what):
+        with open(name, 'w') as f:
+            f.write(MANIFEST % (IMAGE, what))
+    put(path, 'linked')
+    os.unlink(folder(c) + '/web.yaml')
+    os.symlink(path, folder(c) + '/web.yaml')
+    says('linked')
+    put(path, 'changed')
+    says('changed')
+    put(path + '.new', 'replaced')
+    os.rename(path + '.new', path)
+    says('replaced')
+    running(c)
+
+
 def a_file_that_goes_ends_its_pod(c):
     p = running(c)
     pid = c.role_pid('node')
@@ -152,4 +171,4 @@ def a_file_that_goes_ends_its_pod(c):
 
 if __name__ == '__main__':
     main([a_file_is_a_pod, a_mirror_that_is_deleted_comes_back, the_node_role_is_killed, another_content_is_another_pod, what_cannot_run_is_told, a_file_that_comes_back_broken_is_told_again,
-          a_folder_that_is_moved_away_and_back, a_file_that_goes_ends_its_pod], 16453)
+          a_folder_that_is_moved_away_and_back, a_link_is_what_it_leads_to, a_file_that_goes_ends_its_pod], 16453)
