@@ -114,7 +114,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                         .host_ip = S("10.0.0.1"),
                         .pod_ip = S("10.42.0.9")};
     struct strs sysctls;
-    if (!podspec_supported(pod, size & 1, &err) || !podspec_sysctls(&a, pod, S("kernel.msg*,net.*"), &sysctls, &err))
+    if (!podspec_supported(pod, &err) || !podspec_sysctls(&a, pod, S("kernel.msg*,net.*"), &sysctls, &err))
         ASSERT(err.text[0]);
     struct oci_limits limits;
     podspec_pod_limits(&pod->tree, &limits);
