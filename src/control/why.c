@@ -313,8 +313,17 @@ bool why_is_fixed(const struct question *q)
     return why_alone(q) || q->owner->kind == K(Job);
 }
 
+/* A pod of a file: its controller is the Node. */
+static bool why_static(const struct question *q)
+{
+    return q->owner->kind == K(Node);
+}
+
 struct str why_edit(struct question *q)
 {
+    if (why_static(q))
+        return arena_fmt(q->a, "its file on node " STR_FMT ", in the folder of the setting static-pods",
+                         STR_ARG(q->owner->name));
     if (q->owner->kind == K(Job))
         return S("kubectl replace --force -f FILE (the pod template of a Job cannot be edited)");
     return why_alone(q) ? S("kubectl replace --force -f FILE (a pod's spec cannot be edited)")
@@ -325,7 +334,7 @@ struct str why_spec_path(struct question *q)
 {
     if (q->owner->kind == K(CronJob))
         return S("spec.jobTemplate.spec.template.spec.");
-    return why_alone(q) ? S("spec.") : S("spec.template.spec.");
+    return why_alone(q) || why_static(q) ? S("spec.") : S("spec.template.spec.");
 }
 
 static struct str word_of(struct question *q, struct str name, const struct word *words, size_t n)
@@ -336,8 +345,9 @@ static struct str word_of(struct question *q, struct str name, const struct word
     if (!q->owner) /* of a write, there is no object */
         return S("");
     if (str_eqz(name, "setimage"))
-        return q->owner->kind == K(Job) ? why_edit(q)
-                                        : why_fill(q, "kubectl set image {target} {container}=IMAGE", words, n);
+        return q->owner->kind == K(Job) || why_static(q)
+                   ? why_edit(q)
+                   : why_fill(q, "kubectl set image {target} {container}=IMAGE", words, n);
     const struct word known[] = {{"target", why_target(q, q->owner)},
                                  {"edit", why_edit(q)},
                                  {"spec", why_spec_path(q)},
