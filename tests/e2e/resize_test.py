@@ -283,6 +283,7 @@ def wherever_the_role_ends(c):
         eventually('it ended at ' + place, lambda: c.died() and c.role_pid('node') not in (None, was))
         c.live()
         p = eventually('done after ' + place, lambda: is_done(c, 'survives'))
+        eventually('the node is reached again', lambda: 'here' in c.kubectl('exec', 'survives', '--', 'echo', 'here', check=False))
         assert bounds(c, 'survives')[:2] == (40 + i << 20, 6000 + 100 * i), (place, bounds(c, 'survives'))
         s = status_of(p)
         assert s['restartCount'] == 0 and s['resources']['limits'] == {'cpu': '%dm' % (60 + i), 'memory': '%dMi' % (40 + i)}, s

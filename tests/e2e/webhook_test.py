@@ -312,7 +312,7 @@ spec:
 def a_pod_behind_a_service(c):
     folder = c.root + '/hooks'
     c.authority.sign('pod', ['DNS:hook.default.svc'])
-    for name in ('hooks.py', 'lib.py'):
+    for name in ('hooks.py', 'lib.py', 'api.py'):
         with open(os.path.join(lib.TOP, 'tests/e2e', name)) as f, open(folder + '/' + name, 'w') as to:
             to.write(f.read())
     os.chmod(folder + '/pod.key', 0o644)
