@@ -519,6 +519,11 @@ static bool same_settings(struct supervisor *s, struct settings *now, struct err
     return ok;
 }
 
+bool supervisor_renews(void)
+{
+    return getenv(RENEW) != NULL;
+}
+
 static void on_hup(struct signal_source *source, int signo)
 {
     struct supervisor *s = container_of(source, struct supervisor, on_hup);
@@ -669,7 +674,7 @@ static void roles_run(struct supervisor *s)
             role_signal(r, SIGTERM);
     }
     timer_init(&s->end_timer, s->loop, on_end_timer);
-    if (getenv(RENEW))
+    if (supervisor_renews())
         renew_roles(s);
     (void)unsetenv(RENEW);
     maybe_all_ready(s);

@@ -9,6 +9,7 @@
 
 int supervisor_main(int argc, char **argv); /* `wherry up` */
 int down_main(int argc, char **argv);       /* `wherry down [--purge] [--pods]` */
+bool supervisor_renews(void);               /* this program has just taken its predecessor's place (reload, update) */
 bool supervisor_wants(const struct settings *s, const char *role);
 bool supervisor_role_lives(const struct settings *s, const char *role); /* an earlier one's is taken over */
 /* A pidfd of the very process of which the record in RUN/roles speaks, for who wants it to end; -1: none runs. */

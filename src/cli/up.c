@@ -226,7 +226,10 @@ int supervisor_main(int argc, char **argv)
     }
     int status;
     AUTO(fd_close) int lock = s.lock = take_lock(&s.settings, detached, &status);
-    bool begins = lock >= 0 && obstacles_check(&s.settings, s.privileged && supervisor_wants(&s.settings, "node"));
+    /* Who takes its predecessor's place goes on whatever is in the way: the roles run, and somebody must look after
+     * them. */
+    bool begins = lock >= 0 && (obstacles_check(&s.settings, s.privileged && supervisor_wants(&s.settings, "node")) ||
+                                supervisor_renews());
     if (begins && !make_dirs(&s, &err)) {
         fprintf(stderr, "wherry up: %s\n", err.text);
         begins = false;

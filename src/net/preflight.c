@@ -13,6 +13,7 @@
  * A finding is fatal where a start would fail or do harm, and else a warning. Not here: repairing any of it.
  */
 #include "net/preflight.h"
+#include "net/fence_nft.h"
 #include "net/netlink.h"
 #include "net/nft.h"
 #include "net/route.h"
@@ -252,21 +253,23 @@ static void look_table(const struct nlmsghdr *h, void *arg)
 {
     struct looking *l = arg;
     const struct nlattr *a;
-    char own[16];
+    char own[16], fence[FENCE_TABLE_N];
     rules_table_name(l->c->net.instance, own);
+    fence_table_name(l->c->net.instance, fence);
     mnl_attr_for_each(a, h, sizeof(struct nfgenmsg))
     {
         if (mnl_attr_get_type(a) != NFTA_TABLE_NAME || mnl_attr_validate(a, MNL_TYPE_NUL_STRING) < 0)
             continue;
         const char *name = mnl_attr_get_str(a);
-        if (strncmp(name, "wherry-", 7) == 0 && strcmp(name, own) != 0)
+        bool ours = strcmp(name, own) == 0 || strcmp(name, fence) == 0;
+        if (strncmp(name, "wherry-", 7) == 0 && !ours)
             finding_add(
                 l->p, true,
                 "another Wherry node (table \"%s\") lives in this network namespace; stop it with `wherry down "
                 "--root "
                 "DIR` of its folder, or start this one in a network namespace of its own",
                 name);
-        else if (strcmp(name, own) == 0 && !l->c->adopting)
+        else if (ours && !l->c->adopting)
             finding_add(
                 l->p, true,
                 "the table \"%s\" of this cluster is there already, though no node role runs: it was not ended by "
@@ -304,10 +307,10 @@ static bool check_tables(const struct preflight_config *c, struct preflight *p, 
  * table exists, because asking would make it. */
 static bool legacy_forward_drops(void)
 {
-    AUTO(strbuf_fini) struct strbuf names = STRBUF(SMALL_MAX);
+    AUTO(strbuf_fini) struct strbuf tables = STRBUF(SMALL_MAX);
     struct ipt_getinfo info = {.name = "filter"};
     socklen_t n = sizeof info;
-    if (!read_file("/proc/net/ip_tables_names", &names) || !str_has(strbuf_str(&names), S("filter\n")))
+    if (!read_file("/proc/net/ip_tables_names", &tables) || !str_has(strbuf_str(&tables), S("filter\n")))
         return false;
     AUTO(fd_close) int fd = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
     if (fd < 0 || getsockopt(fd, IPPROTO_IP, IPT_SO_GET_INFO, &info, &n) < 0)

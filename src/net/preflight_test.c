@@ -89,7 +89,7 @@ TEST(a_second_cluster_is_refused)
     world_run("nft add table ip wherry-abcde");
     CHECK(str_has(findings_text(&config),
                   S("!another Wherry node (table \"wherry-abcde\") lives in this network namespace")));
-    world_run("nft flush ruleset; nft add table ip wherry-1f3a9");
+    world_run("nft flush ruleset; nft add table ip wherry-1f3a9; nft add table ip wherry-1f3a9-fence");
     CHECK(str_has(findings_text(&config), S("though no node role runs")));
     struct preflight_config again = config;
     again.adopting = true;

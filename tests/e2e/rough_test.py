@@ -325,7 +325,10 @@ def goes_without_a_trace(c):
 
 
 def is_reloaded(c):
-    """SIGHUP to `wherry up`: settings are read again by roles that are started anew; wrong ones change nothing."""
+    """SIGHUP to `wherry up`: settings are read again by roles that are started anew; wrong ones change nothing. What the
+    cluster has made of the network is not in its way."""
+    c.apply('{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: fence}, spec: {podSelector: {}, policyTypes: [Egress], egress: [{}]}}')
+    eventually('it is in force', lambda: '-fence' in run(['nft', 'list', 'tables']))
     names, file = ('server', 'node', 'relay', 'dns', 'edge'), c.root + '/etc/wherry/config.yaml'
     pods = lambda: c.get('nodes')['items'][0]['status']['capacity']['pods']
     roles, pid = [c.role_pid(r) for r in names], supervisor(c)
@@ -341,6 +344,8 @@ def is_reloaded(c):
     os.unlink(file)
     os.kill(pid, signal.SIGHUP)
     eventually('the default is back', lambda: pods() == '110')
+    assert supervisor(c) == pid and '-fence' in run(['nft', 'list', 'tables']), run(['nft', 'list', 'tables'])
+    c.kubectl('delete', 'networkpolicy', 'fence')
 
 
 if __name__ == '__main__':
