@@ -65,8 +65,11 @@ static int up_already(struct settings *c, const struct up_holder *h, bool detach
 {
     fprintf(detached ? stdout : stderr,
             "wherry is up already, as process %d; its kubeconfig is " STR_FMT
-            "/admin.kubeconfig, and `wherry down%s" STR_FMT "` ends it\n",
-            (int)h->pid, STR_ARG(c->etc), c->root.n ? " --root " : "", STR_ARG(c->root));
+            "/admin.kubeconfig, and `wherry down%s" STR_FMT
+            "` ends it; settings that it is to have from now on go into " STR_FMT "/config.yaml, which `kill -HUP "
+            "%d` has it read\n",
+            (int)h->pid, STR_ARG(c->etc), c->root.n ? " --root " : "", STR_ARG(c->root), STR_ARG(c->etc),
+            (int)h->pid);
     return detached ? 0 : 1;
 }
 
