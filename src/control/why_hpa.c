@@ -253,11 +253,11 @@ static void window_say(struct question *q, const struct hpa_asked *x, struct fin
         return;
     int64_t window = val_num_at(val_at(spec, N(behavior), up ? N(scaleUp) : N(scaleDown)),
                                 up ? 0 : HPA_DOWN_WINDOW / NS_PER_S, N(stabilizationWindowSeconds));
-    why_coming(q, f, "WindowHolds",
-               "its metrics want %s, and the %s number that they wanted within %lld s counts; if nothing changes, "
-               "until " STR_FMT " at the latest",
-               up ? "more" : "fewer", up ? "lowest" : "highest", (long long)window,
-               STR_ARG(time_text(q->a, q->v->now + window * NS_PER_S)));
+    why_coming(
+        q, f, "WindowHolds",
+        "its metrics want %s, and the %s number that they wanted within %lld s counts: it follows so long after "
+        "they last wanted %s",
+        up ? "more" : "fewer", up ? "lowest" : "highest", (long long)window, up ? "so few" : "as many");
     why_way(q, f, "Wait, or shorten spec.behavior.%s.stabilizationWindowSeconds: " STR_FMT,
             up ? "scaleUp" : "scaleDown", STR_ARG(x->edit));
 }

@@ -390,8 +390,8 @@ def figures_are_whole_on_cgroup_v2(c):
     c.kubectl('delete', 'pod', 'reader')
 
 
-def users_and_processes_have_bounds(c):
-    """What this kernel cannot do is told; processes are counted by the group of the pod."""
+def users_of_their_own_are_refused_by_name(c):
+    """What this kernel cannot do is told; where it can, the pod has ids of its own."""
     c.apply(pod('users', SLEEPER, '  hostUsers: false'))
     if tuple(int(n) for n in re.findall(r'\d+', c.sh('uname -r'))[:2]) < (6, 3):
         said = eventually('it is told', lambda: [e['message'] for e in c.get('events', '--field-selector', 'involvedObject.name=users,reason=FailedCreatePodSandBox')['items']], SLOW, 1)
@@ -665,6 +665,6 @@ def down_and_uninstall_leave_nothing(c):
 if __name__ == '__main__':
     if os.environ.get('WHERRY_E2E') != 'inside':
         vm_image()                                      # in namespaces of our own there is no network to make it from
-    main([systemd_runs_it, limits_hold_on_cgroup_v2, figures_are_whole_on_cgroup_v2, users_and_processes_have_bounds, fences_stop_packets,
+    main([systemd_runs_it, limits_hold_on_cgroup_v2, figures_are_whole_on_cgroup_v2, users_of_their_own_are_refused_by_name, fences_stop_packets,
           memory_that_runs_short_evicts, the_unit_restarts_under_load, wrong_settings_are_told, a_reboot_comes_back, pods_end_by_priority_before_the_machine_does, power_is_cut_during_writes,
           another_name_and_address, apparmor_confines_what_asks_for_it, selinux_labels_what_runs, disks_by_the_kernel, down_and_uninstall_leave_nothing], cluster=Vm)
