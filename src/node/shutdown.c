@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "node/agent_int.h"
+#include "node/static_pods.h"
 #include "sys/file.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -110,6 +111,8 @@ static void shutdown_set(struct shutdown *s, bool on)
                          : S("Shutdown manager detected shutdown cancellation"));
     log_info("node.shutdown", on ? "the machine shuts down: ending pods" : "it does not shut down after all");
     node_object_news(g->node);
+    if (!on)
+        statics_look(g->statics);
     shutdown_look(s);
 }
 

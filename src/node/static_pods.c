@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "node/agent_int.h"
 #include "node/named.h"
+#include "node/shutdown.h"
 #include "node/static_manifest.h"
 #include "sys/file.h"
 #include <dirent.h>
@@ -235,11 +236,25 @@ static void pod_forget(struct static_pod *p)
     mem_free(p);
 }
 
+static bool by_shutdown(struct str reason)
+{
+    return str_eqz(reason, "Terminated") || str_eqz(reason, "NodeShutdown");
+}
+
+/* Ended or turned away for a shutdown that does not come, or is over: nobody else makes it anew. */
+static bool is_due_again(const struct static_pod *p)
+{
+    const char *reason = p->ap ? p->ap->pod->fail_reason : NULL;
+    return reason && by_shutdown(str_of(reason)) && !shutdown_is_on(p->all->agent->shutdown);
+}
+
 static void pod_run(struct static_pod *p)
 {
     const struct val *status = p->mirror && str_eq(obj_note(p->mirror, STATIC_MIRROR_NOTE), p->want->uid)
                                    ? obj_status(p->mirror)
                                    : NULL;
+    if (by_shutdown(val_text_at(status, N(reason))) && !shutdown_is_on(p->all->agent->shutdown))
+        status = NULL;
     AUTO(obj_unref) struct obj *o = status ? static_resumed(p->want, status) : obj_ref(p->want);
     p->ap = agent_add_static(p->all->agent, o);
     p->ap->of_file = p;
@@ -250,7 +265,8 @@ static void pod_look(struct static_pod *p)
 {
     if (!p->all->begun)
         return;
-    if (p->ap && !(p->want && str_eq(p->want->uid, p->ap->pod->uid)) && !obj_deleting(p->ap->pod->obj)) {
+    bool stays = p->ap && p->want && str_eq(p->want->uid, p->ap->pod->uid) && !is_due_again(p);
+    if (p->ap && !stays && !obj_deleting(p->ap->pod->obj)) {
         AUTO(obj_unref) struct obj *ending = static_ending(p->ap->pod->obj, clock_real());
         pod_wanted(p->ap->facts, ending, clock_mono());
         agent_pod_kick(p->ap);
@@ -501,6 +517,13 @@ void statics_over(struct agent_pod *ap)
     ap->of_file = NULL;
     agent_static_gone(ap);
     pod_look(p);
+}
+
+void statics_look(struct statics *s)
+{
+    if (s)
+        map_each (e, &s->pods)
+            pod_look(e->value);
 }
 
 void statics_free(struct statics *s)

@@ -20,3 +20,4 @@ const struct obj *statics_shown(const struct agent_pod *ap);
 void statics_written(struct agent_pod *ap, struct obj *shown); /* a status was, and this came back */
 /* The pod has ended, and its final status was written. */
 void statics_over(struct agent_pod *ap);
+void statics_look(struct statics *s); /* the node does not shut down after all; NULL is fine */

@@ -69,6 +69,26 @@ def pods_end_by_priority(c):
         assert [x for x in s['conditions'] if x['type'] == 'DisruptionTarget' and x['status'] == 'True' and x['reason'] == 'TerminationByKubelet'], s
 
 
+def of_files(c):
+    """The pod of a file, which nobody else makes anew, runs again: when the shutdown is taken back, and with the next node role."""
+    folder = c.root + '/etc/wherry/manifests'
+    os.makedirs(folder, exist_ok=True)
+    with open(folder + '/still.yaml', 'w') as f:
+        f.write(POD % dict(name='still', more='', grace=1, end='exit 0', out=c.root + '/out', image=IMAGE))
+    name = 'still-' + c.get('nodes')['items'][0]['metadata']['name']
+    seen = lambda: next((p['status'] for p in c.get('pods')['items'] if p['metadata']['name'] == name), {})
+    runs = lambda: seen().get('phase') == 'Running'
+    eventually('it runs', runs)
+    for back in (lambda: None, lambda: os.kill(c.role_pid('node'), signal.SIGKILL)):
+        assert c.wherry('shutdown', '--root', c.root) == ''
+        assert eventually('it has ended', lambda: seen().get('reason') and seen())['reason'] in ('Terminated', 'NodeShutdown')
+        back()
+        c.wherry('shutdown', '--cancel', '--root', c.root)
+        eventually('it runs again', runs)
+    os.unlink(folder + '/still.yaml')
+    eventually('it is gone', lambda: not seen())
+
+
 def whoever_asks_again_is_answered(c):
     """As systemd does, after the administrator has done so by hand; and two at once."""
     start = uptime()
@@ -86,4 +106,4 @@ def it_may_be_taken_back(c):
 
 
 if __name__ == '__main__':
-    main([pods_end_by_priority, whoever_asks_again_is_answered, it_may_be_taken_back], 16454, ['--set', 'shutdown-grace=0=2,1000=3,2000000000=3'])
+    main([pods_end_by_priority, whoever_asks_again_is_answered, it_may_be_taken_back, of_files], 16454, ['--set', 'shutdown-grace=0=2,1000=3,2000000000=3'])
